@@ -1,0 +1,4 @@
+create table referrer (
+    id integer primary key,
+    host text not null unique
+) strict;

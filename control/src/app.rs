@@ -1,0 +1,291 @@
+//! [`App`]: the open control plane, and what the composing program asks of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use carom_shared::batch::{Batch, Token};
+use carom_shared::settings::InvalidSetting;
+use carom_shared::{
+    ApiKeyId, Clock, Code, DomainId, Host, Random, RouteRecord, TargetPolicy, UnixMillis,
+    WorkspaceId,
+};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::apikey::KeyRow;
+use crate::apikey::command::{Secret, check_name};
+use crate::apikey::store::{NewKey, key_list};
+use crate::click::sqlite::ClickStore;
+use crate::click::{StoreBatchError, Stored};
+use crate::config::{Checked, Config};
+use crate::db::{Database, Db, DbOpenError, StoreError};
+use crate::domain::Domains;
+use crate::domain::store::{domain_ensure_default, domain_list};
+use crate::feed::store::feed_ensure;
+use crate::http::problem::ApiError;
+use crate::link::Link;
+use crate::link::command::CreateLink;
+use crate::link::store::{CreateRefused, route_resolve};
+use crate::metrics::{Gauges, Metrics};
+use crate::operator::{KeyCreated, KeyView};
+use crate::publish::{Publisher, SubscribedError, Subscriber};
+use crate::workspace::store::workspace_ensure_first;
+use crate::write::{Command, WriteError, Writer};
+
+/// What [`App::open`] needs.
+pub struct OpenOptions {
+    pub config: Config,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+}
+
+/// Why the control plane could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Config(#[from] InvalidSetting),
+    #[error(transparent)]
+    Database(#[from] DbOpenError),
+    #[error(
+        "public_url: {0} is the host of another domain already; name another host, or remove that \
+         domain first"
+    )]
+    HostTaken(Host),
+    #[error("cannot prepare the database")]
+    Prepare(#[from] StoreError),
+}
+
+/// The open control plane. Clones are the same one.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    problem_base: String,
+    db: Database,
+    clicks: ClickStore,
+    writer: Writer,
+    publisher: Arc<Publisher>,
+    metrics: Arc<Metrics>,
+    domains: Domains,
+    policy: TargetPolicy,
+    first_workspace: WorkspaceId,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    is_draining: AtomicBool,
+}
+
+impl App {
+    /// Opens and migrates both stores, makes the first workspace and the default domain if there
+    /// are none, and starts the task that writes. Nothing listens yet. The caller holds the data
+    /// folder's lock, and this is called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`OpenError`] says which setting or which file is the cause.
+    pub async fn open(options: OpenOptions) -> Result<Self, OpenError> {
+        let OpenOptions { config, clock, random } = options;
+        let Checked { public_url, control_url, database, clicks } = config.checked()?;
+        let db = Database::open_sqlite(&database).await?;
+        let metrics = Arc::new(Metrics::default());
+
+        let mut tx = db.begin().await?;
+        let now = clock.now();
+        let first_workspace = workspace_ensure_first(&mut tx, now, &*random).await?;
+        if !domain_ensure_default(&mut tx, public_url.host(), now, &*random).await? {
+            return Err(OpenError::HostTaken(public_url.host().clone()));
+        }
+        metrics.feed_seq.set(feed_ensure(&mut tx, now).await?);
+        let domains = Domains::new(domain_list(&mut tx).await?, public_url);
+        tx.commit().await?;
+
+        let clicks = ClickStore::open(&clicks).await?;
+        let policy = TargetPolicy {
+            max_len: config.control.max_target_bytes,
+            allow_private: config.control.allow_private_targets,
+            own_hosts: domains.all().iter().map(|domain| domain.host.clone()).collect(),
+        };
+        let publisher = Arc::new(Publisher::default());
+        let (writer, task) = Writer::new(
+            db.clone(),
+            Arc::clone(&clock),
+            Arc::clone(&random),
+            Arc::clone(&publisher),
+            Arc::clone(&metrics),
+        );
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(task.run(stop.clone()));
+        Ok(Self(Arc::new(Inner {
+            config,
+            problem_base: control_url.as_str().to_owned(),
+            db,
+            clicks,
+            writer,
+            publisher,
+            metrics,
+            domains,
+            policy,
+            first_workspace,
+            clock,
+            random,
+            tasks,
+            stop,
+            is_draining: AtomicBool::new(false),
+        })))
+    }
+
+    /// Writes what is waiting, refuses more, and closes both stores with their logs written back.
+    /// Call it when nothing is served any more.
+    pub async fn close(&self) {
+        self.drain();
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+        self.0.db.close().await;
+        self.0.clicks.close().await;
+    }
+
+    /// Lets readiness fail from now on, so that load balancers look elsewhere.
+    pub fn drain(&self) {
+        self.0.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets a subscriber know of each change before its command is answered. Once, before serving.
+    ///
+    /// # Errors
+    /// [`SubscribedError`] if there is one already.
+    pub fn subscribe(&self, subscriber: Arc<dyn Subscriber>) -> Result<(), SubscribedError> {
+        self.0.publisher.subscribe(subscriber)
+    }
+
+    /// What a code leads to. A deleted code gives its tombstone; one that never was gives `None`.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database fails.
+    pub async fn resolve(
+        &self,
+        domain: DomainId,
+        code: &Code,
+    ) -> Result<Option<RouteRecord>, StoreError> {
+        route_resolve(&self.0.db.read, domain, code).await
+    }
+
+    /// Every domain: its id, its host, and whether it is the default one.
+    #[must_use]
+    pub fn domains(&self) -> Vec<(DomainId, Host, bool)> {
+        let all = self.0.domains.all().iter();
+        all.map(|domain| (domain.id, domain.host.clone(), domain.is_default)).collect()
+    }
+
+    /// Stores a batch of clicks, exactly once per token. Unpacking takes a few milliseconds of CPU
+    /// for a large batch: call it where that disturbs nobody.
+    ///
+    /// # Errors
+    /// [`StoreBatchError`] tells a batch that can never be stored from a store that failed.
+    pub async fn store_batch(
+        &self,
+        token: &Token,
+        bytes: &[u8],
+    ) -> Result<Stored, StoreBatchError> {
+        let batch = Batch::from_bytes(bytes)
+            .map_err(|source| StoreBatchError::Batch { token: token.to_string(), source })?;
+        let stored = self.0.clicks.store(token, &batch, self.now()).await;
+        let stored =
+            stored.map_err(|source| StoreBatchError::Store { token: token.to_string(), source })?;
+        let metrics = self.metrics();
+        match stored {
+            Stored::New { rows: _, clicks } => {
+                metrics.batches_stored.add(1);
+                metrics.clicks_stored.add(clicks);
+            }
+            Stored::Duplicate => metrics.batches_duplicate.add(1),
+            Stored::TooOld => metrics.batches_too_old.add(1),
+        }
+        Ok(stored)
+    }
+
+    /// The settings it was opened with.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    pub(crate) async fn key_create(&self, name: &str) -> Result<KeyCreated, ApiError> {
+        let name = check_name(name).map_err(|error| ApiError::Invalid(vec![error]))?;
+        let secret = Secret::generate(&*self.0.random);
+        let key = NewKey {
+            workspace: self.0.first_workspace,
+            name,
+            hash: secret.hash(),
+            hint: secret.hint(),
+        };
+        let row = self.0.writer.run(|reply| Command::CreateKey(key, reply)).await?;
+        Ok(KeyCreated { key: secret.reveal(), view: KeyView::from(row) })
+    }
+
+    pub(crate) async fn key_list(&self) -> Result<Vec<KeyRow>, StoreError> {
+        key_list(&self.0.db.read).await
+    }
+
+    pub(crate) async fn key_revoke(&self, id: ApiKeyId) -> Result<Option<KeyRow>, WriteError> {
+        self.0.writer.run(|reply| Command::RevokeKey(id, reply)).await
+    }
+
+    pub(crate) async fn link_create(
+        &self,
+        command: CreateLink,
+    ) -> Result<Result<Link, CreateRefused>, WriteError> {
+        let command = Box::new(command);
+        let result = self.0.writer.run(|reply| Command::CreateLink(command, reply)).await?;
+        if result.is_ok() {
+            self.metrics().links_created.add(1);
+        }
+        Ok(result)
+    }
+
+    pub(crate) fn read(&self) -> &Db {
+        &self.0.db.read
+    }
+
+    pub(crate) fn clicks(&self) -> &ClickStore {
+        &self.0.clicks
+    }
+
+    pub(crate) fn domain_set(&self) -> &Domains {
+        &self.0.domains
+    }
+
+    pub(crate) fn policy(&self) -> &TargetPolicy {
+        &self.0.policy
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    pub(crate) fn problem_base(&self) -> &str {
+        &self.0.problem_base
+    }
+
+    pub(crate) fn now(&self) -> UnixMillis {
+        self.0.clock.now()
+    }
+
+    pub(crate) fn random(&self) -> &dyn Random {
+        &*self.0.random
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.0.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether the one task without which nothing can be changed is there.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.0.writer.is_alive()
+    }
+
+    pub(crate) fn gauges(&self) -> Gauges {
+        Gauges { writes_waiting: self.0.writer.waiting(), is_draining: self.is_draining() }
+    }
+}

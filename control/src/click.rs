@@ -1,0 +1,82 @@
+//! Clicks: stored exactly once per batch, and asked for as totals.
+
+pub(crate) mod api;
+pub(crate) mod sqlite;
+
+use carom_shared::click::Kind;
+use carom_shared::{LinkId, UnixMillis, WorkspaceId};
+use serde::{Deserialize, Serialize};
+
+use crate::db::StoreError;
+
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// It is durable, and was not here before.
+    New { rows: usize, clicks: u64 },
+    /// It was here already: nothing was changed.
+    Duplicate,
+    /// It was made before the ledger's oldest entry, so nobody can say whether it was here. It was
+    /// not stored; its file belongs into quarantine, for a person to look at.
+    TooOld,
+}
+
+/// Why a batch could not be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreBatchError {
+    /// Its bytes are damaged or foreign: trying again will not help.
+    #[error("cannot store the batch {token}")]
+    Batch { token: String, source: carom_shared::batch::BatchError },
+    /// The store failed: try again later.
+    #[error("cannot store the batch {token}")]
+    Store { token: String, source: StoreError },
+}
+
+/// Clicks by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// By people: the number that is meant by "clicks" everywhere.
+    pub clicks: u64,
+    pub bots: u64,
+    pub previews: u64,
+    pub prefetches: u64,
+    pub heads: u64,
+}
+
+impl Totals {
+    fn add(&mut self, kind: Kind, n: u64) {
+        let total = match kind {
+            Kind::Human => &mut self.clicks,
+            Kind::Bot => &mut self.bots,
+            Kind::Preview => &mut self.previews,
+            Kind::Prefetch => &mut self.prefetches,
+            Kind::Head => &mut self.heads,
+        };
+        *total += n;
+    }
+}
+
+/// Totals of one link or of many, and when a person last clicked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) totals: Totals,
+    pub(crate) last_click_at: Option<UnixMillis>,
+}
+
+/// Whose clicks are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    All,
+    Workspace(WorkspaceId),
+    Link(WorkspaceId, LinkId),
+}
+
+/// A link among those with the most clicks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TopLink {
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) link: LinkId,
+    pub(crate) clicks: u64,
+    pub(crate) bots: u64,
+    pub(crate) last_click_at: Option<UnixMillis>,
+}

@@ -1,0 +1,239 @@
+//! What the control plane is told at start: one struct per concern, checked before anything opens.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use carom_shared::Host;
+use carom_shared::settings::InvalidSetting;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// All that the control plane needs to know. The program composes it from its own settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where `{data_dir}` in the database URLs points to. The program makes and locks it.
+    pub data_dir: PathBuf,
+    /// What short URLs of the default domain begin with: an `http` or `https` origin.
+    pub public_url: String,
+    pub control: ControlConfig,
+    pub database: DatabaseConfig,
+    pub clicks: ClicksConfig,
+}
+
+/// `control.*`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ControlConfig {
+    /// The API.
+    pub listen: SocketAddr,
+    /// Health and metrics.
+    pub admin_listen: SocketAddr,
+    /// Where people and programs reach the API: an origin. The `type` of every problem document
+    /// is an address under it that describes the problem.
+    pub public_url: String,
+    /// Open connections of the API, at most; more wait in the kernel's backlog.
+    pub max_connections: u32,
+    /// Whether links may lead into private networks.
+    pub allow_private_targets: bool,
+    /// Longest target URL, in bytes; at most 8,192.
+    pub max_target_bytes: usize,
+}
+
+impl Default for ControlConfig {
+    fn default() -> Self {
+        let policy = carom_shared::TargetPolicy::default();
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
+            admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9081)),
+            public_url: "http://localhost:8081".into(),
+            max_connections: 1024,
+            allow_private_targets: policy.allow_private,
+            max_target_bytes: policy.max_len,
+        }
+    }
+}
+
+/// `database.*`: workspaces, domains, keys, links.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// `sqlite://PATH`; `{data_dir}` stands for the data folder.
+    pub url: String,
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self { url: "sqlite://{data_dir}/carom.db".into() }
+    }
+}
+
+/// `clicks.*`: clicks and their statistics.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClicksConfig {
+    /// `sqlite://PATH`; `{data_dir}` stands for the data folder.
+    pub url: String,
+}
+
+impl Default for ClicksConfig {
+    fn default() -> Self {
+        Self { url: "sqlite://{data_dir}/clicks.db".into() }
+    }
+}
+
+/// The settings in the types that the rest of the crate uses.
+#[derive(Clone, Debug)]
+pub(crate) struct Checked {
+    pub(crate) public_url: Origin,
+    pub(crate) control_url: Origin,
+    pub(crate) database: PathBuf,
+    pub(crate) clicks: PathBuf,
+}
+
+impl Config {
+    /// Checks every setting; opens nothing.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`] names the first setting that cannot be used.
+    pub fn check(&self) -> Result<(), InvalidSetting> {
+        self.checked().map(drop)
+    }
+
+    pub(crate) fn checked(&self) -> Result<Checked, InvalidSetting> {
+        let control = &self.control;
+        if control.max_connections == 0 {
+            return Err(InvalidSetting::new("control.max_connections", "must be at least 1"));
+        }
+        let longest = carom_shared::TargetUrl::MAX_LEN;
+        if !(1..=longest).contains(&control.max_target_bytes) {
+            let problem = format!("must be from 1 to {longest}");
+            return Err(InvalidSetting::new("control.max_target_bytes", problem));
+        }
+        let database = sqlite_path("database.url", &self.database.url, &self.data_dir)?;
+        let clicks = sqlite_path("clicks.url", &self.clicks.url, &self.data_dir)?;
+        if database == clicks {
+            let problem = "must be another file than database.url names";
+            return Err(InvalidSetting::new("clicks.url", problem));
+        }
+        Ok(Checked {
+            public_url: Origin::parse("public_url", &self.public_url)?,
+            control_url: Origin::parse("control.public_url", &control.public_url)?,
+            database,
+            clicks,
+        })
+    }
+}
+
+fn sqlite_path(
+    setting: &'static str,
+    url: &str,
+    data_dir: &Path,
+) -> Result<PathBuf, InvalidSetting> {
+    // The URL itself is not repeated: other schemes carry passwords.
+    let path = url.strip_prefix("sqlite://").filter(|path| !path.is_empty());
+    let path = path.ok_or_else(|| {
+        let problem =
+            "is not supported; write sqlite://PATH, for example sqlite://{data_dir}/carom.db";
+        InvalidSetting::new(setting, problem)
+    })?;
+    Ok(match path.strip_prefix("{data_dir}/") {
+        Some(rest) => data_dir.join(rest),
+        None => PathBuf::from(path),
+    })
+}
+
+/// An `http` or `https` origin without a final slash: what addresses are made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    text: Box<str>,
+    host: Host,
+    is_https: bool,
+}
+
+impl Origin {
+    pub(crate) fn parse(setting: &'static str, text: &str) -> Result<Self, InvalidSetting> {
+        let problem = "must be an address such as https://go.example.com, with no path";
+        let error = || InvalidSetting::new(setting, problem);
+        let url = Url::parse(text).map_err(|_| error())?;
+        let is_bare = matches!(url.scheme(), "http" | "https")
+            && url.path() == "/"
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+            && url.password().is_none();
+        if !is_bare {
+            return Err(error());
+        }
+        let host = Host::parse(url.host_str().unwrap_or_default()).map_err(|_| error())?;
+        Ok(Self {
+            text: url.as_str().trim_end_matches('/').into(),
+            host,
+            is_https: url.scheme() == "https",
+        })
+    }
+
+    pub(crate) const fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) const fn host(&self) -> &Host {
+        &self.host
+    }
+
+    pub(crate) const fn scheme(&self) -> &'static str {
+        if self.is_https { "https" } else { "http" }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> Config {
+        Config {
+            data_dir: "/data".into(),
+            public_url: "http://localhost:8080".into(),
+            control: ControlConfig::default(),
+            database: DatabaseConfig::default(),
+            clicks: ClicksConfig::default(),
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_usable() {
+        let checked = config().checked().unwrap();
+        assert_eq!(checked.database, Path::new("/data/carom.db"));
+        assert_eq!(checked.clicks, Path::new("/data/clicks.db"));
+        assert_eq!(checked.public_url.as_str(), "http://localhost:8080");
+        assert_eq!(checked.public_url.host().as_str(), "localhost");
+    }
+
+    #[test]
+    fn errors_name_the_setting_and_never_repeat_a_password() {
+        let mut bad = config();
+        bad.database.url = "postgres://carom:hunter2@db/carom".into();
+        let text = bad.check().unwrap_err().to_string();
+        assert!(text.starts_with("setting database.url: ") && !text.contains("hunter2"), "{text}");
+
+        for url in [
+            "localhost:8080", "ftp://a.example", "https://a.example/x", "https://u@a.example",
+            "https://a.example/?q", "https://a.example/#f", "",
+        ] {
+            let mut bad = config();
+            bad.public_url = url.into();
+            assert_eq!(bad.check().unwrap_err().setting, "public_url", "{url}");
+        }
+        let mut bad = config();
+        bad.clicks.url.clone_from(&bad.database.url);
+        assert_eq!(bad.check().unwrap_err().setting, "clicks.url");
+        let mut bad = config();
+        bad.control.max_target_bytes = 8193;
+        assert_eq!(bad.check().unwrap_err().setting, "control.max_target_bytes");
+    }
+
+    #[test]
+    fn unknown_settings_are_refused() {
+        let error = serde_json::from_str::<ControlConfig>(r#"{"lisen": "127.0.0.1:1"}"#);
+        assert!(error.unwrap_err().to_string().contains("lisen"));
+    }
+}

@@ -1,0 +1,13 @@
+//! The change feed: which routes changed, densely numbered, kept for a day.
+
+pub(crate) mod store;
+
+use carom_shared::{Code, DomainId, RouteRecord};
+
+/// A change that a command made and the feed has not numbered yet.
+#[derive(Clone, Debug)]
+pub(crate) struct NewChange {
+    pub(crate) domain: DomainId,
+    pub(crate) code: Code,
+    pub(crate) record: RouteRecord,
+}

@@ -1,0 +1,61 @@
+use super::*;
+use crate::link::store::link_create;
+use crate::testing::{NOW, TestDb};
+
+async fn append(test: &TestDb, count: usize, now: UnixMillis) -> Vec<Change> {
+    let mut tx = test.db.begin().await.unwrap();
+    let mut changes = Vec::new();
+    for _ in 0..count {
+        let made = link_create(&mut tx, test.create(None), now, &test.random).await.unwrap();
+        changes.push(made.unwrap().1);
+    }
+    let changes = feed_append(&mut tx, changes, now).await.unwrap();
+    tx.commit().await.unwrap();
+    changes
+}
+
+async fn kept(test: &TestDb) -> Vec<i64> {
+    let mut tx = test.db.begin().await.unwrap();
+    let list = "select seq from change order by seq";
+    on_tx!(&mut tx, |conn| sqlx::query_scalar(list).fetch_all(conn).await).unwrap()
+}
+
+#[tokio::test]
+async fn numbers_are_dense_over_commits_and_statements() {
+    let test = TestDb::new().await;
+    let mut seqs = Vec::new();
+    for count in [1, 0, 3, 300] {
+        seqs.extend(append(&test, count, NOW).await.iter().map(|change| change.seq));
+    }
+    assert_eq!(seqs, (1..=304).collect::<Vec<u64>>());
+    assert_eq!(kept(&test).await, (1..=304).collect::<Vec<i64>>());
+    let mut tx = test.db.begin().await.unwrap();
+    assert_eq!(feed_ensure(&mut tx, NOW).await.unwrap(), 304);
+}
+
+#[tokio::test]
+async fn a_rolled_back_commit_gives_its_numbers_back() {
+    let test = TestDb::new().await;
+    let mut tx = test.db.begin().await.unwrap();
+    let made = link_create(&mut tx, test.create(None), NOW, &test.random).await.unwrap();
+    feed_append(&mut tx, vec![made.unwrap().1], NOW).await.unwrap();
+    drop(tx);
+    assert_eq!(append(&test, 1, NOW).await[0].seq, 1);
+}
+
+#[tokio::test]
+async fn changes_go_after_a_day_the_oldest_first() {
+    let test = TestDb::new().await;
+    append(&test, 2, NOW).await;
+    let later = NOW.saturating_add(Duration::from_hours(1));
+    append(&test, 2, later).await;
+    let prune = async |now| {
+        let mut tx = test.db.begin().await.unwrap();
+        let pruned = feed_prune(&mut tx, now).await.unwrap();
+        tx.commit().await.unwrap();
+        pruned
+    };
+    assert_eq!(prune(NOW.saturating_add(CHANGE_LIFE)).await, 0);
+    assert_eq!(prune(later.saturating_add(CHANGE_LIFE)).await, 2);
+    assert_eq!(kept(&test).await, [3, 4]);
+}

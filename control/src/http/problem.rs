@@ -1,0 +1,330 @@
+//! Errors as clients see them: one exhaustive mapping to RFC 9457 problem documents.
+//!
+//! A handler returns [`ApiError`]; [`render`] writes the document, because only there the request's
+//! id is known, and logs the cause, which clients never see. What axum answers by itself (405 with
+//! its `Allow`) becomes a document there too.
+
+use std::any::Any;
+use std::error::Error;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::Path;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, Method, StatusCode, header};
+use serde::{Deserialize, Serialize};
+
+use super::RequestId;
+use crate::db::StoreError;
+use crate::link::command::Refusal;
+use crate::link::store::CreateRefused;
+use crate::write::WriteError;
+
+/// The media type of RFC 9457.
+const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
+/// What a client should wait before it tries again, in seconds.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
+
+/// One field of a body that does not make sense.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldError {
+    /// JSON pointer into the body (RFC 6901), as a URI fragment.
+    pub pointer: String,
+    /// For programs; it does not change from version to version.
+    pub code: String,
+    /// For people.
+    pub detail: String,
+}
+
+impl FieldError {
+    pub(crate) fn new(pointer: &str, code: &str, detail: String) -> Self {
+        Self { pointer: pointer.into(), code: code.into(), detail }
+    }
+}
+
+/// A problem document (RFC 9457, 3.1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// An address that describes this kind of problem.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub title: String,
+    pub status: u16,
+    pub detail: String,
+    /// The request, as the log knows it.
+    pub instance: String,
+    /// The last part of `type`.
+    pub code: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
+}
+
+/// Everything that can go wrong with a request.
+#[derive(Clone, Debug)]
+pub(crate) enum ApiError {
+    NoRoute,
+    NotFound(&'static str),
+    Method,
+    BodyTooLarge {
+        max: usize,
+    },
+    MediaType,
+    Json(String),
+    /// A query parameter, a cursor, a header or a body that cannot be read.
+    Request(String),
+    Invalid(Vec<FieldError>),
+    NoCredentials,
+    BadCredentials,
+    CodeReserved(String),
+    CodeTaken(String),
+    Busy,
+    Closing,
+    Timeout,
+    Internal(Arc<dyn Error + Send + Sync>),
+}
+
+/// Kinds of problems: what documents are told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Kind {
+    code: &'static str,
+    status: StatusCode,
+    title: &'static str,
+    help: &'static str,
+}
+
+macro_rules! kinds {
+    ($($name:ident = $code:literal $status:ident $title:literal $help:literal;)+) => {
+        impl Kind {
+            $(const $name: Self = Self {
+                code: $code, status: StatusCode::$status, title: $title, help: $help,
+            };)+
+            const ALL: &'static [Self] = &[$(Self::$name),+];
+        }
+    };
+}
+
+kinds! {
+    NOT_FOUND = "not-found" NOT_FOUND "There is nothing here"
+        "The address does not exist, or what it names belongs to another workspace.";
+    METHOD = "method-not-allowed" METHOD_NOT_ALLOWED "This address does not take this method"
+        "The Allow header lists the methods it takes.";
+    TOO_LARGE = "payload-too-large" PAYLOAD_TOO_LARGE "The body is too large"
+        "Send less in one request.";
+    MEDIA_TYPE = "unsupported-media-type" UNSUPPORTED_MEDIA_TYPE "The body has the wrong media type"
+        "Send the header Content-Type: application/json.";
+    JSON = "malformed-json" BAD_REQUEST "The body is not JSON"
+        "The detail says where reading stopped. Nothing was done.";
+    REQUEST = "malformed-request" BAD_REQUEST "The request cannot be read"
+        "A query parameter, a header or the body is malformed. Nothing was done.";
+    VALIDATION = "validation" UNPROCESSABLE_ENTITY "Some fields do not make sense"
+        "The member errors has one entry per field: pointer says which, code and detail say why.";
+    NO_CREDENTIALS = "authentication-required" UNAUTHORIZED "An API key is required"
+        "Send the header Authorization: Bearer crm_..., with a key made by carom key create.";
+    BAD_CREDENTIALS = "invalid-credentials" UNAUTHORIZED "The API key is not valid"
+        "It is mistyped, or it was revoked. Make a new one with carom key create.";
+    CODE_TAKEN = "code-taken" CONFLICT "The code is not available"
+        "Another link has it, or it is a reserved word. Choose another, or none for a random one.";
+    OVERLOADED = "overloaded" SERVICE_UNAVAILABLE "The service is busy"
+        "Nothing was done. Wait as long as the Retry-After header says, then try again.";
+    TIMEOUT = "timeout" SERVICE_UNAVAILABLE "The request took too long"
+        "It may have been carried out: look before trying again.";
+    INTERNAL = "internal" INTERNAL_SERVER_ERROR "Something went wrong"
+        "The operator finds the cause in the log, under the request id that instance ends with.";
+}
+
+impl ApiError {
+    pub(crate) fn from_panic(panic: Box<dyn Any + Send>) -> Self {
+        let text = panic.downcast::<String>().map(|text| *text);
+        let text = text.or_else(|panic| panic.downcast::<&str>().map(|text| (*text).to_owned()));
+        let text = text.unwrap_or_else(|_| "no message".to_owned());
+        Self::Internal(Arc::from(Box::<dyn Error + Send + Sync>::from(format!("panic: {text}"))))
+    }
+
+    const fn kind(&self) -> Kind {
+        match self {
+            Self::NoRoute | Self::NotFound(_) => Kind::NOT_FOUND,
+            Self::Method => Kind::METHOD,
+            Self::BodyTooLarge { .. } => Kind::TOO_LARGE,
+            Self::MediaType => Kind::MEDIA_TYPE,
+            Self::Json(_) => Kind::JSON,
+            Self::Request(_) => Kind::REQUEST,
+            Self::Invalid(_) => Kind::VALIDATION,
+            Self::NoCredentials => Kind::NO_CREDENTIALS,
+            Self::BadCredentials => Kind::BAD_CREDENTIALS,
+            Self::CodeReserved(_) | Self::CodeTaken(_) => Kind::CODE_TAKEN,
+            Self::Busy | Self::Closing => Kind::OVERLOADED,
+            Self::Timeout => Kind::TIMEOUT,
+            Self::Internal(_) => Kind::INTERNAL,
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::NoRoute => "this address does not exist".into(),
+            Self::NotFound(what) => format!("there is no such {what}"),
+            Self::BodyTooLarge { max } => format!("a body has at most {max} bytes"),
+            Self::Json(detail) | Self::Request(detail) => detail.clone(),
+            Self::CodeReserved(code) => format!("the code {code} is a reserved word"),
+            Self::CodeTaken(code) => format!("the code {code} is taken"),
+            Self::Closing => "the service is shutting down".into(),
+            Self::Method
+            | Self::MediaType
+            | Self::Invalid(_)
+            | Self::NoCredentials
+            | Self::BadCredentials
+            | Self::Busy
+            | Self::Timeout
+            | Self::Internal(_) => self.kind().help.into(),
+        }
+    }
+
+    /// What axum answered by itself: a status without a body. A handler that means to answer
+    /// text with an error's status, as the probes do, is left alone.
+    fn from_bare(response: &Response) -> Option<Self> {
+        if response.headers().contains_key(header::CONTENT_TYPE) {
+            return None;
+        }
+        match response.status() {
+            StatusCode::NOT_FOUND => Some(Self::NoRoute),
+            StatusCode::METHOD_NOT_ALLOWED => Some(Self::Method),
+            status if status.is_client_error() => {
+                Some(Self::Request(format!("the request was refused with status {status}")))
+            }
+            status if status.is_server_error() => {
+                Some(Self::Internal(Arc::from(Box::<dyn Error + Send + Sync>::from(format!(
+                    "answered with status {status}"
+                )))))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        if error.is_unavailable() { Self::Busy } else { Self::Internal(Arc::new(error)) }
+    }
+}
+
+impl From<WriteError> for ApiError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Busy => Self::Busy,
+            WriteError::Closing => Self::Closing,
+            WriteError::Failed => Self::Internal(Arc::new(error)),
+        }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Invalid(errors) => Self::Invalid(errors),
+            Refusal::Reserved(code) => Self::CodeReserved(code.to_string()),
+        }
+    }
+}
+
+impl From<CreateRefused> for ApiError {
+    fn from(refused: CreateRefused) -> Self {
+        match refused {
+            CreateRefused::Taken(code) => Self::CodeTaken(code.to_string()),
+            CreateRefused::NoFreeCode => Self::Internal(Arc::new(refused)),
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.kind().status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// Turns an error into its document and logs its cause.
+pub(super) fn render(
+    mut response: Response,
+    id: &RequestId,
+    base: &str,
+    (method, route): (&Method, Option<&str>),
+) -> Response {
+    let error = response.extensions_mut().remove::<ApiError>();
+    let Some(error) = error.or_else(|| ApiError::from_bare(&response)) else {
+        return response;
+    };
+    let kind = error.kind();
+    let route = route.unwrap_or("none");
+    match &error {
+        ApiError::Internal(cause) => tracing::error!(
+            request.id = id.as_str(), %method, route, error = &**cause as &dyn Error,
+            "request failed"
+        ),
+        _ => tracing::debug!(
+            request.id = id.as_str(), %method, route, code = kind.code, "request refused"
+        ),
+    }
+    let problem = Problem {
+        kind: format!("{base}/problems/{}", kind.code),
+        title: kind.title.into(),
+        status: kind.status.as_u16(),
+        detail: error.detail(),
+        instance: format!("urn:uuid:{}", id.as_str()),
+        code: kind.code.into(),
+        errors: if let ApiError::Invalid(errors) = &error { errors.clone() } else { Vec::new() },
+    };
+    let mut body = serde_json::to_vec(&problem).unwrap_or_default();
+    body.push(b'\n');
+    // Headers that were set with the status stay: Allow is one.
+    let headers = response.headers_mut();
+    headers.remove(header::CONTENT_LENGTH);
+    headers.insert(header::CONTENT_TYPE, MEDIA_TYPE);
+    match error {
+        // RFC 6750, 3: no error code where there were no credentials.
+        ApiError::NoCredentials => {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        ApiError::BadCredentials => {
+            let value = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+            headers.insert(header::WWW_AUTHENTICATE, value);
+        }
+        ApiError::Busy | ApiError::Closing | ApiError::Timeout => {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        _ => {}
+    }
+    *response.status_mut() = kind.status;
+    *response.body_mut() = Body::from(body);
+    response
+}
+
+/// `GET /problems/{code}`: what the `type` of a document leads to.
+pub(super) async fn describe(Path(code): Path<String>) -> Result<Response, ApiError> {
+    let kind = Kind::ALL.iter().find(|kind| kind.code == code);
+    let kind = kind.ok_or(ApiError::NotFound("kind of problem"))?;
+    let text = format!("{} ({})\n\n{}\n", kind.title, kind.status, kind.help);
+    Ok(text.into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_fit_into_an_address() {
+        let mut codes: Vec<_> = Kind::ALL.iter().map(|kind| kind.code).collect();
+        assert!(codes.iter().all(|code| code.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')));
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), Kind::ALL.len());
+    }
+
+    #[test]
+    fn causes_stay_inside() {
+        let error = ApiError::from(StoreError::Database(sqlx::Error::Protocol("secret".into())));
+        assert!(!error.detail().contains("secret"));
+        assert_eq!(error.kind().status, StatusCode::INTERNAL_SERVER_ERROR);
+        let full = ApiError::from(StoreError::Database(sqlx::Error::PoolTimedOut));
+        assert_eq!(full.kind().status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+}

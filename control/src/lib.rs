@@ -1,0 +1,47 @@
+//! Carom's control plane: links, keys, statistics, the API, every schema.
+//!
+//! # The path of a command
+//!
+//! 1. [`serve`] accepts a connection, within its limits, and reads a request with hyper.
+//! 2. `http` names it, watches its time, finds its route ([`api_router`], [`operator`], [`admin`]).
+//! 3. `http/auth` turns the API key into a caller; `http/extract` reads the body.
+//! 4. `<noun>/command` turns what the client wrote into a checked command. Pure.
+//! 5. `write` takes it with all others that wait, applies each through `<noun>/store`, the only
+//!    place with that noun's SQL, numbers the changes (`feed`), and commits once for all.
+//! 6. [`Subscriber`]s apply the changes: the edge in this process knows them now.
+//! 7. `<noun>/api` answers. An error goes through `http/problem`, the one mapping to statuses.
+//!
+//! Reading leaves out 4 to 6 and does not wait for writers. Batches of clicks come in through
+//! [`App::store_batch`] and go into a file of their own (`click/sqlite`).
+//!
+//! Nothing here serves a redirect, and no redirect waits for anything here but the first look at a
+//! code that the edge does not know ([`App::resolve`]).
+#![forbid(unsafe_code)]
+
+pub mod admin;
+mod apikey;
+mod app;
+mod click;
+mod config;
+mod db;
+mod domain;
+mod feed;
+mod http;
+mod link;
+mod metrics;
+pub mod operator;
+mod publish;
+mod server;
+#[cfg(test)]
+mod testing;
+mod workspace;
+mod write;
+
+pub use crate::http::api_router;
+pub use crate::http::problem::{FieldError, Problem};
+pub use app::{App, OpenError, OpenOptions};
+pub use click::{StoreBatchError, Stored, Totals};
+pub use config::{ClicksConfig, Config, ControlConfig, DatabaseConfig};
+pub use db::{DbOpenError, StoreError};
+pub use publish::{Change, SubscribedError, Subscriber};
+pub use server::{Limits, Listener, serve};

@@ -1,0 +1,54 @@
+//! From a committed change to those who serve it.
+//!
+//! In one process the edge subscribes to [`crate::App`] and is told of each change before the
+//! command that made it is answered, so create-then-follow never gives a 404. In SQLite the lock
+//! of the write transaction *is* the publisher's lock: changes are numbered in the transaction that
+//! makes them, so a number is given exactly when its change is durable. (PostgreSQL commits in
+//! parallel: there one publisher, fenced by a database lock, numbers after commit.)
+
+use std::sync::{Arc, OnceLock};
+
+use carom_shared::{Code, DomainId, RouteRecord};
+
+/// One change of one route. Numbers are dense per epoch: who misses one asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Changes when numbers start over, because a backup was restored.
+    pub epoch: u64,
+    /// From 1.
+    pub seq: u64,
+    pub domain: DomainId,
+    pub code: Code,
+    pub record: RouteRecord,
+}
+
+/// Who serves routes and has to know of their changes.
+pub trait Subscriber: Send + Sync {
+    /// Applies changes in order, each only if its version is greater than the one held. It is
+    /// called between a commit and its answer: it must not block.
+    fn apply(&self, changes: &[Change]);
+}
+
+/// A subscriber was there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the change feed has a subscriber already")]
+pub struct SubscribedError;
+
+#[derive(Default)]
+pub(crate) struct Publisher {
+    subscriber: OnceLock<Arc<dyn Subscriber>>,
+}
+
+impl Publisher {
+    pub(crate) fn subscribe(&self, subscriber: Arc<dyn Subscriber>) -> Result<(), SubscribedError> {
+        self.subscriber.set(subscriber).map_err(|_| SubscribedError)
+    }
+
+    pub(crate) fn publish(&self, changes: &[Change]) {
+        if let Some(subscriber) = self.subscriber.get()
+            && !changes.is_empty()
+        {
+            subscriber.apply(changes);
+        }
+    }
+}

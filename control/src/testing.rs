@@ -1,0 +1,74 @@
+//! What the tests of this crate's inside share: a fresh database with a workspace, a domain, a key.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use carom_shared::{
+    ApiKeyId, Code, DomainId, Host, Random, RedirectStatus, SeededRandom, TargetPolicy, TargetUrl,
+    UnixMillis, WorkspaceId,
+};
+
+use crate::apikey::store::{NewKey, key_create};
+use crate::db::Database;
+use crate::domain::store::{domain_ensure_default, domain_list};
+use crate::feed::store::feed_ensure;
+use crate::link::command::CreateLink;
+use crate::workspace::store::workspace_ensure_first;
+
+/// 2026-01-01T00:00:00Z
+pub(crate) const NOW: UnixMillis = UnixMillis::new(1_767_225_600_000);
+
+pub(crate) struct TestDb {
+    pub(crate) db: Database,
+    pub(crate) random: SeededRandom,
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) domain: DomainId,
+    pub(crate) key: ApiKeyId,
+    _folder: tempfile::TempDir,
+}
+
+impl TestDb {
+    pub(crate) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Database::open_sqlite(&folder.path().join("carom.db")).await.unwrap();
+        let random = SeededRandom::new(1);
+        let mut tx = db.begin().await.unwrap();
+        let workspace = workspace_ensure_first(&mut tx, NOW, &random).await.unwrap();
+        let host = Host::parse("go.example").unwrap();
+        assert!(domain_ensure_default(&mut tx, &host, NOW, &random).await.unwrap());
+        assert_eq!(feed_ensure(&mut tx, NOW).await.unwrap(), 0);
+        let domain = domain_list(&mut tx).await.unwrap()[0].id;
+        let key = NewKey { workspace, name: "test".into(), hash: [7; 32], hint: "abcd".into() };
+        let key = key_create(&mut tx, key, NOW, &random).await.unwrap().id;
+        tx.commit().await.unwrap();
+        Self { db, random, workspace, domain, key, _folder: folder }
+    }
+
+    /// A command that makes a plain link.
+    pub(crate) fn create(&self, code: Option<&str>) -> CreateLink {
+        let target = TargetUrl::parse("https://example.com/a", &TargetPolicy::default());
+        CreateLink {
+            workspace: self.workspace,
+            created_by: self.key,
+            domain: self.domain,
+            code: code.map(|code| Code::parse(code).unwrap()),
+            target: target.unwrap(),
+            title: String::new(),
+            redirect_status: RedirectStatus::Found,
+            not_before: None,
+            expires_at: None,
+        }
+    }
+}
+
+/// Draws the same bytes several times before it moves on.
+pub(crate) struct StutteringRandom {
+    pub(crate) times: usize,
+    pub(crate) calls: AtomicUsize,
+}
+
+impl Random for StutteringRandom {
+    fn fill(&self, bytes: &mut [u8]) {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        SeededRandom::new((call / self.times) as u64).fill(bytes);
+    }
+}

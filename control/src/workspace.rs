@@ -1,0 +1,3 @@
+//! Workspaces: who owns links, domains and keys.
+
+pub(crate) mod store;

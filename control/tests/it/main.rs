@@ -1,0 +1,145 @@
+//! The control plane from outside: its API through the router, as a client sees it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod admin;
+mod api;
+mod clicks;
+mod create;
+mod operator;
+mod problems;
+mod server;
+mod start;
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use carom_control::{
+    App, ClicksConfig, Config, ControlConfig, DatabaseConfig, OpenError, OpenOptions,
+    admin as admin_surface, api_router, operator as operator_surface,
+};
+use carom_shared::{SeededRandom, TestClock, UnixMillis};
+use http::{HeaderMap, Method, Request, StatusCode};
+use tower::ServiceExt;
+
+/// 2026-01-01T00:00:00Z
+const NOW: UnixMillis = UnixMillis::new(1_767_225_600_000);
+
+fn config(folder: &Path) -> Config {
+    Config {
+        data_dir: folder.into(),
+        public_url: "https://go.example".into(),
+        control: ControlConfig::default(),
+        database: DatabaseConfig::default(),
+        clicks: ClicksConfig::default(),
+    }
+}
+
+async fn open(config: Config, clock: Arc<TestClock>, seed: u64) -> Result<App, OpenError> {
+    App::open(OpenOptions { config, clock, random: Arc::new(SeededRandom::new(seed)) }).await
+}
+
+/// A fresh installation with one API key.
+struct Test {
+    app: App,
+    clock: Arc<TestClock>,
+    folder: tempfile::TempDir,
+    key: String,
+}
+
+impl Test {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(TestClock::new(NOW));
+        let app = open(config(folder.path()), Arc::clone(&clock), 1).await.unwrap();
+        let mut test = Self { app, clock, folder, key: String::new() };
+        let made = test.operator(Method::POST, "/v1/keys", r#"{"name":"test"}"#).await;
+        test.key = made.json()["key"].as_str().unwrap().to_owned();
+        test
+    }
+
+    fn api(&self) -> Router {
+        api_router(&self.app)
+    }
+
+    /// A call with the key and a JSON body.
+    async fn call(&self, method: Method, path: &str, body: &str) -> Answer {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("authorization", format!("Bearer {}", self.key))
+            .header("content-type", "application/json");
+        send(self.api(), request.body(Body::from(body.to_owned())).unwrap()).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, "").await
+    }
+
+    async fn post(&self, path: &str, body: &str) -> Answer {
+        self.call(Method::POST, path, body).await
+    }
+
+    async fn operator(&self, method: Method, path: &str, body: &str) -> Answer {
+        let request =
+            Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        send(operator_surface::router(&self.app), request).await
+    }
+
+    async fn admin(&self, path: &str) -> Answer {
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        send(admin_surface::router(&self.app), request).await
+    }
+
+    /// The value of a metric without labels.
+    async fn metric(&self, name: &str) -> u64 {
+        let text = self.admin("/metrics").await.body;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    }
+}
+
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap()
+    }
+
+    /// What a client sees: status, the headers that matter, the body.
+    fn shown(&self) -> String {
+        let mut text = self.status.to_string();
+        for name in ["content-type", "location", "etag", "allow", "www-authenticate", "retry-after"]
+        {
+            if let Some(value) = self.headers.get(name) {
+                write!(text, "\n{name}: {}", value.to_str().unwrap()).unwrap();
+            }
+        }
+        let body = match serde_json::from_str::<serde_json::Value>(&self.body) {
+            Ok(mut json) => {
+                if let Some(instance) = json.get_mut("instance") {
+                    assert!(instance.as_str().unwrap().starts_with("urn:uuid:"));
+                    *instance = "urn:uuid:(request id)".into();
+                }
+                serde_json::to_string_pretty(&json).unwrap()
+            }
+            Err(_) => self.body.clone(),
+        };
+        write!(text, "\n\n{body}").unwrap();
+        text
+    }
+}
+
+async fn send(router: Router, request: Request<Body>) -> Answer {
+    let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
+    let body = to_bytes(body, 10 << 20).await.unwrap();
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    Answer { status: parts.status, headers: parts.headers, body }
+}

@@ -1,0 +1,72 @@
+//! Edge and control plane in one process: each side's interface to the other is a direct call.
+
+use carom_control::{App, Change, StoreBatchError, Subscriber};
+use carom_edge::EdgeFeed;
+use carom_edge::resolve::{Origin, OriginError, OriginFuture, RouteChange};
+use carom_edge::ship::{ClickSink, SinkError, SinkFuture, Stored};
+use carom_shared::batch::Token;
+use carom_shared::{Code, DomainId};
+
+use bytes::Bytes;
+
+/// Routes that the edge does not know come straight from the control plane's database.
+pub(crate) struct ControlOrigin(pub(crate) App);
+
+impl Origin for ControlOrigin {
+    fn resolve(&self, domain: DomainId, code: &Code) -> OriginFuture {
+        let (app, code) = (self.0.clone(), code.clone());
+        Box::pin(async move {
+            app.resolve(domain, &code).await.map_err(|error| OriginError(chain(&error)))
+        })
+    }
+}
+
+/// Batches of clicks go straight into the control plane's click store.
+pub(crate) struct ControlSink(pub(crate) App);
+
+impl ClickSink for ControlSink {
+    fn store(&self, token: Token, batch: Bytes) -> SinkFuture {
+        let app = self.0.clone();
+        Box::pin(async move {
+            match app.store_batch(&token, &batch).await {
+                Ok(carom_control::Stored::New { .. }) => Ok(Stored::New),
+                Ok(carom_control::Stored::Duplicate) => Ok(Stored::Already),
+                Ok(carom_control::Stored::TooOld) => Err(SinkError::Refused(
+                    "it is older than the store's memory of what it has".to_owned(),
+                )),
+                Err(error @ StoreBatchError::Batch { .. }) => {
+                    Err(SinkError::Refused(chain(&error)))
+                }
+                Err(error @ StoreBatchError::Store { .. }) => {
+                    Err(SinkError::Unavailable(chain(&error)))
+                }
+            }
+        })
+    }
+}
+
+/// Changes go straight into the edge's memory, before their command is answered.
+pub(crate) struct EdgeSubscriber(pub(crate) EdgeFeed);
+
+impl Subscriber for EdgeSubscriber {
+    fn apply(&self, changes: &[Change]) {
+        for change in changes {
+            self.0.apply(RouteChange {
+                domain: change.domain,
+                code: change.code.clone(),
+                record: change.record.clone(),
+            });
+        }
+    }
+}
+
+/// An error with all its causes, for the log.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

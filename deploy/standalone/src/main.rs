@@ -1,0 +1,37 @@
+//! Carom in one process: the edge and the control plane on embedded stores, and the command line.
+//!
+//! `carom` alone is `carom serve`. The other commands speak to the `serve` that holds the data
+//! folder, over `control.sock`; where none does, they take the folder's lock and do the same work
+//! themselves ([`operator`]).
+
+mod cli;
+mod compose;
+mod data_dir;
+mod error;
+mod http_client;
+mod logging;
+mod operator;
+mod output;
+mod serve;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::Cli;
+
+fn main() -> ExitCode {
+    // Not `vars()`: it panics where a variable of somebody else is not Unicode.
+    let environment: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let program = std::env::args().next().unwrap_or_else(|| "carom".to_owned());
+    match Cli::parse().run(environment, &program) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            error.exit_code()
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! `carom serve`: everything in one process, from the lock on the folder to the last stored click.
+
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use carom_control::{App, Limits, Listener, OpenOptions, admin, api_router, operator, serve};
+use carom_edge::{Domains, Edge, EdgeParts};
+use carom_shared::{Clock, Random, SystemClock, SystemRandom};
+
+use crate::compose::{ControlOrigin, ControlSink, EdgeSubscriber};
+use crate::data_dir::DataDir;
+use crate::error::CommandError;
+use crate::output;
+use crate::settings::Settings;
+
+/// Connections of the admin listener and of `control.sock`, at most.
+const OPERATOR_CONNECTIONS_MAX: u32 = 64;
+
+/// Serves until it is told to stop. `program` is how this program was called.
+pub(crate) fn run(settings: &Settings, program: &str) -> Result<(), CommandError> {
+    settings.check()?;
+    settings.log.start()?;
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("background")
+        .enable_all()
+        .build()
+        .map_err(CommandError::Runtime)?;
+    let result = runtime.block_on(Server::run(settings, program));
+    // Whoever asked twice does not wait for what still runs; everything else has ended.
+    runtime.shutdown_background();
+    result
+}
+
+/// Each connection is a descriptor: takes all that the system grants without asking anyone.
+fn raise_file_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+struct Server {
+    app: App,
+    edge: Edge,
+    /// Cancelled: the control plane's listeners take no more.
+    stop: CancellationToken,
+    listeners: TaskTracker,
+    /// Dropped last: what still runs may write to the folder.
+    _data_dir: DataDir,
+}
+
+impl Server {
+    async fn run(settings: &Settings, program: &str) -> Result<(), CommandError> {
+        // Before anything starts, so that no moment is left in which a signal just kills.
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(CommandError::Runtime)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(CommandError::Runtime)?;
+
+        let server = Self::start(settings).await?;
+        output::started(settings, server.edge.recovered(), program)?;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        output::line("Stopping: answering what is under way, storing what was clicked ...")?;
+        tokio::select! {
+            stopped = server.stop() => output::stopped(stopped),
+            _ = interrupt.recv() => output::line("Stopped at once; the next start goes on from here."),
+        }
+    }
+
+    async fn start(settings: &Settings) -> Result<Self, CommandError> {
+        let data_dir = DataDir::lock(&settings.data_dir).await?;
+        let api = listen("control.listen", settings.control.listen).await?;
+        let health = listen("control.admin_listen", settings.control.admin_listen).await?;
+        let socket = listen_unix(&DataDir::socket_path(&settings.data_dir))?;
+
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        let app = App::open(OpenOptions {
+            config: settings.control_config(),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+        })
+        .await?;
+        let edge = Edge::start(EdgeParts {
+            config: settings.edge.clone(),
+            spool: settings.spool.clone(),
+            spool_dir: data_dir.spool(),
+            domains: Domains::new(&app.domains()),
+            clock,
+            random,
+            origin: Arc::new(ControlOrigin(app.clone())),
+            sink: Arc::new(ControlSink(app.clone())),
+            background: Handle::current(),
+        })?;
+        // Before the first command can be taken, so that the edge hears of every change.
+        app.subscribe(Arc::new(EdgeSubscriber(edge.feed()))).map_err(|_| CommandError::Feed)?;
+
+        let server = Self {
+            app,
+            edge,
+            stop: CancellationToken::new(),
+            listeners: TaskTracker::new(),
+            _data_dir: data_dir,
+        };
+        let drain = Duration::from_millis(settings.edge.drain_timeout_ms);
+        let few = Limits { connections: OPERATOR_CONNECTIONS_MAX, drain, ..Limits::default() };
+        let limits = Limits { connections: settings.control.max_connections, ..few };
+        server.listen(api_router(&server.app), Listener::Tcp(api), limits);
+        server.listen(admin::router(&server.app), Listener::Tcp(health), few);
+        server.listen(operator::router(&server.app), Listener::Unix(socket), few);
+        Ok(server)
+    }
+
+    fn listen(&self, router: Router, listener: Listener, limits: Limits) {
+        let stop = self.stop.clone();
+        self.listeners.spawn(async move {
+            let cut_off = serve(router, listener, limits, stop).await;
+            if cut_off > 0 {
+                tracing::warn!(
+                    connections = cut_off,
+                    "connections are cut: they did not end in time"
+                );
+            }
+        });
+    }
+
+    /// Listeners and edge stop side by side; the stores close last, after the edge's last clicks.
+    async fn stop(self) -> carom_edge::Stopped {
+        self.app.drain();
+        self.stop.cancel();
+        self.listeners.close();
+        let edge = self.edge;
+        let edge = tokio::task::spawn_blocking(move || edge.stop());
+        let ((), stopped) = tokio::join!(self.listeners.wait(), edge);
+        self.app.close().await;
+        match stopped {
+            Ok(stopped) => stopped,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+}
+
+async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, CommandError> {
+    TcpListener::bind(address).await.map_err(|source| CommandError::Listen {
+        setting,
+        address: address.to_string(),
+        source,
+    })
+}
+
+/// The socket of the last process is still there if that was killed; the lock says it is dead.
+fn listen_unix(path: &Path) -> Result<UnixListener, CommandError> {
+    let bound = std::fs::remove_file(path)
+        .or_else(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Ok(()),
+            _ => Err(error),
+        })
+        .and_then(|()| UnixListener::bind(path))
+        .and_then(|listener| {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+            Ok(listener)
+        });
+    bound.map_err(|source| CommandError::Listen {
+        setting: "data_dir",
+        address: path.display().to_string(),
+        source,
+    })
+}

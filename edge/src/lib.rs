@@ -1,0 +1,347 @@
+//! Carom's edge: from a visitor's request to a redirect and a recorded click.
+//!
+//! # The path of a redirect
+//!
+//! ```text
+//! server   accepts, reads a request head within its limits
+//! request  -> Ask          host to domain, path to code; or a refusal            pure
+//! resolve  -> Route        memory; else once for all who wait, the Origin
+//! respond  -> Answer       the link's state and times decide                     pure
+//! record   -> RawClick     into the thread's ring, before the response exists
+//! server   sends
+//! ```
+//!
+//! For a route in memory nothing on this path waits, and no other service is asked.
+//!
+//! # The path of a click
+//!
+//! ```text
+//! spool    ring: a record in memory that belongs to the kernel                   edge-N
+//! enrich   RawClick -> Click: kinds and names; the address ends here             pure
+//! drain    clicks -> a batch in the outbox, synced                               drainer
+//! ship     batch -> ClickSink, until it is stored                                background
+//! ```
+//!
+//! A 302 that was sent promises: the click is recorded, and will be stored once, though the process
+//! be killed at any moment. It does not promise that the visitor arrived.
+
+mod admin;
+mod config;
+mod domains;
+mod drain;
+mod enrich;
+mod metrics;
+pub mod record;
+pub mod request;
+pub mod resolve;
+pub mod respond;
+mod server;
+pub mod ship;
+mod spool;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use carom_shared::{Clock, Random};
+
+pub use config::EdgeConfig;
+pub use domains::Domains;
+pub use spool::recover::Recovered;
+pub use spool::{SpoolConfig, SpoolError};
+
+use admin::Admin;
+use drain::{DrainThread, Drainer};
+use metrics::{Metrics, OnPanic};
+use resolve::{Origin, Resolver, RouteChange};
+use server::Shared;
+use ship::ClickSink;
+use spool::Spool;
+use spool::outbox::Outbox;
+use spool::recover::recover;
+use spool::ring::{Recorder, RingReader, segments};
+
+/// Everything an edge is made of.
+pub struct EdgeParts {
+    pub config: EdgeConfig,
+    pub spool: SpoolConfig,
+    /// The folder for clicks that are not stored yet; one process at a time.
+    pub spool_dir: PathBuf,
+    /// The hosts that are answered.
+    pub domains: Domains,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    pub origin: Arc<dyn Origin>,
+    pub sink: Arc<dyn ClickSink>,
+    /// Where everything runs that is not answering visitors.
+    pub background: Handle,
+}
+
+/// Why an edge does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error("cannot make the ring for clicks in {}: {source}", .dir.display())]
+    Ring { dir: PathBuf, source: std::io::Error },
+    #[error("cannot listen on {address} (setting {setting}): {source}")]
+    Listen { setting: &'static str, address: SocketAddr, source: std::io::Error },
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Tells a running edge what it should know. Cheap to clone.
+#[derive(Clone)]
+pub struct EdgeFeed(Arc<Shared>);
+
+impl EdgeFeed {
+    /// Applies a change; when this returns, no answer is older than it.
+    pub fn apply(&self, change: RouteChange) {
+        self.0.resolver.apply(change);
+    }
+
+    /// Replaces the hosts that are answered.
+    pub fn set_domains(&self, domains: Domains) {
+        self.0.domains.store(Arc::new(domains));
+    }
+}
+
+/// A running edge.
+pub struct Edge {
+    shared: Arc<Shared>,
+    outbox: Arc<Outbox>,
+    recovered: Recovered,
+    address: SocketAddr,
+    admin_address: SocketAddr,
+    ring_segments_limit: usize,
+    drain_timeout: Duration,
+    /// Cancelled: no new visitors.
+    stop: CancellationToken,
+    /// Cancelled: everything ends.
+    end: CancellationToken,
+    workers: Vec<JoinHandle<()>>,
+    drainer: DrainThread,
+    tasks: TaskTracker,
+    _spool: Arc<Spool>,
+}
+
+/// What a stop left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Clicks recorded by this run.
+    pub clicks_recorded: u64,
+    /// Batches on disk that the store has not taken yet; the next start ships them.
+    pub batches_waiting: usize,
+    /// Batches that the store refused; their files are set aside.
+    pub batches_quarantined: u64,
+    /// Whether every click left the ring; if not, the next start finds it there.
+    pub ring_drained: bool,
+}
+
+impl Edge {
+    /// Recovers what the last run left in the spool, then answers visitors.
+    ///
+    /// # Errors
+    /// [`EdgeError`] if the spool is locked or broken, or an address cannot be bound.
+    pub fn start(parts: EdgeParts) -> Result<Self, EdgeError> {
+        let config = parts.config;
+        let threads = config.thread_count();
+        let listeners = Listeners::bind(&config)?;
+        let (address, admin_address) = (listeners.address, listeners.admin_address);
+
+        let spool = Arc::new(Spool::open(&parts.spool_dir, &*parts.random)?);
+        let outbox = Outbox::open(&spool)
+            .map_err(|source| SpoolError::Io { path: spool.outbox_dir(), source })?;
+        let outbox = Arc::new(outbox);
+        let recovered = recover(&spool, &outbox, &*parts.clock)?;
+        let metrics = Arc::new(Metrics::new(threads));
+        metrics.clicks_recovered.add(recovered.clicks);
+        let (recorders, rings) = rings(&spool, threads, parts.spool.ring_bytes, &parts.random)?;
+
+        let shared = Arc::new(Shared {
+            resolver: Resolver::new(&config.resolve, parts.origin, parts.background.clone()),
+            domains: ArcSwap::from_pointee(parts.domains),
+            clock: Arc::clone(&parts.clock),
+            metrics: Arc::clone(&metrics),
+            connections: Arc::new(Semaphore::new(config.max_connections)),
+            header_timeout: Duration::from_millis(config.header_timeout_ms),
+            request_drain: Duration::from_millis(config.drain_timeout_ms / 2),
+        });
+        let drainer = DrainThread::start(Drainer {
+            _spool: Arc::clone(&spool),
+            rings,
+            outbox: Arc::clone(&outbox),
+            clock: parts.clock,
+            metrics: Arc::clone(&metrics),
+            flush: Duration::from_millis(parts.spool.flush_ms),
+        })
+        .map_err(EdgeError::Thread)?;
+
+        let edge = Self {
+            outbox: Arc::clone(&outbox),
+            recovered,
+            address,
+            admin_address,
+            ring_segments_limit: threads * segments(parts.spool.ring_bytes),
+            drain_timeout: Duration::from_millis(config.drain_timeout_ms),
+            stop: CancellationToken::new(),
+            end: CancellationToken::new(),
+            workers: Vec::with_capacity(threads),
+            drainer,
+            tasks: TaskTracker::new(),
+            shared,
+            _spool: spool,
+        };
+        edge.run_in_background(&parts.background, ship::run(outbox, parts.sink, metrics));
+        let admin = Admin::run(edge.admin(), listeners.admin);
+        edge.run_in_background(&parts.background, admin);
+        edge.run_workers(listeners.workers, recorders)
+    }
+
+    fn run_workers(
+        mut self,
+        listeners: Vec<TcpListener>,
+        recorders: Vec<Recorder>,
+    ) -> Result<Self, EdgeError> {
+        for (index, (listener, recorder)) in listeners.into_iter().zip(recorders).enumerate() {
+            let shared = Arc::clone(&self.shared);
+            let stop = self.stop.clone();
+            let run = move || {
+                let metrics = Arc::clone(&shared.metrics);
+                let _lost = OnPanic(|| metrics.threads_lost.add(1));
+                if let Err(error) = server::run_worker(shared, index, listener, recorder, &stop) {
+                    tracing::error!(%error, thread = index, "an edge thread could not start");
+                    metrics.threads_lost.add(1);
+                }
+            };
+            let worker = std::thread::Builder::new().name(format!("edge-{index}")).spawn(run);
+            self.workers.push(worker.map_err(EdgeError::Thread)?);
+        }
+        Ok(self)
+    }
+
+    /// Runs a task until it ends or the edge does.
+    fn run_in_background(
+        &self,
+        background: &Handle,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        let end = self.end.clone();
+        let task = async move {
+            tokio::select! {
+                () = end.cancelled() => {}
+                () = task => {}
+            }
+        };
+        self.tasks.spawn_on(task, background);
+    }
+
+    fn admin(&self) -> Arc<Admin> {
+        Arc::new(Admin {
+            metrics: Arc::clone(&self.shared.metrics),
+            resolver: self.shared.resolver.clone(),
+            outbox: Arc::clone(&self.outbox),
+            ring_segments_limit: self.ring_segments_limit,
+            draining: self.stop.clone(),
+        })
+    }
+
+    #[must_use]
+    pub fn feed(&self) -> EdgeFeed {
+        EdgeFeed(Arc::clone(&self.shared))
+    }
+
+    /// What the start found of the last run.
+    #[must_use]
+    pub const fn recovered(&self) -> Recovered {
+        self.recovered
+    }
+
+    /// Where visitors are answered; with the real port where the setting said 0.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    #[must_use]
+    pub const fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// Stops: no new visitors, requests under way are answered, clicks are drained and stored, all
+    /// within the drain timeout. Waits on threads, so it belongs on a thread that may wait.
+    #[must_use]
+    pub fn stop(self) -> Stopped {
+        let until = Instant::now() + self.drain_timeout;
+        self.stop.cancel();
+        for worker in self.workers {
+            drop(worker.join());
+        }
+        // The workers took their recorders with them: the rings are complete.
+        let ring_drained = self.drainer.finish(until);
+        while self.outbox.len() > 0 && Instant::now() < until {
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        self.end.cancel();
+        self.tasks.close();
+        // They hold a port and look into the spool: whoever starts next should find both free.
+        while !self.tasks.is_empty() && Instant::now() < until {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        Stopped {
+            clicks_recorded: self.shared.metrics.sum(|worker| &worker.clicks_recorded),
+            batches_waiting: self.outbox.len(),
+            batches_quarantined: self.shared.metrics.batches_quarantined.get(),
+            ring_drained,
+        }
+    }
+}
+
+struct Listeners {
+    workers: Vec<TcpListener>,
+    admin: TcpListener,
+    address: SocketAddr,
+    admin_address: SocketAddr,
+}
+
+impl Listeners {
+    fn bind(config: &EdgeConfig) -> Result<Self, EdgeError> {
+        let failed =
+            |setting, address| move |source| EdgeError::Listen { setting, address, source };
+        let workers = server::bind(config.listen, config.thread_count())
+            .map_err(failed("edge.listen", config.listen))?;
+        let admin = TcpListener::bind(config.admin_listen)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .map_err(failed("edge.admin_listen", config.admin_listen))?;
+        Ok(Self {
+            address: workers[0].local_addr().unwrap_or(config.listen),
+            admin_address: admin.local_addr().unwrap_or(config.admin_listen),
+            workers,
+            admin,
+        })
+    }
+}
+
+fn rings(
+    spool: &Spool,
+    threads: usize,
+    bytes: u64,
+    random: &Arc<dyn Random>,
+) -> Result<(Vec<Recorder>, Vec<RingReader>), EdgeError> {
+    let made: Result<Vec<_>, _> = (0..threads)
+        .map(|index| {
+            let worker = u16::try_from(index).unwrap_or(u16::MAX);
+            RingReader::create(&spool.ring_dir(), worker, bytes, Arc::clone(random))
+        })
+        .collect();
+    let made = made.map_err(|source| EdgeError::Ring { dir: spool.ring_dir(), source })?;
+    Ok(made.into_iter().unzip())
+}

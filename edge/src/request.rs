@@ -1,0 +1,204 @@
+//! Request → [`Ask`]: what a visitor wants, or why it is refused. Pure.
+//!
+//! hyper has checked the syntax of HTTP; it accepts what RFC 9112 3.2 tells a server to refuse
+//! (no `Host`, two of them, an absolute form that contradicts it), so that is checked here.
+
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, HOST, REFERER, USER_AGENT};
+use http::{HeaderMap, HeaderName, Method, Request, Uri};
+
+use carom_shared::{Code, DomainId};
+
+use crate::domains::Domains;
+
+/// What a request asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask<'a> {
+    pub domain: DomainId,
+    /// `None`: a path that no code can have.
+    pub code: Option<&'a str>,
+    pub head: bool,
+    pub query: Option<&'a str>,
+}
+
+/// Why a request is not an [`Ask`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No `Host`, several, one that is not a host, or one that the request target contradicts.
+    Host,
+    /// A body where none belongs; its bytes could be taken for the next request.
+    Body,
+    /// Not GET or HEAD.
+    Method,
+    /// A host that no domain here has.
+    Misdirected,
+}
+
+/// What the form of an answer depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Html,
+    Json,
+}
+
+impl<'a> Ask<'a> {
+    /// Reads a request. `has_body`: whether one was announced.
+    ///
+    /// # Errors
+    /// [`Refusal`], in the order in which the checks protect each other.
+    pub fn parse<B>(
+        request: &'a Request<B>,
+        has_body: bool,
+        domains: &Domains,
+    ) -> Result<Self, Refusal> {
+        let host = host(request.headers(), request.uri())?;
+        if has_body {
+            return Err(Refusal::Body);
+        }
+        let head = match *request.method() {
+            Method::GET => false,
+            Method::HEAD => true,
+            _ => return Err(Refusal::Method),
+        };
+        let domain = domains.find(host).ok_or(Refusal::Misdirected)?;
+        let code = request.uri().path().strip_prefix('/');
+        let code = code.filter(|code| Code::check(code.as_bytes()).is_ok());
+        Ok(Self { domain, code, head, query: request.uri().query() })
+    }
+}
+
+/// The one host that the request names, as written.
+fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Result<&'a [u8], Refusal> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+        return Err(Refusal::Host);
+    };
+    let contradicts = uri.authority().is_some_and(|authority| {
+        !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes())
+    });
+    if contradicts { Err(Refusal::Host) } else { Ok(host.as_bytes()) }
+}
+
+impl Form {
+    /// JSON for whoever asks for it and not for HTML; HTML for everybody else.
+    #[must_use]
+    pub fn wanted(headers: &HeaderMap) -> Self {
+        let accept = headers.get(ACCEPT).map_or(&b""[..], http::HeaderValue::as_bytes);
+        let names = |what: &[u8]| accept.windows(what.len()).any(|w| w.eq_ignore_ascii_case(what));
+        if names(b"json") && !names(b"text/html") { Self::Json } else { Self::Html }
+    }
+}
+
+/// What a request says of its visitor: the part of a click that is not about the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Visitor<'a> {
+    pub prefetch: bool,
+    pub do_not_track: bool,
+    pub global_privacy_control: bool,
+    pub user_agent: &'a [u8],
+    pub referrer: &'a [u8],
+    pub language: &'a [u8],
+}
+
+impl<'a> Visitor<'a> {
+    #[must_use]
+    pub fn read(headers: &'a HeaderMap) -> Self {
+        let text =
+            |name: HeaderName| headers.get(name).map_or(&b""[..], http::HeaderValue::as_bytes);
+        let says = |name: &'static str, value: &[u8]| {
+            headers.get(name).is_some_and(|header| header.as_bytes() == value)
+        };
+        // Sec-Purpose may carry parameters: `prefetch;prerender`.
+        let prefetch = headers
+            .get("sec-purpose")
+            .is_some_and(|purpose| purpose.as_bytes().starts_with(b"prefetch"))
+            || says("purpose", b"prefetch")
+            || says("x-moz", b"prefetch");
+        Self {
+            prefetch,
+            do_not_track: says("dnt", b"1"),
+            global_privacy_control: says("sec-gpc", b"1"),
+            user_agent: text(USER_AGENT),
+            referrer: text(REFERER),
+            language: text(ACCEPT_LANGUAGE),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use carom_shared::Host;
+
+    fn domains() -> Domains {
+        let id = |n| DomainId::try_from(n).unwrap();
+        Domains::new(&[
+            (id(1), Host::parse("localhost").unwrap(), true),
+            (id(2), Host::parse("go.example.com").unwrap(), false),
+        ])
+    }
+
+    fn parse(method: &str, uri: &str, hosts: &[&str]) -> Result<(i64, Option<String>), Refusal> {
+        let mut request = Request::builder().method(method).uri(uri);
+        for host in hosts {
+            request = request.header(HOST, *host);
+        }
+        let request = request.body(()).unwrap();
+        Ask::parse(&request, false, &domains())
+            .map(|ask| (ask.domain.get(), ask.code.map(str::to_owned)))
+    }
+
+    #[test]
+    fn a_host_and_a_path_become_a_domain_and_a_code() {
+        let code = |domain, code: &str| Ok((domain, Some(code.to_owned())));
+        assert_eq!(parse("GET", "/abc", &["localhost:8080"]), code(1, "abc"));
+        assert_eq!(parse("GET", "/abc?x=1", &["127.0.0.1"]), code(1, "abc"));
+        assert_eq!(parse("HEAD", "/a_B-9", &["Go.Example.com."]), code(2, "a_B-9"));
+        assert_eq!(parse("GET", "http://go.example.com/x", &["GO.example.com"]), code(2, "x"));
+        for path in ["/", "/a/b", "/a+", "/a%41", "/favicon.ico", "//a"] {
+            assert_eq!(parse("GET", path, &["go.example.com"]), Ok((2, None)), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_refused() {
+        assert_eq!(parse("GET", "/abc", &[]), Err(Refusal::Host));
+        assert_eq!(parse("GET", "/abc", &["localhost", "localhost"]), Err(Refusal::Host));
+        assert_eq!(parse("GET", "http://evil.test/abc", &["localhost"]), Err(Refusal::Host));
+        assert_eq!(parse("GET", "/abc", &["evil.test"]), Err(Refusal::Misdirected));
+        assert_eq!(parse("GET", "/abc", &[""]), Err(Refusal::Misdirected));
+        assert_eq!(parse("POST", "/abc", &["localhost"]), Err(Refusal::Method));
+        assert_eq!(parse("OPTIONS", "*", &["localhost"]), Err(Refusal::Method));
+        let request = Request::builder().uri("/abc").header(HOST, "localhost").body(()).unwrap();
+        assert_eq!(Ask::parse(&request, true, &domains()), Err(Refusal::Body));
+    }
+
+    #[test]
+    fn programs_that_ask_for_json_get_json() {
+        for (accept, form) in [
+            ("application/json", Form::Json),
+            ("application/problem+JSON, */*", Form::Json),
+            ("text/html,application/json;q=0.9", Form::Html),
+            ("*/*", Form::Html),
+            ("", Form::Html),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().unwrap());
+            assert_eq!(Form::wanted(&headers), form, "{accept}");
+        }
+    }
+
+    #[test]
+    fn prefetches_and_privacy_signals_are_read() {
+        let visitor = |name: &'static str, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().unwrap());
+            let v = Visitor::read(&headers);
+            [v.prefetch, v.do_not_track, v.global_privacy_control]
+        };
+        assert_eq!(visitor("sec-purpose", "prefetch;prerender"), [true, false, false]);
+        assert_eq!(visitor("purpose", "prefetch"), [true, false, false]);
+        assert_eq!(visitor("dnt", "1"), [false, true, false]);
+        assert_eq!(visitor("sec-gpc", "1"), [false, false, true]);
+        assert_eq!(visitor("dnt", "0"), [false, false, false]);
+    }
+}

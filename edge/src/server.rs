@@ -1,0 +1,257 @@
+//! Sockets and threads: accept, serve, drain.
+//!
+//! Each thread `edge-N` has a runtime, a listener on the shared port (`SO_REUSEPORT`: the kernel
+//! spreads connections) and a recorder of its own. A request that memory can answer waits for
+//! nothing and makes no system call but the two on its socket; what threads share are the routes
+//! in memory.
+
+use std::cell::RefCell;
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use hyper::body::{Body as _, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::LocalSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use carom_shared::{Clock, Code};
+
+use crate::domains::Domains;
+use crate::metrics::{Metrics, WorkerMetrics};
+use crate::record;
+use crate::request::{Ask, Form, Visitor};
+use crate::resolve::{Key, Known, Resolver, Route, Unavailable};
+use crate::respond::{Answer, Body, ErrorPage};
+use crate::spool::ring::Recorder;
+
+/// Connections that the kernel holds until a thread accepts them.
+const BACKLOG: i32 = 4096;
+const HEADERS_MAX: usize = 64;
+const HEADER_BYTES_MAX: usize = 16 << 10;
+const BUFFER_BYTES_MAX: usize = 32 << 10;
+/// Wait after `accept` failed, which mostly means that the process has no descriptors left.
+const ACCEPT_RETRY: Duration = Duration::from_millis(20);
+
+/// One listener per thread, all on one address.
+///
+/// # Errors
+/// If the address cannot be bound, or another process listens there.
+pub(crate) fn bind(address: SocketAddr, threads: usize) -> io::Result<Vec<TcpListener>> {
+    // Alone first: sharing the port with another process would mean sharing its visitors, half of
+    // whom would ask the wrong one.
+    let mut address = listen(address, false)?.local_addr()?;
+    let mut listeners = Vec::with_capacity(threads);
+    for _ in 0..threads {
+        let listener = listen(address, true)?;
+        address = listener.local_addr()?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    if shared {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(socket.into())
+}
+
+/// What the threads of an edge share.
+pub(crate) struct Shared {
+    pub(crate) resolver: Resolver,
+    pub(crate) domains: ArcSwap<Domains>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) header_timeout: Duration,
+    /// How long a stop waits for requests under way.
+    pub(crate) request_drain: Duration,
+}
+
+/// One thread's own.
+struct Worker {
+    shared: Arc<Shared>,
+    index: usize,
+    recorder: RefCell<Recorder>,
+    http: http1::Builder,
+    stop: CancellationToken,
+}
+
+/// Runs one thread of the edge until `stop`, then until its requests are answered or the drain
+/// timeout is over.
+pub(crate) fn run_worker(
+    shared: Arc<Shared>,
+    index: usize,
+    listener: TcpListener,
+    recorder: Recorder,
+    stop: &CancellationToken,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(shared.header_timeout)
+        .max_headers(HEADERS_MAX)
+        .max_header_size(HEADER_BYTES_MAX)
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .half_close(false);
+    // A child of its own: connections look at the token at each wake, and a token is a lock.
+    let stop = stop.child_token();
+    let worker = Rc::new(Worker { shared, index, recorder: RefCell::new(recorder), http, stop });
+    LocalSet::new().block_on(&runtime, async move {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        worker.accept(listener).await;
+        Ok(())
+    })
+}
+
+impl Worker {
+    fn metrics(&self) -> &WorkerMetrics {
+        &self.shared.metrics.workers[self.index]
+    }
+
+    async fn accept(self: Rc<Self>, listener: tokio::net::TcpListener) {
+        let tasks = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                () = self.stop.cancelled() => break,
+                accepted = self.accept_one(&listener) => accepted,
+            };
+            match accepted {
+                Ok((stream, peer, permit)) => {
+                    let worker = Rc::clone(&self);
+                    tasks.spawn_local(async move {
+                        worker.metrics().connections.add(1);
+                        worker.connection(stream, peer).await;
+                        worker.metrics().connections_closed.add(1);
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    self.shared.metrics.accept_errors.add(1);
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+        drop(listener);
+        tasks.close();
+        if tokio::time::timeout(self.shared.request_drain, tasks.wait()).await.is_err() {
+            tracing::warn!(
+                connections = tasks.len(),
+                "connections are cut: they did not end in time"
+            );
+        }
+    }
+
+    /// Beyond the limit a connection waits here, and those after it in the kernel's queue. (Room
+    /// first and accept then would let an idle thread hold the room that a busy one needs.)
+    async fn accept_one(
+        &self,
+        listener: &tokio::net::TcpListener,
+    ) -> io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
+        let (stream, peer) = listener.accept().await?;
+        let permit = Arc::clone(&self.shared.connections).acquire_owned().await;
+        let permit = permit.map_err(|_| io::Error::other("the edge is stopping"))?;
+        stream.set_nodelay(true)?;
+        // hyper limits how long a client may take to ask; this, how long it may take to listen.
+        SockRef::from(&stream).set_tcp_user_timeout(Some(self.shared.header_timeout))?;
+        Ok((stream, peer.ip().to_canonical(), permit))
+    }
+
+    async fn connection(self: &Rc<Self>, stream: TcpStream, peer: IpAddr) {
+        let service = service_fn(|request| {
+            let worker = Rc::clone(self);
+            async move { Ok::<_, Infallible>(worker.answer(&request, peer).await) }
+        });
+        let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            // Clients go away and send nonsense all day; hyper has answered what can be answered.
+            tracing::debug!(%error, "a connection ended early");
+        }
+    }
+
+    async fn answer(&self, request: &Request<Incoming>, peer: IpAddr) -> Response<Body> {
+        let now = self.shared.clock.now();
+        let has_body = !request.body().is_end_stream();
+        let ask = {
+            let domains = self.shared.domains.load();
+            Ask::parse(request, has_body, &domains)
+        };
+        let page = match ask {
+            Ok(ask) => match self.route(&ask).await {
+                Ok(Some(route)) => match Answer::of(&route, now) {
+                    answer @ Answer::Redirect(route) => {
+                        self.record(&record::click(
+                            &ask,
+                            &Visitor::read(request.headers()),
+                            peer,
+                            route,
+                            now,
+                        ));
+                        self.metrics().redirects.add(1);
+                        return answer.response(Form::Html, now);
+                    }
+                    Answer::Error(page) => page,
+                },
+                Ok(None) => ErrorPage::NotFound,
+                Err(Unavailable) => ErrorPage::Unavailable,
+            },
+            Err(refusal) => refusal.into(),
+        };
+        self.metrics().error(page);
+        Answer::Error(page).response(Form::wanted(request.headers()), now)
+    }
+
+    async fn route(&self, ask: &Ask<'_>) -> Result<Option<Arc<Route>>, Unavailable> {
+        let Some(code) = ask.code else { return Ok(None) };
+        let key = Key::new(ask.domain, code);
+        match self.shared.resolver.known(&key) {
+            Known::Route(route) => {
+                self.metrics().memory_hits.add(1);
+                Ok(Some(route))
+            }
+            Known::Absent => {
+                self.metrics().absence_hits.add(1);
+                Ok(None)
+            }
+            Known::Unknown => {
+                self.metrics().look_ups.add(1);
+                let Ok(code) = Code::parse(code) else { return Ok(None) };
+                self.shared.resolver.look_up(&key, ask.domain, code).await
+            }
+        }
+    }
+
+    /// Records before the response exists: what is answered is recorded, whatever happens next.
+    fn record(&self, click: &carom_shared::RawClick<'_>) {
+        match self.recorder.borrow_mut().record(click) {
+            Ok(()) => self.metrics().clicks_recorded.add(1),
+            Err(_) => self.metrics().clicks_dropped.add(1),
+        }
+    }
+}

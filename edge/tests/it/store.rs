@@ -1,0 +1,148 @@
+//! Clicks on their way to a store that is away, mute, or unwilling.
+
+use crate::client::Client;
+use crate::world::{Mood, World, eventually, files, metric, route};
+
+/// Follows `/l1` … `/ln` once each, and fails unless each is a redirect.
+fn follow(world: &World, client: &mut Client, links: std::ops::RangeInclusive<i64>) {
+    for link in links {
+        let code = format!("l{link}");
+        world.links.put(&code, route(link, "https://e.test/"));
+        assert_eq!(client.get(&format!("/{code}")).status, 302);
+    }
+}
+
+/// Asserts that each link of `1..=links` has one click, and nothing else is stored.
+fn assert_once(world: &World, links: i64) {
+    let clicks = world.store.clicks_by_link();
+    assert_eq!(clicks, (1..=links).map(|link| (link, 1)).collect());
+}
+
+#[test]
+fn while_the_store_is_away_redirects_go_on_and_batches_wait() {
+    let world = World::new();
+    world.store.set(Mood::Unavailable);
+    let edge = world.start();
+    let outbox = world.spool_dir().join("outbox");
+    let mut client = Client::connect(edge.address());
+    for batch in 0..4 {
+        follow(&world, &mut client, batch * 10 + 1..=batch * 10 + 10);
+        let waiting = usize::try_from(batch).unwrap();
+        eventually("a batch is in the outbox", || files(&outbox).len() > waiting);
+    }
+    eventually("all clicks are drained", || metric(&edge, "carom_edge_clicks_drained_total") == 40);
+    eventually("the store was asked again", || world.store.tries().len() > 2);
+    assert_eq!(world.store.batches(), 0);
+    let waiting = files(&outbox).len();
+    assert!(waiting >= 4);
+    assert_eq!(metric(&edge, "carom_edge_batches_waiting"), waiting as u64);
+    assert!(metric(&edge, "carom_edge_ship_errors_total") > 2);
+
+    world.store.set(Mood::Stores);
+    world.store.wait_for(40);
+    assert_once(&world, 40);
+    eventually("the outbox is empty", || files(&outbox).is_empty());
+    let mut order = world.store.tries();
+    order.dedup();
+    assert_eq!(order.len(), waiting, "each until it is stored, then the next");
+    assert!(order.is_sorted(), "oldest first");
+    assert_eq!(edge.stop().batches_waiting, 0);
+}
+
+#[test]
+fn an_answer_that_was_lost_brings_the_same_batch_again_and_counts_nothing_twice() {
+    let world = World::new();
+    world.store.set(Mood::StoresInSilence);
+    let edge = world.start();
+    let mut client = Client::connect(edge.address());
+    follow(&world, &mut client, 1..=10);
+    eventually("it was tried three times", || world.store.tries().len() >= 3);
+    let first = world.store.tries()[0].clone();
+    assert!(world.store.tries().iter().all(|token| *token == first));
+    world.store.set(Mood::Stores);
+    eventually("everything is stored", || {
+        world.store.rows().len() == 10 && metric(&edge, "carom_edge_batches_waiting") == 0
+    });
+    assert_once(&world, 10);
+    assert_eq!(metric(&edge, "carom_edge_batches_repeated_total"), 1);
+    assert!(files(&world.spool_dir().join("outbox")).is_empty());
+}
+
+#[test]
+fn a_refused_batch_is_set_aside_whole_and_the_next_one_goes_on() {
+    let world = World::new();
+    world.store.set(Mood::Refuses);
+    let edge = world.start();
+    let mut client = Client::connect(edge.address());
+    let aside = world.spool_dir().join("quarantine");
+    follow(&world, &mut client, 1..=1);
+    eventually("a file is set aside", || !files(&aside).is_empty());
+    eventually("it is counted", || {
+        metric(&edge, "carom_edge_batches_quarantined_total") == 1
+            && metric(&edge, "carom_edge_batches_waiting") == 0
+    });
+    world.store.set(Mood::Stores);
+    follow(&world, &mut client, 2..=2);
+    world.store.wait_for(1);
+    assert_eq!(world.store.clicks_by_link(), [(2, 1)].into());
+
+    let refused = files(&aside);
+    assert_eq!(refused.len(), 1);
+    let token = world.store.tries()[0].clone();
+    assert_eq!(refused[0].file_name().unwrap().to_str(), Some(&*format!("{token}.clk")));
+    let batch = carom_shared::batch::Batch::from_bytes(&std::fs::read(&refused[0]).unwrap());
+    assert_eq!(batch.unwrap().clicks().map(|click| click.link.get()).collect::<Vec<_>>(), [1]);
+    let stopped = edge.stop();
+    assert_eq!((stopped.batches_waiting, stopped.batches_quarantined), (0, 1));
+}
+
+#[test]
+fn a_disk_that_fails_holds_clicks_in_the_ring_until_it_is_mended() {
+    let world = World::new();
+    let edge = world.start();
+    let (outbox, away) = (world.spool_dir().join("outbox"), world.spool_dir().join("away"));
+    std::fs::rename(&outbox, &away).unwrap();
+    let mut client = Client::connect(edge.address());
+    follow(&world, &mut client, 1..=50);
+    eventually("a write fails", || metric(&edge, "carom_edge_spool_errors_total") > 0);
+    assert_eq!(world.store.batches(), 0);
+    std::fs::rename(&away, &outbox).unwrap();
+    world.store.wait_for(50);
+    assert_once(&world, 50);
+}
+
+/// Beyond the ring's limit the redirect still does not wait; what is lost is counted.
+#[test]
+fn what_the_ring_cannot_hold_is_counted() {
+    let mut world = World::with_link();
+    world.config.threads = 1;
+    world.spool.ring_bytes = 0;
+    let edge = world.start();
+    let (outbox, away) = (world.spool_dir().join("outbox"), world.spool_dir().join("away"));
+    std::fs::rename(&outbox, &away).unwrap();
+    let long = "x".repeat(2000);
+    let request = format!(
+        "GET /abc HTTP/1.1\r\nHost: go.example.com\r\nUser-Agent: {long}\r\nReferer: {long}\r\n\r\n"
+    );
+    let mut client = Client::connect(edge.address());
+    let mut answered = 0;
+    while metric(&edge, "carom_edge_clicks_dropped_total{reason=\"ring_full\"}") == 0 {
+        client.send(request.repeat(200));
+        for _ in 0..200 {
+            assert_eq!(client.reply().status, 302);
+            answered += 1;
+        }
+        assert!(answered < 50_000, "the ring has no limit");
+    }
+    std::fs::rename(&away, &outbox).unwrap();
+    let dropped = metric(&edge, "carom_edge_clicks_dropped_total{reason=\"ring_full\"}");
+    let recorded = metric(&edge, "carom_edge_clicks_recorded_total");
+    assert_eq!(recorded + dropped, answered);
+    eventually("what was recorded is stored", || world.store.rows().len() as u64 == recorded);
+    // There is room again.
+    assert_eq!(client.get("/abc").status, 302);
+    world.store.wait_for(usize::try_from(recorded).unwrap() + 1);
+    let after = edge.stop();
+    assert_eq!((after.clicks_recorded, after.ring_drained), (recorded + 1, true));
+    assert_eq!(world.store.clicks_by_link(), [(7, u32::try_from(recorded).unwrap() + 1)].into());
+}

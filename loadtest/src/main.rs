@@ -1,0 +1,135 @@
+//! Programs that measure and torture a running Carom: `count`, `kill`, `redirects`, `creates`.
+//!
+//! Each is a closed loop over real sockets against the real server; nothing of Carom is linked in.
+//! An experiment prints a report and ends with 0 if it passed, 1 if it did not, 2 if it could not
+//! be carried out.
+
+mod api;
+mod count;
+mod creates;
+mod failure;
+mod http;
+mod installation;
+mod kill;
+mod latency;
+mod links;
+mod population;
+mod process;
+mod redirects;
+mod report;
+mod subject;
+mod traffic;
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// Measures and tortures a running Carom.
+#[derive(Debug, Parser)]
+#[command(name = "carom-loadtest", version)]
+struct Cli {
+    #[command(subcommand)]
+    experiment: Experiment,
+    /// Print the report as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Seed of what is drawn at random [default: a new one, which the report names].
+    #[arg(long, global = true)]
+    seed: Option<u64>,
+    /// Threads of the load generator; the server needs the other cores.
+    #[arg(long, global = true, default_value_t = 1, value_parser = at_least_one)]
+    threads: usize,
+}
+
+#[derive(Debug, Subcommand)]
+enum Experiment {
+    /// Shorten real URLs, follow them, and compare what is stored with what was answered.
+    Count(count::CountArgs),
+    /// Kill the server under load again and again; nothing may be lost or stored twice.
+    Kill(kill::KillArgs),
+    /// Measure redirects a second and their cost.
+    Redirects(redirects::RedirectsArgs),
+    /// Measure creates a second and their cost.
+    Creates(creates::CreatesArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cli.threads)
+        .enable_all()
+        .build();
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(run(&cli)),
+        Err(error) => Err(Failure::new(format!("cannot start the threads: {error}"))),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(failure) => {
+            report::progress(&format!("carom-loadtest: {failure}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether the experiment passed.
+async fn run(cli: &Cli) -> Result<bool, Failure> {
+    let seed = cli.seed.unwrap_or_else(new_seed);
+    match &cli.experiment {
+        Experiment::Count(args) => {
+            let report = count::run(args, seed).await?;
+            finish(&report, report.passed(), cli.json)
+        }
+        Experiment::Kill(args) => {
+            let report = kill::run(args, seed).await?;
+            finish(&report, report.passed(), cli.json)
+        }
+        Experiment::Redirects(args) => {
+            let report = redirects::run(args, seed).await?;
+            finish(&report, report.passed(), cli.json)
+        }
+        Experiment::Creates(args) => {
+            let report = creates::run(args).await?;
+            finish(&report, report.passed(), cli.json)
+        }
+    }
+}
+
+fn finish<R: Serialize + fmt::Display>(
+    report: &R,
+    passed: bool,
+    json: bool,
+) -> Result<bool, Failure> {
+    report::print(report, json)?;
+    Ok(passed)
+}
+
+/// A number that differs from run to run: the standard library keys its hash maps at random.
+fn new_seed() -> u64 {
+    // 32 bits are enough to tell runs apart, and short enough to type.
+    std::hash::RandomState::new().build_hasher().finish() >> 32
+}
+
+/// Reads an option that counts something an experiment cannot do without.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("must be a whole number from 1 on".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,32 @@
+//! The vocabulary and the wire formats that Carom's programs must agree on, and nothing else.
+//!
+//! Raw text enters through types that cannot be wrong ([`Code`], [`Host`], [`TargetUrl`]); time and
+//! randomness enter as parameters ([`Clock`], [`Random`]). What the edge serves is a
+//! [`RouteRecord`]; what it saw is a [`RawClick`], which becomes a [`Click`], which travels in a
+//! [`batch`]. Every format states its bytes above the code that writes them, carries a version, and
+//! is pinned by golden bytes in its tests.
+//!
+//! This crate does no I/O: no runtime, no sockets, no files, no database. The two exceptions are
+//! the two sources of truth that cannot be computed, [`SystemClock`] and [`SystemRandom`].
+#![forbid(unsafe_code)]
+
+pub mod batch;
+pub mod click;
+mod code;
+pub mod exposition;
+mod host;
+mod id;
+mod random;
+mod route;
+pub mod settings;
+mod target;
+mod time;
+
+pub use click::{Click, RawClick};
+pub use code::{Code, CodeError};
+pub use host::{Host, HostError};
+pub use id::{ApiKeyId, DomainId, IdError, LinkId, WorkspaceId};
+pub use random::{Random, SeededRandom, SystemRandom};
+pub use route::{RedirectStatus, RouteRecord, RouteRecordError, RouteState};
+pub use target::{TargetError, TargetPolicy, TargetUrl};
+pub use time::{Clock, SystemClock, TestClock, UnixMillis};
