@@ -87,8 +87,12 @@ impl Drainer {
         loop {
             // Before reading: whatever was recorded before the order is then read.
             let finishing = orders.finish.load(Ordering::Acquire);
-            let read = self.read(&mut builder, &mut enricher);
-            if read > 0 {
+            let Ok(read) = self.until_done(orders, "read the click ring", |drainer| {
+                drainer.read(&mut builder, &mut enricher)
+            }) else {
+                return false;
+            };
+            if !builder.is_empty() {
                 oldest.get_or_insert_with(Instant::now);
             }
             let due = oldest.is_some_and(|oldest| oldest.elapsed() >= self.flush);
@@ -105,28 +109,21 @@ impl Drainer {
         }
     }
 
-    fn read(&mut self, builder: &mut BatchBuilder, enricher: &mut Enricher) -> usize {
+    fn read(&mut self, builder: &mut BatchBuilder, enricher: &mut Enricher) -> io::Result<usize> {
         let mut read = 0;
         for ring in &mut self.rings {
-            let result =
+            read +=
                 ring.read(CUT_ROWS - builder.len(), |payload| match RawClick::decode(payload) {
                     Ok(click) => builder.push(&enricher.enrich(&click)),
                     Err(error) => {
                         self.metrics.clicks_unreadable.add(1);
                         tracing::error!(%error, "a recorded click cannot be read");
                     }
-                });
-            match result {
-                Ok(count) => read += count,
-                Err(error) => {
-                    self.metrics.spool_errors.add(1);
-                    tracing::error!(%error, "a segment of the click ring cannot be synced");
-                }
-            }
+                })?;
         }
         let in_use = self.rings.iter().map(RingReader::segments_in_use).sum::<usize>();
         self.metrics.ring_segments.set(in_use as u64);
-        read
+        Ok(read)
     }
 
     /// Writes what was read as a batch, then lets the ring have its room back. The error is that it

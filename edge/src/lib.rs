@@ -69,6 +69,9 @@ use spool::outbox::Outbox;
 use spool::recover::recover;
 use spool::ring::{Recorder, RingReader, segments};
 
+/// How long a stop waits for tasks that were told to end.
+const TASKS_END: Duration = Duration::from_secs(1);
+
 /// Everything an edge is made of.
 pub struct EdgeParts {
     pub config: EdgeConfig,
@@ -292,7 +295,9 @@ impl Edge {
         }
         self.end.cancel();
         self.tasks.close();
-        // They hold a port and look into the spool: whoever starts next should find both free.
+        // They hold a port and look into the spool: whoever starts next should find both free. Each
+        // ends at its next step, which is never far.
+        let until = Instant::now() + TASKS_END;
         while !self.tasks.is_empty() && Instant::now() < until {
             std::thread::park_timeout(Duration::from_millis(1));
         }
@@ -316,7 +321,8 @@ impl Listeners {
     fn bind(config: &EdgeConfig) -> Result<Self, EdgeError> {
         let failed =
             |setting, address| move |source| EdgeError::Listen { setting, address, source };
-        let workers = server::bind(config.listen, config.thread_count())
+        let patience = Duration::from_millis(config.header_timeout_ms);
+        let workers = server::bind(config.listen, config.thread_count(), patience)
             .map_err(failed("edge.listen", config.listen))?;
         let admin = TcpListener::bind(config.admin_listen)
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))

@@ -20,7 +20,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::LocalSet;
@@ -45,33 +45,39 @@ const BUFFER_BYTES_MAX: usize = 32 << 10;
 /// Wait after `accept` failed, which mostly means that the process has no descriptors left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(20);
 
-/// One listener per thread, all on one address.
+/// One listener per thread, all on one address. `patience` is how long a client may leave an answer
+/// in our buffers before its connection is ended; connections inherit it from their listener. (hyper
+/// limits how long a client may take to ask; not, how long it may take to listen.)
 ///
 /// # Errors
 /// If the address cannot be bound, or another process listens there.
-pub(crate) fn bind(address: SocketAddr, threads: usize) -> io::Result<Vec<TcpListener>> {
+pub(crate) fn bind(
+    address: SocketAddr,
+    threads: usize,
+    patience: Duration,
+) -> io::Result<Vec<TcpListener>> {
     // Alone first: sharing the port with another process would mean sharing its visitors, half of
     // whom would ask the wrong one.
-    let mut address = listen(address, false)?.local_addr()?;
+    let mut address = socket(address, false)?.local_addr()?.as_socket().unwrap_or(address);
     let mut listeners = Vec::with_capacity(threads);
     for _ in 0..threads {
-        let listener = listen(address, true)?;
+        let socket = socket(address, true)?;
+        socket.set_tcp_user_timeout(Some(patience))?;
+        socket.listen(BACKLOG)?;
+        let listener = TcpListener::from(socket);
         address = listener.local_addr()?;
         listeners.push(listener);
     }
     Ok(listeners)
 }
 
-fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    if shared {
-        socket.listen(BACKLOG)?;
-    }
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// What the threads of an edge share.
@@ -171,8 +177,6 @@ impl Worker {
         let permit = Arc::clone(&self.shared.connections).acquire_owned().await;
         let permit = permit.map_err(|_| io::Error::other("the edge is stopping"))?;
         stream.set_nodelay(true)?;
-        // hyper limits how long a client may take to ask; this, how long it may take to listen.
-        SockRef::from(&stream).set_tcp_user_timeout(Some(self.shared.header_timeout))?;
         Ok((stream, peer.ip().to_canonical(), permit))
     }
 

@@ -33,8 +33,9 @@ pub(crate) mod recover;
 pub(crate) mod ring;
 mod segment;
 
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -95,11 +96,13 @@ pub(crate) struct Spool {
 impl Spool {
     const IDENTITY: &str = "carom spool 1";
 
-    /// Opens the folder, made with the process's mask if it is not there, and takes its lock.
+    /// Opens the folder, made if it is not there, and takes its lock.
     pub(crate) fn open(dir: &Path, random: &dyn Random) -> Result<Self, SpoolError> {
         for sub in ["", "ring", "outbox", "quarantine"] {
             let path = dir.join(sub);
-            std::fs::create_dir_all(&path).map_err(SpoolError::io(&path))?;
+            // It holds addresses: for its owner alone, wherever it is.
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
+            made.map_err(SpoolError::io(&path))?;
         }
         let path = dir.join("lock");
         let lock = File::create(&path).map_err(SpoolError::io(&path))?;

@@ -163,10 +163,13 @@ impl RouteRecord {
         let field = RouteRecordError::Field;
         let is_target =
             target.len() <= TargetUrl::MAX_LEN && target.iter().all(u8::is_ascii_graphic);
+        let state = RouteState::try_from(header[1])?;
+        // What answers with a redirect must have somewhere to lead to.
+        let is_target = is_target && (state != RouteState::Active || !target.is_empty());
         let target = std::str::from_utf8(target).ok().filter(|_| is_target);
         Ok(Self {
             version: word(8).cast_unsigned(),
-            state: RouteState::try_from(header[1])?,
+            state,
             link: LinkId::try_from(word(16)).map_err(|_| field("link id"))?,
             workspace: WorkspaceId::try_from(word(24)).map_err(|_| field("workspace id"))?,
             status: RedirectStatus::try_from(u16::from_le_bytes([header[2], header[3]]))?,
@@ -224,6 +227,8 @@ mod tests {
         assert_eq!(with(24, 0), RouteRecordError::Field("workspace id"));
         assert_eq!(with(48, 0), RouteRecordError::Length);
         assert_eq!(with(50, b'\n'), RouteRecordError::Field("target"));
+        let nowhere = RouteRecord { target: "".into(), ..record() }.to_bytes();
+        assert_eq!(RouteRecord::from_bytes(&nowhere), Err(RouteRecordError::Field("target")));
         assert_eq!(RouteRecord::from_bytes(&[]), Err(RouteRecordError::Length));
     }
 
@@ -232,7 +237,7 @@ mod tests {
         fn records_survive_their_bytes(
             version in 1_u64.., revision in 1_u32.., state in 0_u8..4, status in 0_usize..4,
             link in 1_i64.., workspace in 1_i64.., times in any::<(Option<i32>, Option<i32>)>(),
-            target in "[!-~]{0,300}",
+            target in "[!-~]{1,300}",
         ) {
             let record = RouteRecord {
                 version,

@@ -61,7 +61,7 @@ async fn look_up(
 ) -> tokio::task::JoinHandle<Outcome> {
     let before = origin.asked.load(Ordering::SeqCst);
     let resolver = resolver.clone();
-    let lookup = Handle::current().spawn(async move {
+    let lookup = TaskTracker::new().spawn(async move {
         resolver.look_up(&Key::new(domain(), code), domain(), Code::parse(code).unwrap()).await
     });
     while origin.asked.load(Ordering::SeqCst) == before {
@@ -83,7 +83,7 @@ async fn many_who_ask_at_once_are_one_question() {
     let others: Vec<_> = (0..50)
         .map(|_| {
             let resolver = resolver.clone();
-            Handle::current().spawn(async move {
+            TaskTracker::new().spawn(async move {
                 let code = Code::parse("abc").unwrap();
                 resolver.look_up(&Key::new(domain(), "abc"), domain(), code).await
             })

@@ -7,7 +7,7 @@
 use super::{Complaints, File};
 
 /// Stages that decide and do not wait.
-const PURE: &[&str] = &["command.rs", "request.rs", "respond.rs"];
+const PURE: &[&str] = &["command.rs", "enrich.rs", "record.rs", "request.rs", "respond.rs"];
 /// The only files and folders with SQL; a folder stands for what is under it.
 const SQL_FILES: &[&str] = &["store.rs", "db.rs"];
 const SQL_FOLDERS: &[&str] = &["store", "db", "click"];
@@ -39,6 +39,14 @@ fn check_file(file: &File) -> Complaints {
         let may_hold_sql = is_in(path, SQL_FILES, SQL_FOLDERS);
         for (line, _) in literals.iter().filter(|(_, text)| !may_hold_sql && is_sql(text)) {
             complain(*line, "SQL stands only in store.rs, db.rs and under click/");
+        }
+        for (line, _) in literals.iter().filter(|(_, text)| is_sql(text) && asks_time(text)) {
+            complain(*line, "time is passed in: SQL does not ask for it");
+        }
+    }
+    if path.ends_with(".sql") {
+        for (line, sql) in (1..).zip(text.lines()).filter(|(_, sql)| asks_time(sql)) {
+            complain(line, &format!("time is passed in: {}", sql.trim()));
         }
     }
     let is_prose = [".rs", ".sh", ".md"].iter().any(|end| path.ends_with(end));
@@ -119,6 +127,14 @@ fn is_sql(literal: &str) -> bool {
         ["pragma", ..] | ["begin", "immediate", ..] => true,
         _ => false,
     }
+}
+
+/// Whether SQL asks the database what time it is.
+fn asks_time(sql: &str) -> bool {
+    let sql = sql.to_ascii_lowercase();
+    ["now(", "current_timestamp", "current_time", "current_date", "unixepoch(", "julianday("]
+        .iter()
+        .any(|asks| has_word(&sql, asks))
 }
 
 /// Rust without its comments: the code with empty literals, and each string literal with the line
@@ -249,6 +265,11 @@ mod tests {
             ("control/src/link/command.rs", "\nasync fn f() {}", ":2: this stage decides"),
             ("edge/src/request.rs", "async move {}", ":1: this stage decides"),
             ("control/src/link/api2.rs", "\n\n\"select a\n from b\";", ":3: SQL stands only"),
+            (
+                "control/src/link/store.rs", "\"delete from a where b < now()\"",
+                ":1: time is passed",
+            ),
+            ("control/migrations/sqlite/1.sql", "a int default current_timestamp", ":1: time is"),
             ("edge/src/ship.rs", "r#\"INSERT INTO a\"#", ":1: SQL stands only"),
             ("control/src/link.rs", "use axum::http::StatusCode;", ":1: StatusCode stands only"),
             ("edge/src/lib.rs", "let a = std::env::var(\"A\");", ":1: the environment is read"),
