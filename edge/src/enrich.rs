@@ -8,12 +8,13 @@ use carom_shared::{Click, RawClick};
 
 /// Turns what was seen into what is kept; holds the memory it needs from click to click.
 #[derive(Debug, Default)]
-pub(crate) struct Enricher {
+pub struct Enricher {
     referrer: String,
 }
 
 impl Enricher {
-    pub(crate) fn enrich<'a>(&'a mut self, raw: &RawClick<'_>) -> Click<'a> {
+    /// What is kept of a click.
+    pub fn enrich<'a>(&'a mut self, raw: &RawClick<'_>) -> Click<'a> {
         self.referrer.clear();
         referrer_host(raw.referrer, &mut self.referrer);
         Click {

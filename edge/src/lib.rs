@@ -29,7 +29,7 @@ mod admin;
 mod config;
 mod domains;
 mod drain;
-mod enrich;
+pub mod enrich;
 mod metrics;
 pub mod record;
 pub mod request;
@@ -37,7 +37,7 @@ pub mod resolve;
 pub mod respond;
 mod server;
 pub mod ship;
-mod spool;
+pub mod spool;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;

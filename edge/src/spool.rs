@@ -30,7 +30,7 @@
 mod map;
 pub(crate) mod outbox;
 pub(crate) mod recover;
-pub(crate) mod ring;
+pub mod ring;
 mod segment;
 
 use std::fs::{DirBuilder, File, TryLockError};

@@ -69,7 +69,8 @@ pub(crate) fn recover(
             tracing::error!(path = %aside.display(), "a ring segment is damaged and was set aside");
             recovered.quarantined += 1;
         } else {
-            erase(&path).map_err(SpoolError::io(&path))?;
+            let removed = if found.is_blank { fs::remove_file(&path) } else { erase(&path) };
+            removed.map_err(SpoolError::io(&path))?;
         }
     }
     // Were a batch stored and removed, and then the power lost, a segment that came back would be
@@ -102,6 +103,8 @@ struct Found {
     clicks: u64,
     /// The batch that they are in now.
     batch: Option<Token>,
+    /// No record was ever written: there is nothing to erase.
+    is_blank: bool,
     /// Something in the segment was not understood: it is for a person to look at.
     is_damaged: bool,
 }
@@ -117,7 +120,7 @@ fn recover_segment(
     let bytes = fs::read(path)?;
     // A segment whose header was not finished never held a record.
     if bytes.iter().skip(HEADER_LEN).all(|&byte| byte == 0) {
-        return Ok(Found::default());
+        return Ok(Found { is_blank: true, ..Found::default() });
     }
     let Some((header, noted)) = read_header(&bytes) else {
         return Ok(Found { is_damaged: true, ..Found::default() });

@@ -47,18 +47,21 @@ fn lock(exchange: &Mutex<Exchange>) -> MutexGuard<'_, Exchange> {
 
 /// Records the clicks of one thread.
 #[derive(Debug)]
-pub(crate) struct Recorder {
+pub struct Recorder {
     writer: Option<Writer>,
     exchange: Arc<Mutex<Exchange>>,
 }
 
 /// The ring has no room: the drainer is stuck, and clicks have filled all segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RingFull;
+pub struct RingFull;
 
 impl Recorder {
     /// Records a click. When this returns `Ok`, the click survives this process.
-    pub(crate) fn record(&mut self, click: &RawClick<'_>) -> Result<(), RingFull> {
+    ///
+    /// # Errors
+    /// [`RingFull`] if the drainer has given nothing back; the next click tries again.
+    pub fn record(&mut self, click: &RawClick<'_>) -> Result<(), RingFull> {
         let len = click.encoded_len();
         loop {
             if let Some(writer) = &mut self.writer
@@ -77,7 +80,7 @@ impl Recorder {
 }
 
 /// Drains the clicks of one thread.
-pub(crate) struct RingReader {
+pub struct RingReader {
     worker: u16,
     random: Arc<dyn Random>,
     exchange: Arc<Mutex<Exchange>>,
@@ -93,7 +96,10 @@ struct Segment {
 
 impl RingReader {
     /// Makes the ring of a worker, of `bytes`, in a folder that has none of this worker.
-    pub(crate) fn create(
+    ///
+    /// # Errors
+    /// If a segment cannot be made: no room on the disk, mostly.
+    pub fn create(
         dir: &Path,
         worker: u16,
         bytes: u64,
@@ -121,7 +127,7 @@ impl RingReader {
     ///
     /// # Errors
     /// If the header of a new segment cannot be synced; nothing of that segment was read.
-    pub(crate) fn read(&mut self, max: usize, mut take: impl FnMut(&[u8])) -> io::Result<usize> {
+    pub fn read(&mut self, max: usize, mut take: impl FnMut(&[u8])) -> io::Result<usize> {
         self.adopt()?;
         let mut read = 0;
         for segment in &mut self.segments {
@@ -153,7 +159,7 @@ impl RingReader {
     }
 
     /// What was read and is in no batch yet.
-    pub(crate) fn ranges(&self) -> impl Iterator<Item = Range> {
+    pub fn ranges(&self) -> impl Iterator<Item = Range> {
         let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         self.segments.iter().filter(|segment| segment.reader.cursor() > segment.drained).map(
             move |segment| Range {
@@ -169,7 +175,7 @@ impl RingReader {
     ///
     /// # Errors
     /// If a note cannot be synced. What was noted stays noted, the rest is tried again.
-    pub(crate) fn mark_drained(&mut self) -> io::Result<()> {
+    pub fn mark_drained(&mut self) -> io::Result<()> {
         for segment in &mut self.segments {
             let cursor = segment.reader.cursor();
             if cursor > segment.drained {
@@ -192,7 +198,8 @@ impl RingReader {
     }
 
     /// Segments that hold clicks or are about to.
-    pub(crate) fn segments_in_use(&self) -> usize {
+    #[must_use]
+    pub fn segments_in_use(&self) -> usize {
         self.segments.len() + lock(&self.exchange).opened.len()
     }
 }
