@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use carom_edge::Domains;
 use carom_shared::click::Via;
 use carom_shared::{
-    DomainId, Host, LinkId, RawClick, RedirectStatus, RouteRecord, RouteState, UnixMillis,
-    WorkspaceId,
+    DomainId, Host, LinkId, QueryPolicy, RawClick, RedirectStatus, RouteRecord, RouteState,
+    UnixMillis, WorkspaceId,
 };
 use http::Request;
 
@@ -66,6 +66,9 @@ pub fn record(number: u32) -> RouteRecord {
         not_before: None,
         expires_at: None,
         target: format!("https://www.example.com/articles/2026/{number:010}/index.html").into(),
+        fallback: None,
+        query: QueryPolicy::default(),
+        max_age_s: RouteRecord::MAX_AGE_MAX_S,
     }
 }
 

@@ -5,8 +5,8 @@ pub(crate) mod command;
 pub(crate) mod store;
 
 use carom_shared::{
-    ApiKeyId, Code, DomainId, LinkId, RedirectStatus, RouteRecord, RouteState, UnixMillis,
-    WorkspaceId,
+    ApiKeyId, Code, DomainId, LinkId, QueryPolicy, RedirectStatus, RouteRecord, RouteState,
+    UnixMillis, WorkspaceId,
 };
 
 /// A link, whole.
@@ -48,6 +48,9 @@ impl Link {
             not_before: self.not_before,
             expires_at: self.expires_at,
             target: self.target.as_str().into(),
+            fallback: None,
+            query: QueryPolicy::default(),
+            max_age_s: RouteRecord::MAX_AGE_MAX_S,
         }
     }
 }

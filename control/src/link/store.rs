@@ -1,8 +1,8 @@
 //! The tables `link` and `route`.
 
 use carom_shared::{
-    ApiKeyId, Code, DomainId, LinkId, Random, RedirectStatus, RouteRecord, RouteState, UnixMillis,
-    WorkspaceId,
+    ApiKeyId, Code, DomainId, LinkId, QueryPolicy, Random, RedirectStatus, RouteRecord, RouteState,
+    UnixMillis, WorkspaceId,
 };
 
 use super::Link;
@@ -291,6 +291,9 @@ pub(crate) async fn route_resolve(
         not_before: None,
         expires_at: None,
         target: "".into(),
+        fallback: None,
+        query: QueryPolicy::default(),
+        max_age_s: RouteRecord::MAX_AGE_MAX_S,
     };
     if tombstone.state == RouteState::Deleted {
         return Ok(Some(tombstone));

@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
+use carom_shared::QueryPolicy;
+
 use super::*;
 
 /// An origin that answers when it is told to, with what it knew when it was asked.
@@ -37,6 +39,9 @@ fn record(version: u64) -> RouteRecord {
         not_before: None,
         expires_at: None,
         target: format!("https://example.com/{version}").into(),
+        fallback: None,
+        query: QueryPolicy::default(),
+        max_age_s: RouteRecord::MAX_AGE_MAX_S,
     }
 }
 

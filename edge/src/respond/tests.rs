@@ -1,5 +1,5 @@
 use super::*;
-use carom_shared::{LinkId, RedirectStatus, RouteRecord, WorkspaceId};
+use carom_shared::{LinkId, QueryPolicy, RedirectStatus, RouteRecord, WorkspaceId};
 
 fn record() -> RouteRecord {
     RouteRecord {
@@ -12,6 +12,9 @@ fn record() -> RouteRecord {
         not_before: None,
         expires_at: None,
         target: "https://example.com/".into(),
+        fallback: None,
+        query: QueryPolicy::default(),
+        max_age_s: RouteRecord::MAX_AGE_MAX_S,
     }
 }
 

@@ -14,8 +14,8 @@ use carom_edge::{Domains, Edge, EdgeConfig, EdgeError, EdgeParts, SpoolConfig, S
 use carom_shared::batch::{Batch, Token};
 use carom_shared::click::{Kind, Via};
 use carom_shared::{
-    Code, DomainId, Host, LinkId, RedirectStatus, RouteRecord, RouteState, SystemRandom, TestClock,
-    UnixMillis, WorkspaceId,
+    Code, DomainId, Host, LinkId, QueryPolicy, RedirectStatus, RouteRecord, RouteState,
+    SystemRandom, TestClock, UnixMillis, WorkspaceId,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -44,6 +44,9 @@ pub(crate) fn route(link: i64, target: &str) -> RouteRecord {
         not_before: None,
         expires_at: None,
         target: target.into(),
+        fallback: None,
+        query: QueryPolicy::default(),
+        max_age_s: RouteRecord::MAX_AGE_MAX_S,
     }
 }
 
