@@ -21,6 +21,7 @@ mod random;
 mod route;
 pub mod settings;
 mod target;
+mod text;
 mod time;
 
 pub use click::{Click, RawClick};
