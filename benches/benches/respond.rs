@@ -6,8 +6,8 @@ use std::time::Duration;
 use carom_benches::{NOW, record};
 use carom_edge::request::Form;
 use carom_edge::resolve::Route;
-use carom_edge::respond::{Answer, ErrorPage};
-use carom_shared::{RedirectStatus, RouteRecord};
+use carom_edge::respond::{ErrorPage, Redirect, preview};
+use carom_shared::{Forward, QueryPolicy, RedirectStatus, RouteRecord};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 fn respond(c: &mut Criterion) {
@@ -15,19 +15,33 @@ fn respond(c: &mut Criterion) {
     let status = RedirectStatus::MovedPermanently;
     let ends = Some(NOW.saturating_add(Duration::from_secs(100)));
     let mut group = c.benchmark_group("respond");
+    let query = Some("utm_source=mail&colour=red");
+    let policy = QueryPolicy { forward: Forward::All, visitor_wins: false };
     for (name, record) in [
         ("found", found.clone()),
+        ("found_with_query", RouteRecord { query: policy, ..found.clone() }),
         ("permanent", RouteRecord { status, ..found.clone() }),
         ("permanent_that_ends", RouteRecord { status, expires_at: ends, ..found.clone() }),
-        ("ended", RouteRecord { expires_at: Some(NOW), ..found }),
+        ("ended", RouteRecord { expires_at: Some(NOW), ..found.clone() }),
     ] {
         let route = Route::try_from(record).expect("a target that is a header value");
         group.bench_function(name, |b| {
-            b.iter(|| Answer::of(black_box(&route), NOW).response(Form::Html, NOW));
+            b.iter(|| {
+                Redirect::of(black_box(&route), NOW)
+                    .map(|redirect| redirect.response(black_box(query), NOW))
+                    .unwrap_or_else(|page| page.response(Form::Html))
+            });
         });
     }
     group.bench_function("not_found_json", |b| {
-        b.iter(|| black_box(Answer::Error(ErrorPage::NotFound)).response(Form::Json, NOW));
+        b.iter(|| black_box(ErrorPage::NotFound).response(Form::Json));
+    });
+    let route = Route::try_from(found).expect("a target that is a header value");
+    group.bench_function("preview", |b| {
+        b.iter(|| {
+            let redirect = Redirect::of(black_box(&route), NOW);
+            redirect.map(|redirect| preview::response(&redirect, Form::Html))
+        });
     });
     group.finish();
 }

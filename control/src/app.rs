@@ -22,6 +22,7 @@ use crate::db::{Database, Db, DbOpenError, StoreError};
 use crate::domain::Domains;
 use crate::domain::store::{domain_ensure_default, domain_list};
 use crate::feed::store::feed_ensure;
+use crate::http::cursor::CursorKey;
 use crate::http::problem::ApiError;
 use crate::link::Link;
 use crate::link::command::CreateLink;
@@ -29,8 +30,9 @@ use crate::link::store::{CreateRefused, route_resolve};
 use crate::metrics::{Gauges, Metrics};
 use crate::operator::{KeyCreated, KeyView};
 use crate::publish::{Publisher, SubscribedError, Subscriber};
+use crate::secret::store::secret_ensure;
 use crate::workspace::store::workspace_ensure_first;
-use crate::write::{Command, WriteError, Writer};
+use crate::write::{Command, Reply, WriteError, Writer};
 
 /// What [`App::open`] needs.
 pub struct OpenOptions {
@@ -65,6 +67,7 @@ struct Inner {
     db: Database,
     clicks: ClickStore,
     writer: Writer,
+    cursor_key: CursorKey,
     publisher: Arc<Publisher>,
     metrics: Arc<Metrics>,
     domains: Domains,
@@ -87,7 +90,7 @@ impl App {
     pub async fn open(options: OpenOptions) -> Result<Self, OpenError> {
         let OpenOptions { config, clock, random } = options;
         let Checked { public_url, control_url, database, clicks } = config.checked()?;
-        let db = Database::open_sqlite(&database).await?;
+        let db = Database::open(&database).await?;
         let metrics = Arc::new(Metrics::default());
 
         let mut tx = db.begin().await?;
@@ -98,6 +101,7 @@ impl App {
         }
         metrics.feed_seq.set(feed_ensure(&mut tx, now).await?);
         let domains = Domains::new(domain_list(&mut tx).await?, public_url);
+        let cursor_key = secret_ensure(&mut tx, &*random).await?;
         tx.commit().await?;
 
         let clicks = ClickStore::open(&clicks).await?;
@@ -122,6 +126,7 @@ impl App {
             db,
             clicks,
             writer,
+            cursor_key,
             publisher,
             metrics,
             domains,
@@ -242,6 +247,27 @@ impl App {
             self.metrics().links_created.add(1);
         }
         Ok(result)
+    }
+
+    pub(crate) async fn links_create(
+        &self,
+        commands: Vec<CreateLink>,
+    ) -> Result<Vec<Result<Link, CreateRefused>>, WriteError> {
+        let results = self.0.writer.run_bulk(commands).await?;
+        self.metrics().links_created.add(results.iter().flatten().count() as u64);
+        Ok(results)
+    }
+
+    /// Waits until a command is durable and published.
+    pub(crate) async fn write<T>(
+        &self,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) -> Result<T, WriteError> {
+        self.0.writer.run(command).await
+    }
+
+    pub(crate) fn cursor_key(&self) -> &CursorKey {
+        &self.0.cursor_key
     }
 
     pub(crate) fn read(&self) -> &Db {

@@ -8,6 +8,11 @@ use carom_shared::settings::InvalidSetting;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::db::PostgresAt;
+
+/// How many connections to PostgreSQL can be asked for.
+const CONNECTIONS: std::ops::RangeInclusive<u32> = 2..=1000;
+
 /// All that the control plane needs to know. The program composes it from its own settings.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -54,21 +59,42 @@ impl Default for ControlConfig {
 }
 
 /// `database.*`: workspaces, domains, keys, links.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DatabaseConfig {
-    /// `sqlite://PATH`; `{data_dir}` stands for the data folder.
+    /// `sqlite://PATH`, where `{data_dir}` stands for the data folder, or
+    /// `postgres://USER:PASSWORD@HOST:PORT/DATABASE`. Of a PostgreSQL URL's parameters, `host` (a
+    /// folder with a socket too), `port`, `dbname`, `user`, `password` and `sslmode` are known.
+    /// There is no TLS to the database yet: a URL that demands it is refused.
     pub url: String,
+    /// Connections to PostgreSQL, at most: one writes, the others read. From 2 to 1,000. SQLite
+    /// has numbers of its own.
+    pub max_connections: u32,
 }
 
 impl Default for DatabaseConfig {
     fn default() -> Self {
-        Self { url: "sqlite://{data_dir}/carom.db".into() }
+        Self { url: "sqlite://{data_dir}/carom.db".into(), max_connections: 16 }
     }
 }
 
+/// Without the URL, which may hold a password.
+impl std::fmt::Debug for DatabaseConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut config = f.debug_struct("DatabaseConfig");
+        config.field("max_connections", &self.max_connections).finish_non_exhaustive()
+    }
+}
+
+/// The database that `database.url` names.
+#[derive(Clone, Debug)]
+pub(crate) enum DatabaseAt {
+    Sqlite(PathBuf),
+    Postgres(Box<PostgresAt>),
+}
+
 /// `clicks.*`: clicks and their statistics.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClicksConfig {
     /// `sqlite://PATH`; `{data_dir}` stands for the data folder.
@@ -81,12 +107,19 @@ impl Default for ClicksConfig {
     }
 }
 
+/// Without the URL, which may hold a password, if a wrong one.
+impl std::fmt::Debug for ClicksConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClicksConfig").finish_non_exhaustive()
+    }
+}
+
 /// The settings in the types that the rest of the crate uses.
 #[derive(Clone, Debug)]
 pub(crate) struct Checked {
     pub(crate) public_url: Origin,
     pub(crate) control_url: Origin,
-    pub(crate) database: PathBuf,
+    pub(crate) database: DatabaseAt,
     pub(crate) clicks: PathBuf,
 }
 
@@ -109,9 +142,13 @@ impl Config {
             let problem = format!("must be from 1 to {longest}");
             return Err(InvalidSetting::new("control.max_target_bytes", problem));
         }
-        let database = sqlite_path("database.url", &self.database.url, &self.data_dir)?;
-        let clicks = sqlite_path("clicks.url", &self.clicks.url, &self.data_dir)?;
-        if database == clicks {
+        let database = self.database.at(&self.data_dir)?;
+        let example = "sqlite://{data_dir}/clicks.db";
+        let clicks = sqlite_path(&self.clicks.url, &self.data_dir).ok_or_else(|| {
+            let problem = format!("is not supported; write sqlite://PATH, for example {example}");
+            InvalidSetting::new("clicks.url", problem)
+        })?;
+        if matches!(&database, DatabaseAt::Sqlite(path) if *path == clicks) {
             let problem = "must be another file than database.url names";
             return Err(InvalidSetting::new("clicks.url", problem));
         }
@@ -124,19 +161,32 @@ impl Config {
     }
 }
 
-fn sqlite_path(
-    setting: &'static str,
-    url: &str,
-    data_dir: &Path,
-) -> Result<PathBuf, InvalidSetting> {
-    // The URL itself is not repeated: other schemes carry passwords.
-    let path = url.strip_prefix("sqlite://").filter(|path| !path.is_empty());
-    let path = path.ok_or_else(|| {
-        let problem =
-            "is not supported; write sqlite://PATH, for example sqlite://{data_dir}/carom.db";
-        InvalidSetting::new(setting, problem)
-    })?;
-    Ok(match path.strip_prefix("{data_dir}/") {
+impl DatabaseConfig {
+    /// Reads the URL. It is not repeated in errors: it may hold a password.
+    fn at(&self, data_dir: &Path) -> Result<DatabaseAt, InvalidSetting> {
+        if !CONNECTIONS.contains(&self.max_connections) {
+            let (least, most) = (CONNECTIONS.start(), CONNECTIONS.end());
+            let problem = format!("must be from {least} to {most}");
+            return Err(InvalidSetting::new("database.max_connections", problem));
+        }
+        if let Some(path) = sqlite_path(&self.url, data_dir) {
+            return Ok(DatabaseAt::Sqlite(path));
+        }
+        if ["postgres://", "postgresql://"].iter().any(|scheme| self.url.starts_with(scheme)) {
+            return PostgresAt::parse(&self.url, self.max_connections)
+                .map(|at| DatabaseAt::Postgres(Box::new(at)))
+                .map_err(|problem| InvalidSetting::new("database.url", problem));
+        }
+        let problem = "is not supported; write sqlite://PATH, for example \
+             sqlite://{data_dir}/carom.db, or postgres://USER:PASSWORD@HOST/DATABASE";
+        Err(InvalidSetting::new("database.url", problem))
+    }
+}
+
+/// `None` if the URL is not SQLite's.
+fn sqlite_path(url: &str, data_dir: &Path) -> Option<PathBuf> {
+    let path = url.strip_prefix("sqlite://").filter(|path| !path.is_empty())?;
+    Some(match path.strip_prefix("{data_dir}/") {
         Some(rest) => data_dir.join(rest),
         None => PathBuf::from(path),
     })
@@ -202,7 +252,8 @@ mod tests {
     #[test]
     fn the_defaults_are_usable() {
         let checked = config().checked().unwrap();
-        assert_eq!(checked.database, Path::new("/data/carom.db"));
+        let DatabaseAt::Sqlite(path) = checked.database else { panic!("{:?}", checked.database) };
+        assert_eq!(path, Path::new("/data/carom.db"));
         assert_eq!(checked.clicks, Path::new("/data/clicks.db"));
         assert_eq!(checked.public_url.as_str(), "http://localhost:8080");
         assert_eq!(checked.public_url.host().as_str(), "localhost");
@@ -210,10 +261,26 @@ mod tests {
 
     #[test]
     fn errors_name_the_setting_and_never_repeat_a_password() {
+        for url in [
+            "mysql://carom:hunter2@db/carom", "postgres://carom:hunter2@db/carom?sslmode=require",
+            "postgres:hunter2", "sqlite://",
+        ] {
+            let mut bad = config();
+            bad.database.url = url.into();
+            let text = bad.check().unwrap_err().to_string();
+            let is_named = text.starts_with("setting database.url: ");
+            assert!(is_named && !text.contains("hunter2"), "{text}");
+            assert!(!format!("{bad:?}").contains("hunter2"));
+        }
         let mut bad = config();
-        bad.database.url = "postgres://carom:hunter2@db/carom".into();
+        bad.clicks.url = "postgres://carom:hunter2@db/carom".into();
         let text = bad.check().unwrap_err().to_string();
-        assert!(text.starts_with("setting database.url: ") && !text.contains("hunter2"), "{text}");
+        assert!(text.starts_with("setting clicks.url: ") && !text.contains("hunter2"), "{text}");
+        for connections in [0, 1, 1001] {
+            let mut bad = config();
+            bad.database.max_connections = connections;
+            assert_eq!(bad.check().unwrap_err().setting, "database.max_connections");
+        }
 
         for url in [
             "localhost:8080", "ftp://a.example", "https://a.example/x", "https://u@a.example",
@@ -229,6 +296,17 @@ mod tests {
         let mut bad = config();
         bad.control.max_target_bytes = 8193;
         assert_eq!(bad.check().unwrap_err().setting, "control.max_target_bytes");
+    }
+
+    #[test]
+    fn postgresql_is_known_by_its_scheme() {
+        for url in ["postgres://carom:hunter2@db/carom", "postgresql://carom@db/carom"] {
+            let mut config = config();
+            config.database.url = url.into();
+            let checked = config.checked().unwrap();
+            assert!(matches!(checked.database, DatabaseAt::Postgres(_)));
+            assert!(!format!("{checked:?}").contains("hunter2"));
+        }
     }
 
     #[test]

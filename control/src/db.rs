@@ -5,43 +5,45 @@
 //!
 //! - `$1…$n`, each bound exactly once: SQLite reads an unbound `$n` as NULL.
 //! - ids and times come from Rust, as 64-bit integers; no `now()`, no sequences.
-//! - types: integer, text, boolean, bytes. SQLite's tables are `strict`.
+//! - types: integer, text, boolean, bytes. SQLite's tables are `strict`, a boolean is an integer
+//!   there and is written `true` or `false`. In PostgreSQL each integer is a `bigint`, because
+//!   sqlx decodes nothing else as `i64`, and each text is `collate "C"`: it sorts and compares by
+//!   its bytes, as in SQLite, and no update of the system's locales can break an index.
 //! - `insert … on conflict … returning`, never a failed insert: in PostgreSQL that would undo the
 //!   whole transaction.
 //! - no collations, arrays, JSON operators. Case is folded in Rust.
 //! - sums and counts are cast to bigint; every list has a total order and pages by key.
 //!
-//! SQLite runs in WAL mode with `synchronous = full`: a commit that returned is on disk. One
-//! connection writes, a few read beside it.
+//! What cannot be shared is an open `match` on [`Db`] or [`Tx`] with a comment that says why.
+//!
+//! In both databases one connection writes and a few read beside it, a commit that returned is on
+//! disk, and one [`Tx`] writes at a time, over all processes.
 
-use std::path::Path;
+mod postgres;
+mod sqlite;
+
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{SqlSafeStr, Sqlite, SqlitePool, Transaction};
+use sqlx::{PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool, Transaction};
 
-/// Connections that read, per SQLite file.
-const READERS_MAX: u32 = 4;
-/// How long a statement waits for a lock that another program holds on the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// KiB of pages that the connection which writes keeps, at most: the upper levels of its trees stay
-/// in memory. Readers have SQLite's own 2,000.
-const WRITER_CACHE_KIB: u32 = 16 * 1024;
-/// Pages of the log after which it is written back into the file: each time, both files are flushed
-/// while commands wait. With SQLite's own 1,000 and its small cache, 64 callers made 6,000 links a
-/// second instead of 9,200.
-const CHECKPOINT_PAGES: u32 = 4000;
+use crate::config::DatabaseAt;
+pub(crate) use postgres::{PostgresAt, PostgresPools};
+pub(crate) use sqlite::SqliteFile;
+
 /// How long a request waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a statement waits for a lock that another program holds.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A pool of one of the supported databases.
 #[derive(Clone, Debug)]
 pub(crate) enum Db {
     Sqlite(SqlitePool),
+    Postgres(PgPool),
 }
 
-/// Where to read and where to write. PostgreSQL has one pool for both.
+/// Where to read and where to write.
 #[derive(Clone, Debug)]
 pub(crate) struct Database {
     pub(crate) read: Db,
@@ -52,6 +54,7 @@ pub(crate) struct Database {
 #[derive(Debug)]
 pub(crate) enum Tx {
     Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
 }
 
 /// Runs one body on whichever pool is open.
@@ -59,6 +62,7 @@ macro_rules! on_db {
     ($db:expr, |$pool:ident| $body:expr) => {
         match $db {
             $crate::db::Db::Sqlite($pool) => $body,
+            $crate::db::Db::Postgres($pool) => $body,
         }
     };
 }
@@ -68,6 +72,10 @@ macro_rules! on_tx {
     ($tx:expr, |$conn:ident| $body:expr) => {
         match $tx {
             $crate::db::Tx::Sqlite(tx) => {
+                let $conn = &mut **tx;
+                $body
+            }
+            $crate::db::Tx::Postgres(tx) => {
                 let $conn = &mut **tx;
                 $body
             }
@@ -89,9 +97,33 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether trying again later can help: all connections are busy, or the store is closing.
-    pub(crate) const fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Database(sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed))
+    /// Whether trying again later can help: all connections are busy or lost, the server stops,
+    /// starts or is a standby, somebody held a lock for too long, or the store is closing.
+    pub(crate) fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Database(
+                sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_),
+            ) => true,
+            Self::Database(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| is_unavailable_code(&code))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Codes of PostgreSQL have five characters (its manual, appendix A), those of SQLite at most four.
+fn is_unavailable_code(code: &str) -> bool {
+    match code {
+        // SQLITE_BUSY, and with what: recovery, snapshot, timeout.
+        "5" | "261" | "517" | "773" => true,
+        // read_only_sql_transaction: a standby. query_canceled: the time of a statement is up.
+        // lock_not_available, deadlock_detected, serialization_failure,
+        // idle_in_transaction_session_timeout.
+        "25006" | "25P03" | "57014" | "55P03" | "40P01" | "40001" => true,
+        // Class 08: connection exception. Class 53: insufficient resources. 57P..: the server
+        // stops, crashed, or starts.
+        code => code.len() == 5 && ["08", "53", "57P"].iter().any(|class| code.starts_with(class)),
     }
 }
 
@@ -107,18 +139,36 @@ pub enum DbOpenError {
     Newer { path: String, found: i64, known: i64 },
     #[error("cannot bring the database {path} to this version's schema")]
     Migrate { path: String, source: MigrateError },
+    #[error(
+        "the database {path} has the encoding {encoding} and cannot hold every text; create it \
+         with encoding 'UTF8'"
+    )]
+    Encoding { path: String, encoding: String },
 }
 
 impl Database {
-    pub(crate) async fn open_sqlite(path: &Path) -> Result<Self, DbOpenError> {
-        let SqliteFile { read, write } = SqliteFile::open(path, SCHEMA).await?;
-        Ok(Self { read: Db::Sqlite(read), write: Db::Sqlite(write) })
+    /// Opens the database and brings its schema up to date.
+    pub(crate) async fn open(at: &DatabaseAt) -> Result<Self, DbOpenError> {
+        Ok(match at {
+            DatabaseAt::Sqlite(path) => {
+                let SqliteFile { read, write } = SqliteFile::open(path, SCHEMA_SQLITE).await?;
+                Self { read: Db::Sqlite(read), write: Db::Sqlite(write) }
+            }
+            DatabaseAt::Postgres(at) => {
+                let PostgresPools { read, write } =
+                    PostgresPools::open(at, SCHEMA_POSTGRES).await?;
+                Self { read: Db::Postgres(read), write: Db::Postgres(write) }
+            }
+        })
     }
 
+    /// Begins the one transaction that writes; waits for another process's.
     pub(crate) async fn begin(&self) -> Result<Tx, StoreError> {
+        // Each has a lock of its own for this, and takes it before the first statement: what a
+        // transaction has read stays so until it writes.
         Ok(match &self.write {
-            // Immediate: a transaction that began by reading could fail to become a writer.
             Db::Sqlite(pool) => Tx::Sqlite(pool.begin_with("begin immediate").await?),
+            Db::Postgres(pool) => Tx::Postgres(postgres::begin(pool).await?),
         })
     }
 
@@ -126,6 +176,10 @@ impl Database {
         match (&self.read, &self.write) {
             (Db::Sqlite(read), Db::Sqlite(write)) => {
                 SqliteFile { read: read.clone(), write: write.clone() }.close().await;
+            }
+            (read, write) => {
+                on_db!(read, |pool| pool.close().await);
+                on_db!(write, |pool| pool.close().await);
             }
         }
     }
@@ -135,6 +189,7 @@ impl Tx {
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(tx) => tx.commit().await?,
+            Self::Postgres(tx) => tx.commit().await?,
         }
         Ok(())
     }
@@ -161,136 +216,41 @@ macro_rules! schema {
 }
 pub(crate) use schema;
 
-const SCHEMA: Schema = schema!("sqlite":
-    1 "0001_workspace",
-    2 "0002_domain",
-    3 "0003_api_key",
-    4 "0004_link",
-    5 "0005_route",
-    6 "0006_feed",
-);
-
-/// One SQLite file: a connection that writes, and some that read.
-#[derive(Clone, Debug)]
-pub(crate) struct SqliteFile {
-    pub(crate) read: SqlitePool,
-    pub(crate) write: SqlitePool,
+/// The control schema, whose changes have the same names in both databases.
+macro_rules! control_schema {
+    ($folder:literal) => {
+        schema!($folder:
+            1 "0001_workspace",
+            2 "0002_domain",
+            3 "0003_api_key",
+            4 "0004_link",
+            5 "0005_route",
+            6 "0006_feed",
+            7 "0007_secret",
+        )
+    };
 }
 
-impl SqliteFile {
-    pub(crate) async fn open(path: &Path, schema: Schema) -> Result<Self, DbOpenError> {
-        let shown = path.display().to_string();
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // Normal would lose acknowledged commits with the power.
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
-        let open_error = |source| DbOpenError::Open { path: shown.clone(), source };
-        let pool = || {
-            SqlitePoolOptions::new()
-                .acquire_timeout(ACQUIRE_TIMEOUT)
-                .idle_timeout(None)
-                .max_lifetime(None)
-                // A connection to a file in this process does not go away by itself.
-                .test_before_acquire(false)
-        };
-        let writer = options
-            .clone()
-            .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
-            .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string());
-        let write = pool().max_connections(1).connect_with(writer);
-        let write = write.await.map_err(open_error)?;
-        if let Err(error) = migrate(&write, schema, &shown).await {
-            write.close().await;
-            return Err(error);
-        }
-        let readers = options.pragma("query_only", "on");
-        let read = pool().max_connections(READERS_MAX).connect_with(readers);
-        let read = read.await.map_err(open_error)?;
-        Ok(Self { read, write })
-    }
+const SCHEMA_SQLITE: Schema = control_schema!("sqlite");
+const SCHEMA_POSTGRES: Schema = control_schema!("postgres");
 
-    /// Closes every connection; the last one writes the log back into the file and removes it.
-    pub(crate) async fn close(&self) {
-        self.read.close().await;
-        let checkpoint = sqlx::query("pragma wal_checkpoint(truncate)").execute(&self.write).await;
-        if let Err(error) = checkpoint
-            && !matches!(error, sqlx::Error::PoolClosed)
-        {
-            // The log stays beside the file and is read at the next start: nothing is lost.
-            tracing::warn!(%error, "checkpoint at close failed");
-        }
-        self.write.close().await;
-    }
-}
-
-async fn migrate(pool: &SqlitePool, schema: Schema, path: &str) -> Result<(), DbOpenError> {
+fn migrator(schema: Schema) -> Migrator {
     let migrations = schema.iter().map(|&(version, name, sql)| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     });
-    let migrator = Migrator::with_migrations(migrations.collect());
+    Migrator::with_migrations(migrations.collect())
+}
+
+/// Tells a database that is newer than this program from one that cannot be changed.
+fn refused_schema(schema: Schema, path: String, source: MigrateError) -> DbOpenError {
     let known = schema.last().map_or(0, |&(version, ..)| version);
-    migrator.run(pool).await.map_err(|source| match source {
+    match source {
         MigrateError::VersionMissing(found) if found > known => {
-            DbOpenError::Newer { path: path.into(), found, known }
+            DbOpenError::Newer { path, found, known }
         }
-        source => DbOpenError::Migrate { path: path.into(), source },
-    })
+        source => DbOpenError::Migrate { path, source },
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_database_of_a_newer_version_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("carom.db");
-        let newer: Schema = &[(1, "one", "select 1"), (2, "two", "select 1")];
-        SqliteFile::open(&path, newer).await.unwrap().close().await;
-        let error = SqliteFile::open(&path, &newer[..1]).await.unwrap_err();
-        assert!(matches!(error, DbOpenError::Newer { found: 2, known: 1, .. }), "{error:?}");
-    }
-
-    #[tokio::test]
-    async fn commits_are_durable_and_readers_cannot_write() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = SqliteFile::open(&folder.path().join("a.db"), SCHEMA).await.unwrap();
-        let pragma = |sql: &'static str| sqlx::query_scalar::<_, i64>(sql).fetch_one(&file.write);
-        assert_eq!(pragma("pragma synchronous").await.unwrap(), 2);
-        assert_eq!(pragma("pragma foreign_keys").await.unwrap(), 1);
-        let mode: String =
-            sqlx::query_scalar("pragma journal_mode").fetch_one(&file.write).await.unwrap();
-        assert_eq!(mode, "wal");
-        let refused = sqlx::query("delete from feed").execute(&file.read).await;
-        assert!(refused.unwrap_err().to_string().contains("readonly"));
-        file.close().await;
-    }
-
-    /// Each file of the folder is in the schema, under its own number.
-    #[test]
-    fn the_schema_is_the_folder() {
-        for (folder, schema) in [
-            ("migrations/sqlite", SCHEMA),
-            ("migrations/clicks_sqlite", crate::click::sqlite::SCHEMA),
-        ] {
-            let mut files: Vec<String> =
-                std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder))
-                    .unwrap()
-                    .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-                    .collect();
-            files.sort();
-            let listed: Vec<String> = schema
-                .iter()
-                .map(|(version, name, _)| {
-                    assert!(name.starts_with(&format!("{version:04}_")));
-                    format!("{name}.sql")
-                })
-                .collect();
-            assert_eq!(files, listed);
-        }
-    }
-}
+mod tests;

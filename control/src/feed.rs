@@ -1,4 +1,5 @@
-//! The change feed: which routes changed, densely numbered, kept for a day.
+//! The change feed: which routes changed, densely numbered, kept for a day. One numbering per
+//! database, over all control planes that write to it: `publish.rs` says how.
 
 pub(crate) mod store;
 

@@ -2,7 +2,9 @@
 //! Statuses are known here and in the files of handlers, nowhere else.
 
 pub(crate) mod auth;
+pub(crate) mod cursor;
 pub(crate) mod extract;
+pub(crate) mod precondition;
 pub(crate) mod problem;
 
 use std::time::{Duration, Instant};
@@ -28,7 +30,15 @@ pub fn api_router(app: &App) -> Router {
     let router = Router::new()
         .route("/shorten", post(crate::link::api::shorten))
         .route("/api/v1/links", get(crate::link::api::list).post(crate::link::api::create))
-        .route("/api/v1/links/{id}", get(crate::link::api::fetch))
+        .route("/api/v1/links/bulk", post(crate::link::api::bulk::create))
+        .route(
+            "/api/v1/links/{id}",
+            get(crate::link::api::fetch)
+                .patch(crate::link::api::change)
+                .delete(crate::link::api::delete),
+        )
+        .route("/api/v1/links/{id}/restore", post(crate::link::api::restore))
+        .route("/api/v1/links/{id}/history", get(crate::link::api::history))
         .route("/api/v1/links/{id}/stats", get(crate::click::api::link_stats))
         .route("/api/v1/stats", get(crate::click::api::workspace_stats))
         .route("/problems/{code}", get(problem::describe));

@@ -31,6 +31,7 @@ mod link;
 mod metrics;
 pub mod operator;
 mod publish;
+mod secret;
 mod server;
 #[cfg(test)]
 mod testing;

@@ -2,12 +2,16 @@
 
 pub(crate) mod api;
 pub(crate) mod command;
+pub(crate) mod list;
 pub(crate) mod store;
+pub(crate) mod tag;
 
 use carom_shared::{
     ApiKeyId, Code, DomainId, LinkId, QueryPolicy, RedirectStatus, RouteRecord, RouteState,
     UnixMillis, WorkspaceId,
 };
+
+use tag::Tags;
 
 /// A link, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,21 +27,42 @@ pub(crate) struct Link {
     pub(crate) target_revision: u32,
     /// Empty if it has none.
     pub(crate) title: String,
+    /// Empty if it has none.
+    pub(crate) notes: String,
+    pub(crate) tags: Tags,
     pub(crate) redirect_status: RedirectStatus,
+    /// How long a browser may keep a permanent redirect, in seconds.
+    pub(crate) max_age_s: u16,
+    /// Never [`RouteState::Deleted`]: a deleted link keeps the state that it comes back with.
     pub(crate) state: RouteState,
+    /// Out of sight, not out of service: lists leave it out, and its code goes on working.
+    pub(crate) is_archived: bool,
     pub(crate) not_before: Option<UnixMillis>,
     pub(crate) expires_at: Option<UnixMillis>,
+    /// Where it leads to once it has expired: a serialised `TargetUrl`.
+    pub(crate) fallback: Option<String>,
+    pub(crate) query: QueryPolicy,
     /// Counts the changes of the link, from 1: its entity tag.
     pub(crate) version: u64,
     pub(crate) created_at: UnixMillis,
     pub(crate) updated_at: UnixMillis,
+    /// Since when its code answers 410; until it is restored.
+    pub(crate) deleted_at: Option<UnixMillis>,
     /// `None` if no API key made it.
     pub(crate) created_by: Option<ApiKeyId>,
 }
 
 impl Link {
+    /// What the link's code is good for now.
+    pub(crate) const fn route_state(&self) -> RouteState {
+        if self.deleted_at.is_some() { RouteState::Deleted } else { self.state }
+    }
+
     /// What the edge serves for the link's code.
     pub(crate) fn record(&self, route_version: u64) -> RouteRecord {
+        if self.deleted_at.is_some() {
+            return tombstone(route_version, self.id, self.workspace);
+        }
         RouteRecord {
             version: route_version,
             state: self.state,
@@ -48,9 +73,33 @@ impl Link {
             not_before: self.not_before,
             expires_at: self.expires_at,
             target: self.target.as_str().into(),
-            fallback: None,
-            query: QueryPolicy::default(),
-            max_age_s: RouteRecord::MAX_AGE_MAX_S,
+            fallback: self.fallback.as_deref().map(Into::into),
+            query: self.query.clone(),
+            max_age_s: self.max_age_s,
         }
     }
+}
+
+/// What the edge serves for a code whose link was deleted.
+pub(crate) fn tombstone(version: u64, link: LinkId, workspace: WorkspaceId) -> RouteRecord {
+    RouteRecord {
+        version,
+        state: RouteState::Deleted,
+        link,
+        workspace,
+        status: RedirectStatus::default(),
+        target_revision: 1,
+        not_before: None,
+        expires_at: None,
+        target: "".into(),
+        fallback: None,
+        query: QueryPolicy::default(),
+        max_age_s: 0,
+    }
+}
+
+/// A text in which case does not matter. Letter by letter: what a text holds, its folded form holds
+/// folded. (The lower case of a whole text depends on where words end, as with the Greek sigma.)
+pub(crate) fn fold(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).collect()
 }

@@ -1,10 +1,17 @@
 //! From a committed change to those who serve it.
 //!
 //! In one process the edge subscribes to [`crate::App`] and is told of each change before the
-//! command that made it is answered, so create-then-follow never gives a 404. In SQLite the lock
-//! of the write transaction *is* the publisher's lock: changes are numbered in the transaction that
-//! makes them, so a number is given exactly when its change is durable. (PostgreSQL commits in
-//! parallel: there one publisher, fenced by a database lock, numbers after commit.)
+//! command that made it is answered, so create-then-follow never gives a 404. The lock of the write
+//! transaction *is* the publisher's lock: changes are numbered in the transaction that makes them,
+//! so a number is given exactly when its change is durable, and numbers are dense. In SQLite that is
+//! the file's lock. In PostgreSQL it is the lock with which each [`Tx`](crate::db::Tx) begins, and
+//! under it the row of `feed`, which the numbering updates and so holds until the commit: a program
+//! that wrote without the first lock would still wait at the row. The lock is the server's, and a
+//! transaction that lost it cannot commit: no clock, no lease, no number given twice.
+//!
+//! What is published here are the changes of this process. Those of other control planes on the
+//! same PostgreSQL database are in `change`, in the same numbering, but nobody reads them from
+//! there yet: an edge hears of them when it looks at the route again.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,17 +1,26 @@
 //! What the tests of this crate's inside share: a fresh database with a workspace, a domain, a key.
+//!
+//! A store's contract is written once, as functions that take a [`TestDb`], and
+//! [`on_each_database!`] makes tests of them: on SQLite, and on a real PostgreSQL if the feature
+//! `postgres-tests` is on. A function that is not in its list is dead code, and clippy says so.
+
+#[cfg(feature = "postgres-tests")]
+#[path = "../tests/support/postgres.rs"]
+pub(crate) mod postgres;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use carom_shared::{
-    ApiKeyId, Code, DomainId, Host, Random, RedirectStatus, SeededRandom, TargetPolicy, TargetUrl,
-    UnixMillis, WorkspaceId,
+    ApiKeyId, Code, DomainId, Host, Random, SeededRandom, TargetPolicy, TargetUrl, UnixMillis,
+    WorkspaceId,
 };
 
 use crate::apikey::store::{NewKey, key_create};
+use crate::config::DatabaseAt;
 use crate::db::Database;
 use crate::domain::store::{domain_ensure_default, domain_list};
 use crate::feed::store::feed_ensure;
-use crate::link::command::CreateLink;
+use crate::link::command::{CreateLink, LinkSettings};
 use crate::workspace::store::workspace_ensure_first;
 
 /// 2026-01-01T00:00:00Z
@@ -23,13 +32,46 @@ pub(crate) struct TestDb {
     pub(crate) workspace: WorkspaceId,
     pub(crate) domain: DomainId,
     pub(crate) key: ApiKeyId,
-    _folder: tempfile::TempDir,
+    /// What holds the database, and removes it.
+    _place: Box<dyn Send>,
 }
 
+/// Makes a test on each database of every function named.
+macro_rules! on_each_database {
+    ($($name:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::testing::TestDb::sqlite().await).await;
+            })+
+        }
+        #[cfg(feature = "postgres-tests")]
+        mod postgres {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name($crate::testing::TestDb::postgres().await).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_each_database;
+
 impl TestDb {
-    pub(crate) async fn new() -> Self {
+    pub(crate) async fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let db = Database::open_sqlite(&folder.path().join("carom.db")).await.unwrap();
+        let at = DatabaseAt::Sqlite(folder.path().join("carom.db"));
+        Self::open(&at, Box::new(folder)).await
+    }
+
+    #[cfg(feature = "postgres-tests")]
+    pub(crate) async fn postgres() -> Self {
+        let place = postgres::TestPostgres::new(true).await;
+        let at = crate::db::PostgresAt::parse(&place.url, 4).unwrap();
+        Self::open(&DatabaseAt::Postgres(Box::new(at)), Box::new(place)).await
+    }
+
+    async fn open(at: &DatabaseAt, place: Box<dyn Send>) -> Self {
+        let db = Database::open(at).await.unwrap();
         let random = SeededRandom::new(1);
         let mut tx = db.begin().await.unwrap();
         let workspace = workspace_ensure_first(&mut tx, NOW, &random).await.unwrap();
@@ -40,7 +82,7 @@ impl TestDb {
         let key = NewKey { workspace, name: "test".into(), hash: [7; 32], hint: "abcd".into() };
         let key = key_create(&mut tx, key, NOW, &random).await.unwrap().id;
         tx.commit().await.unwrap();
-        Self { db, random, workspace, domain, key, _folder: folder }
+        Self { db, random, workspace, domain, key, _place: place }
     }
 
     /// A command that makes a plain link.
@@ -52,10 +94,7 @@ impl TestDb {
             domain: self.domain,
             code: code.map(|code| Code::parse(code).unwrap()),
             target: target.unwrap(),
-            title: String::new(),
-            redirect_status: RedirectStatus::Found,
-            not_before: None,
-            expires_at: None,
+            settings: LinkSettings::default(),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use carom_shared::{ApiKeyId, Clock, Random, UnixMillis};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::apikey::KeyRow;
@@ -21,8 +21,8 @@ use crate::db::{Database, StoreError, Tx};
 use crate::feed::NewChange;
 use crate::feed::store::{PRUNED_MAX, feed_append, feed_prune};
 use crate::link::Link;
-use crate::link::command::CreateLink;
-use crate::link::store::{CreateRefused, link_create};
+use crate::link::command::{CreateLink, EditLink};
+use crate::link::store::{CreateRefused, EditRefused, link_create, link_edit};
 use crate::metrics::Metrics;
 use crate::publish::{Change, Publisher};
 
@@ -30,16 +30,22 @@ use crate::publish::{Change, Publisher};
 const QUEUE_MAX: usize = 1024;
 /// Commands of one commit, at most: how long the first of them waits for the last.
 const BATCH_MAX: usize = 256;
+/// Commands in the queue that make many links, at most. Each holds the writer for up to a second
+/// while all others wait.
+const BULK_MAX: usize = 4;
 /// How often old changes are removed.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 
-type Reply<T> = oneshot::Sender<T>;
+pub(crate) type Reply<T> = oneshot::Sender<T>;
 /// Tells a client, once the commit is durable and published.
 type Answer = Box<dyn FnOnce() + Send>;
 
 /// What can be written.
 pub(crate) enum Command {
     CreateLink(Box<CreateLink>, Reply<Result<Link, CreateRefused>>),
+    /// As many creates, each with its own result. The permit is given back with the answer.
+    CreateLinks(Vec<CreateLink>, OwnedSemaphorePermit, Reply<Vec<Result<Link, CreateRefused>>>),
+    EditLink(Box<EditLink>, Reply<Result<Link, EditRefused>>),
     CreateKey(NewKey, Reply<KeyRow>),
     RevokeKey(ApiKeyId, Reply<Option<KeyRow>>),
 }
@@ -47,7 +53,7 @@ pub(crate) enum Command {
 /// Why a command was not carried out, or why nobody knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WriteError {
-    #[error("{QUEUE_MAX} commands are waiting to be written")]
+    #[error("too many commands are waiting to be written")]
     Busy,
     #[error("the control plane is closing")]
     Closing,
@@ -59,6 +65,7 @@ pub(crate) enum WriteError {
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
     queue: mpsc::Sender<Command>,
+    bulk: Arc<Semaphore>,
 }
 
 /// The other end of the queue.
@@ -83,7 +90,7 @@ impl Writer {
         let (queue, commands) = mpsc::channel(QUEUE_MAX);
         let prune_after = UnixMillis::new(i64::MIN);
         let task = WriterTask { db, clock, random, publisher, metrics, commands, prune_after };
-        (Self { queue }, task)
+        (Self { queue, bulk: Arc::new(Semaphore::new(BULK_MAX)) }, task)
     }
 
     /// Queues a command and waits until it is durable and published.
@@ -98,6 +105,15 @@ impl Writer {
         })?;
         // The writer drops the replies of a commit that failed.
         answer.await.map_err(|_| WriteError::Failed)
+    }
+
+    /// As [`Writer::run`], for many links to be made at once.
+    pub(crate) async fn run_bulk(
+        &self,
+        links: Vec<CreateLink>,
+    ) -> Result<Vec<Result<Link, CreateRefused>>, WriteError> {
+        let permit = Arc::clone(&self.bulk).try_acquire_owned().map_err(|_| WriteError::Busy)?;
+        self.run(|reply| Command::CreateLinks(links, permit, reply)).await
     }
 
     /// Commands that wait.
@@ -188,6 +204,30 @@ async fn apply(
             let result = link_create(tx, *command, now, random).await?;
             let result = result.map(|(link, change)| {
                 changes.push(change);
+                link
+            });
+            answer(reply, result)
+        }
+        Command::CreateLinks(commands, permit, reply) => {
+            let mut results = Vec::with_capacity(commands.len());
+            for command in commands {
+                let result = link_create(tx, command, now, random).await?;
+                results.push(result.map(|(link, change)| {
+                    changes.push(change);
+                    link
+                }));
+            }
+            let answer = answer(reply, results);
+            // Held until the commit is done: that is what the others wait for.
+            Box::new(move || {
+                drop(permit);
+                answer();
+            })
+        }
+        Command::EditLink(command, reply) => {
+            let result = link_edit(tx, *command, now).await?;
+            let result = result.map(|(link, change)| {
+                changes.extend(change);
                 link
             });
             answer(reply, result)

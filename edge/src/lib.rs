@@ -4,10 +4,11 @@
 //!
 //! ```text
 //! server   accepts, reads a request head within its limits
-//! request  -> Ask          host to domain, path to code; or a refusal            pure
+//! request  -> Ask          host to domain, path to resource; or a refusal        pure
 //! resolve  -> Route        memory; else once for all who wait, the Origin
-//! respond  -> Answer       the link's state and times decide                     pure
+//! respond  -> Redirect     the link's state and times decide; or an error page   pure
 //! record   -> RawClick     into the thread's ring, before the response exists
+//! respond  -> Response     with what the link's policy passes on of the query    pure
 //! server   sends
 //! ```
 //!
@@ -31,6 +32,7 @@ mod domains;
 mod drain;
 pub mod enrich;
 mod metrics;
+pub mod query;
 pub mod record;
 pub mod request;
 pub mod resolve;

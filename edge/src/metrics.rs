@@ -52,6 +52,8 @@ pub(crate) struct WorkerMetrics {
     pub(crate) connections: Counter,
     pub(crate) connections_closed: Counter,
     pub(crate) redirects: Counter,
+    pub(crate) previews: Counter,
+    pub(crate) files: Counter,
     errors: [Counter; ErrorPage::ALL.len()],
     pub(crate) memory_hits: Counter,
     pub(crate) absence_hits: Counter,
@@ -139,6 +141,8 @@ impl Metrics {
     fn render_requests(&self, page: &mut Exposition) {
         let mut answers = page.counter("carom_edge_answers_total", "Requests answered, by status.");
         answers.sample(&[("status", "redirect")], self.sum(|worker| &worker.redirects));
+        answers.sample(&[("status", "preview")], self.sum(|worker| &worker.previews));
+        answers.sample(&[("status", "file")], self.sum(|worker| &worker.files));
         for error in ErrorPage::ALL {
             let count = self.sum(|worker| &worker.errors[*error as usize]);
             answers.sample(&[("status", error.status().as_str())], count);

@@ -6,30 +6,31 @@ use carom_shared::click::Via;
 use carom_shared::{RawClick, UnixMillis};
 
 use crate::request::{Ask, Visitor};
-use crate::resolve::Route;
+use crate::respond::Redirect;
 
 /// What a QR code adds to the short URL it holds.
 const QR_MARK: &str = "via=qr";
 
-/// The click of one redirect.
+/// The click of one redirect. Whoever is sent to the fallback of an ended link is counted too, with
+/// the status that was answered and target revision 0.
 #[must_use]
 pub fn click<'a>(
     ask: &Ask<'a>,
     visitor: &Visitor<'a>,
     address: IpAddr,
-    route: &Route,
+    redirect: &Redirect<'_>,
     now: UnixMillis,
 ) -> RawClick<'a> {
     let query = ask.query.unwrap_or_default();
     let via = if query.split('&').any(|pair| pair == QR_MARK) { Via::Qr } else { Via::Link };
     RawClick {
         at_ms: now.get(),
-        link: route.link,
-        workspace: route.workspace,
+        link: redirect.route().link,
+        workspace: redirect.route().workspace,
         domain: ask.domain,
         address,
-        target_revision: route.target_revision,
-        status: route.status.code(),
+        target_revision: redirect.target_revision(),
+        status: redirect.status().code(),
         variant: 0,
         via,
         head: ask.head,

@@ -14,10 +14,24 @@ use crate::domains::Domains;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask<'a> {
     pub domain: DomainId,
-    /// `None`: a path that no code can have.
-    pub code: Option<&'a str>,
+    pub resource: Resource<'a>,
     pub head: bool,
     pub query: Option<&'a str>,
+}
+
+/// What a path means on a domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource<'a> {
+    /// `/{code}`: go there.
+    Link(&'a str),
+    /// `/{code}+`: say where it goes. No code has a `+`.
+    Preview(&'a str),
+    /// `/robots.txt`
+    Robots,
+    /// `/favicon.ico`
+    Favicon,
+    /// `/`, which no domain has a home for, and paths that no code can have.
+    Nothing,
 }
 
 /// Why a request is not an [`Ask`].
@@ -60,9 +74,23 @@ impl<'a> Ask<'a> {
             _ => return Err(Refusal::Method),
         };
         let domain = domains.find(host).ok_or(Refusal::Misdirected)?;
-        let code = request.uri().path().strip_prefix('/');
-        let code = code.filter(|code| Code::check(code.as_bytes()).is_ok());
-        Ok(Self { domain, code, head, query: request.uri().query() })
+        let resource = Resource::of(request.uri().path());
+        Ok(Self { domain, resource, head, query: request.uri().query() })
+    }
+}
+
+impl<'a> Resource<'a> {
+    fn of(path: &'a str) -> Self {
+        let is_code = |text: &&str| Code::check(text.as_bytes()).is_ok();
+        let Some(name) = path.strip_prefix('/') else { return Self::Nothing };
+        if is_code(&name) {
+            return Self::Link(name);
+        }
+        match name {
+            "robots.txt" => Self::Robots,
+            "favicon.ico" => Self::Favicon,
+            _ => name.strip_suffix('+').filter(is_code).map_or(Self::Nothing, Self::Preview),
+        }
     }
 }
 
@@ -137,37 +165,53 @@ mod tests {
         ])
     }
 
-    fn parse(method: &str, uri: &str, hosts: &[&str]) -> Result<(i64, Option<String>), Refusal> {
+    fn request(method: &str, uri: &str, hosts: &[&str]) -> Request<()> {
         let mut request = Request::builder().method(method).uri(uri);
         for host in hosts {
             request = request.header(HOST, *host);
         }
-        let request = request.body(()).unwrap();
-        Ask::parse(&request, false, &domains())
-            .map(|ask| (ask.domain.get(), ask.code.map(str::to_owned)))
+        request.body(()).unwrap()
+    }
+
+    fn refusal(method: &str, uri: &str, hosts: &[&str]) -> Refusal {
+        Ask::parse(&request(method, uri, hosts), false, &domains()).unwrap_err()
     }
 
     #[test]
-    fn a_host_and_a_path_become_a_domain_and_a_code() {
-        let code = |domain, code: &str| Ok((domain, Some(code.to_owned())));
-        assert_eq!(parse("GET", "/abc", &["localhost:8080"]), code(1, "abc"));
-        assert_eq!(parse("GET", "/abc?x=1", &["127.0.0.1"]), code(1, "abc"));
-        assert_eq!(parse("HEAD", "/a_B-9", &["Go.Example.com."]), code(2, "a_B-9"));
-        assert_eq!(parse("GET", "http://go.example.com/x", &["GO.example.com"]), code(2, "x"));
-        for path in ["/", "/a/b", "/a+", "/a%41", "/favicon.ico", "//a"] {
-            assert_eq!(parse("GET", path, &["go.example.com"]), Ok((2, None)), "{path}");
+    fn a_host_and_a_path_become_a_domain_and_a_resource() {
+        for (method, uri, host, domain, resource) in [
+            ("GET", "/abc", "localhost:8080", 1, Resource::Link("abc")),
+            ("GET", "/abc?x=1", "127.0.0.1", 1, Resource::Link("abc")),
+            ("HEAD", "/a_B-9", "Go.Example.com.", 2, Resource::Link("a_B-9")),
+            ("GET", "http://go.example.com/x", "GO.example.com", 2, Resource::Link("x")),
+            ("GET", "/abc+", "go.example.com", 2, Resource::Preview("abc")),
+            ("GET", "/abc+?x", "go.example.com", 2, Resource::Preview("abc")),
+            ("GET", "/robots.txt", "go.example.com", 2, Resource::Robots),
+            ("HEAD", "/favicon.ico?v=2", "go.example.com", 2, Resource::Favicon),
+        ] {
+            let request = request(method, uri, &[host]);
+            let ask = Ask::parse(&request, false, &domains()).unwrap();
+            assert_eq!((ask.domain.get(), ask.resource), (domain, resource), "{uri}");
+            assert_eq!(ask.head, method == "HEAD");
+        }
+        for path in
+            ["/", "/a/b", "/+", "/a++", "/+a", "/a+b", "/a%2B", "/a%41", "/Robots.txt", "//a"]
+        {
+            let request = request("GET", path, &["go.example.com"]);
+            let ask = Ask::parse(&request, false, &domains()).unwrap();
+            assert_eq!(ask.resource, Resource::Nothing, "{path}");
         }
     }
 
     #[test]
     fn what_is_refused() {
-        assert_eq!(parse("GET", "/abc", &[]), Err(Refusal::Host));
-        assert_eq!(parse("GET", "/abc", &["localhost", "localhost"]), Err(Refusal::Host));
-        assert_eq!(parse("GET", "http://evil.test/abc", &["localhost"]), Err(Refusal::Host));
-        assert_eq!(parse("GET", "/abc", &["evil.test"]), Err(Refusal::Misdirected));
-        assert_eq!(parse("GET", "/abc", &[""]), Err(Refusal::Misdirected));
-        assert_eq!(parse("POST", "/abc", &["localhost"]), Err(Refusal::Method));
-        assert_eq!(parse("OPTIONS", "*", &["localhost"]), Err(Refusal::Method));
+        assert_eq!(refusal("GET", "/abc", &[]), Refusal::Host);
+        assert_eq!(refusal("GET", "/abc", &["localhost", "localhost"]), Refusal::Host);
+        assert_eq!(refusal("GET", "http://evil.test/abc", &["localhost"]), Refusal::Host);
+        assert_eq!(refusal("GET", "/abc", &["evil.test"]), Refusal::Misdirected);
+        assert_eq!(refusal("GET", "/abc", &[""]), Refusal::Misdirected);
+        assert_eq!(refusal("POST", "/abc", &["localhost"]), Refusal::Method);
+        assert_eq!(refusal("OPTIONS", "*", &["localhost"]), Refusal::Method);
         let request = Request::builder().uri("/abc").header(HOST, "localhost").body(()).unwrap();
         assert_eq!(Ask::parse(&request, true, &domains()), Err(Refusal::Body));
     }

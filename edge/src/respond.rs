@@ -1,202 +1,141 @@
-//! [`Answer`] → response. Pure: the same answer gives the same bytes.
+//! A [`Route`] and a time → a [`Redirect`] or an [`ErrorPage`] → response. Pure: the same answer
+//! gives the same bytes.
 //!
 //! A redirect is judged at each hit by the link's own times, so a cached record never outlives
-//! them. Every answer but a permanent redirect says `no-store`: each click is counted, and a
-//! change or a takedown is seen at once.
+//! them. Every answer for a link but a permanent redirect says `no-store`: each click is counted, and
+//! a change or a takedown is seen at once.
+//!
+//! | the link | `/{code}` | `/{code}+` |
+//! |---|---|---|
+//! | is active | its status, to its target with what its policy passes on of the query | 200, names the target |
+//! | has ended, and has a fallback | 302 to the fallback, without the query | 200, names the fallback |
+//! | has not begun, or never was | 404 | 404 |
+//! | has ended, is disabled or deleted | 410 | 410 |
+//! | is blocked | 451 | 451 |
+//!
+//! A redirect is a click, one to a fallback too; a preview is none. A fallback is a way out that may
+//! change any day, so its redirect is temporary even where the link's was permanent. It was chosen
+//! for everyone who comes too late, not for the campaign in the query of one of them, which
+//! therefore stays behind.
+//!
+//! Besides links a domain has [`file::robots`] and [`file::favicon`]. Its `/` is 404: domains have
+//! no home yet.
+
+pub mod file;
+mod page;
+pub mod preview;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, LOCATION};
-use http::header::{REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::header::{CACHE_CONTROL, HeaderValue, LOCATION, REFERRER_POLICY};
 use http::{HeaderName, Response, StatusCode};
 use http_body_util::Full;
 
-use carom_shared::{RouteState, UnixMillis};
+use carom_shared::{RedirectStatus, RouteState, UnixMillis};
 
-use crate::request::{Form, Refusal};
+use crate::query;
 use crate::resolve::Route;
 
-const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
+pub use page::ErrorPage;
 
-/// How long a browser may keep a permanent redirect, in seconds, at most: a takedown has to reach
-/// those who followed it before.
-const PERMANENT_MAX_AGE_S: i64 = 300;
+const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
+/// For every answer that names or stands for a link: links are shared, not found by searching.
+const NOINDEX: HeaderValue = HeaderValue::from_static("noindex, nofollow");
 
 pub type Body = Full<Bytes>;
 
-/// What a visitor gets.
+/// Where a link leads at one moment.
 #[derive(Clone, Copy, Debug)]
-pub enum Answer<'a> {
-    Redirect(&'a Route),
-    Error(ErrorPage),
+pub struct Redirect<'a> {
+    route: &'a Route,
+    /// The link has ended and leads here.
+    fallback: Option<&'a HeaderValue>,
 }
 
-/// An answer that leads nowhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorPage {
-    BadRequest,
-    NotFound,
-    MethodNotAllowed,
-    Gone,
-    Misdirected,
-    Blocked,
-    Unavailable,
-}
-
-impl From<Refusal> for ErrorPage {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Host | Refusal::Body => Self::BadRequest,
-            Refusal::Method => Self::MethodNotAllowed,
-            Refusal::Misdirected => Self::Misdirected,
-        }
-    }
-}
-
-impl<'a> Answer<'a> {
+impl<'a> Redirect<'a> {
     /// The rule: what a route answers at a time.
-    #[must_use]
-    pub fn of(route: &'a Route, now: UnixMillis) -> Self {
+    ///
+    /// # Errors
+    /// The page for a link that leads nowhere.
+    pub fn of(route: &'a Route, now: UnixMillis) -> Result<Self, ErrorPage> {
         match route.state {
-            RouteState::Blocked => Self::Error(ErrorPage::Blocked),
-            RouteState::Deleted | RouteState::Disabled => Self::Error(ErrorPage::Gone),
+            RouteState::Blocked => Err(ErrorPage::Blocked),
+            RouteState::Deleted | RouteState::Disabled => Err(ErrorPage::Gone),
             RouteState::Active if route.expires_at.is_some_and(|end| end <= now) => {
-                Self::Error(ErrorPage::Gone)
+                let fallback = Some(route.fallback().ok_or(ErrorPage::Gone)?);
+                Ok(Self { route, fallback })
             }
             // Before its time a link looks like one that does not exist.
-            RouteState::Active if route.not_before.is_some_and(|start| now < start) => {
-                Self::Error(ErrorPage::NotFound)
+            RouteState::Active if route.not_before().is_some_and(|start| now < start) => {
+                Err(ErrorPage::NotFound)
             }
-            RouteState::Active => Self::Redirect(route),
+            RouteState::Active => Ok(Self { route, fallback: None }),
         }
     }
 
     #[must_use]
-    pub fn status(&self) -> StatusCode {
-        match self {
-            Self::Redirect(route) => {
-                StatusCode::from_u16(route.status.code()).unwrap_or(StatusCode::FOUND)
+    pub const fn route(&self) -> &'a Route {
+        self.route
+    }
+
+    #[must_use]
+    pub const fn status(&self) -> RedirectStatus {
+        if self.fallback.is_some() { RedirectStatus::Found } else { self.route.status }
+    }
+
+    /// Which of the link's targets this is, counted from 1; 0: none, but its fallback.
+    #[must_use]
+    pub const fn target_revision(&self) -> u32 {
+        if self.fallback.is_some() { 0 } else { self.route.target_revision }
+    }
+
+    /// Where it leads without a query.
+    #[must_use]
+    pub fn destination(&self) -> &'a HeaderValue {
+        self.fallback.unwrap_or(&self.route.location)
+    }
+
+    fn location(&self, query: Option<&str>) -> HeaderValue {
+        match (self.route.query_policy(), query) {
+            (Some(policy), Some(query)) if self.fallback.is_none() => {
+                query::pass_on(&self.route.location, query, policy)
             }
-            Self::Error(page) => page.status(),
+            _ => self.destination().clone(),
         }
     }
 
-    /// The response. A body is dropped by hyper where the request was HEAD.
+    /// The response to a request with this query.
     #[must_use]
-    pub fn response(&self, form: Form, now: UnixMillis) -> Response<Body> {
-        match self {
-            Self::Redirect(route) => redirect(route, now, self.status()),
-            Self::Error(page) => page.response(form),
-        }
-    }
-}
-
-fn redirect(route: &Route, now: UnixMillis, status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::default());
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(LOCATION, route.location.clone());
-    headers.insert(CACHE_CONTROL, cache_control(route, now));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("strict-origin-when-cross-origin"));
-    headers.insert(X_ROBOTS_TAG, HeaderValue::from_static("noindex, nofollow"));
-    response
-}
-
-fn cache_control(route: &Route, now: UnixMillis) -> HeaderValue {
-    if !route.status.is_permanent() {
-        return HeaderValue::from_static("private, no-store");
-    }
-    let remaining_s = route.expires_at.map_or(i64::MAX, |end| (end.get() - now.get()) / 1000);
-    match remaining_s.min(PERMANENT_MAX_AGE_S) {
-        PERMANENT_MAX_AGE_S => HeaderValue::from_static("public, max-age=300"),
-        max_age => HeaderValue::try_from(format!("public, max-age={max_age}"))
-            .unwrap_or(HeaderValue::from_static("no-store")),
-    }
-}
-
-impl ErrorPage {
-    #[must_use]
-    pub const fn status(self) -> StatusCode {
-        match self {
-            Self::BadRequest => StatusCode::BAD_REQUEST,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Gone => StatusCode::GONE,
-            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-            Self::Blocked => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
-            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-
-    fn response(self, form: Form) -> Response<Body> {
-        let (content_type, body) = match form {
-            Form::Html => ("text/html; charset=utf-8", self.html()),
-            Form::Json => ("application/problem+json", self.json()),
-        };
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = self.status();
+    pub fn response(&self, query: Option<&str>, now: UnixMillis) -> Response<Body> {
+        let mut response = Response::new(Body::default());
+        *response.status_mut() =
+            StatusCode::from_u16(self.status().code()).unwrap_or(StatusCode::FOUND);
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(X_ROBOTS_TAG, HeaderValue::from_static("noindex, nofollow"));
-        match self {
-            Self::MethodNotAllowed => {
-                headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            }
-            Self::Unavailable => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            // What follows on the connection may be the rest of this request.
-            Self::BadRequest => {
-                headers.insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            Self::NotFound | Self::Gone | Self::Misdirected | Self::Blocked => {}
-        }
+        headers.insert(LOCATION, self.location(query));
+        headers.insert(CACHE_CONTROL, self.cache_control(now));
+        headers
+            .insert(REFERRER_POLICY, HeaderValue::from_static("strict-origin-when-cross-origin"));
+        headers.insert(X_ROBOTS_TAG, NOINDEX);
         response
     }
-}
 
-/// The two texts of an error page, made at compile time: no page reflects anything of its request.
-macro_rules! error_pages {
-    ($($page:ident $status:literal $title:literal $detail:literal),+ $(,)?) => {
-        impl ErrorPage {
-            /// In the order of their discriminants.
-            pub(crate) const ALL: &'static [Self] = &[$(Self::$page),+];
-
-            const fn html(self) -> &'static str {
-                match self {
-                    $(Self::$page => concat!(
-                        "<!doctype html><html lang=en><meta charset=utf-8>",
-                        "<meta name=viewport content=\"width=device-width\">",
-                        "<meta name=color-scheme content=\"light dark\">",
-                        "<title>", $title, "</title>",
-                        "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:30em;",
-                        "margin:20vh auto;padding:0 1em}</style>",
-                        "<h1>", $title, "</h1><p>", $detail, "</p></html>\n",
-                    )),+
-                }
-            }
-
-            const fn json(self) -> &'static str {
-                match self {
-                    $(Self::$page => concat!(
-                        "{\"type\":\"about:blank\",\"title\":\"", $title,
-                        "\",\"status\":", $status, ",\"detail\":\"", $detail, "\"}\n",
-                    )),+
-                }
+    fn cache_control(&self, now: UnixMillis) -> HeaderValue {
+        const NO_STORE: HeaderValue = HeaderValue::from_static("private, no-store");
+        if !self.status().is_permanent() {
+            return NO_STORE;
+        }
+        let left_s = self
+            .route
+            .expires_at
+            .map_or(i64::MAX, |end| end.get().saturating_sub(now.get()) / 1000);
+        match left_s.min(self.route.max_age_s.into()) {
+            0 => NO_STORE,
+            // The default, ready made.
+            300 => HeaderValue::from_static("public, max-age=300"),
+            max_age => {
+                HeaderValue::try_from(format!("public, max-age={max_age}")).unwrap_or(NO_STORE)
             }
         }
-    };
-}
-
-error_pages! {
-    BadRequest 400 "Bad request" "This request cannot be understood.",
-    NotFound 404 "Link not found" "There is no link at this address. Check it for a typing error.",
-    MethodNotAllowed 405 "Method not allowed" "Short links answer GET and HEAD.",
-    Gone 410 "Link no longer available" "This link existed and has ended.",
-    Misdirected 421 "Unknown host" "No short links are served for this host name here.",
-    Blocked 451 "Link blocked" "This link has been taken down by the operator of this service.",
-    Unavailable 503 "Temporarily unavailable" "This link cannot be looked up right now. Try again in a moment.",
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::HeaderMap;
 use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -27,14 +28,14 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use carom_shared::{Clock, Code};
+use carom_shared::{Clock, Code, DomainId};
 
 use crate::domains::Domains;
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::record;
-use crate::request::{Ask, Form, Visitor};
+use crate::request::{Ask, Form, Resource, Visitor};
 use crate::resolve::{Key, Known, Resolver, Route, Unavailable};
-use crate::respond::{Answer, Body, ErrorPage};
+use crate::respond::{Body, ErrorPage, Redirect, file, preview};
 use crate::spool::ring::Recorder;
 
 /// Connections that the kernel holds until a thread accepts them.
@@ -200,53 +201,73 @@ impl Worker {
     }
 
     async fn answer(&self, request: &Request<Incoming>, peer: IpAddr) -> Response<Body> {
-        let now = self.shared.clock.now();
         let has_body = !request.body().is_end_stream();
         let ask = {
             let domains = self.shared.domains.load();
             Ask::parse(request, has_body, &domains)
         };
-        let page = match ask {
-            Ok(ask) => match self.route(&ask).await {
-                Ok(Some(route)) => match Answer::of(&route, now) {
-                    answer @ Answer::Redirect(route) => {
-                        self.record(&record::click(
-                            &ask,
-                            &Visitor::read(request.headers()),
-                            peer,
-                            route,
-                            now,
-                        ));
-                        self.metrics().redirects.add(1);
-                        return answer.response(Form::Html, now);
-                    }
-                    Answer::Error(page) => page,
-                },
-                Ok(None) => ErrorPage::NotFound,
-                Err(Unavailable) => ErrorPage::Unavailable,
-            },
-            Err(refusal) => refusal.into(),
+        let answer = match ask {
+            Ok(ask) => self.fulfil(&ask, request.headers(), peer).await,
+            Err(refusal) => Err(refusal.into()),
         };
-        self.metrics().error(page);
-        Answer::Error(page).response(Form::wanted(request.headers()), now)
+        answer.unwrap_or_else(|page| {
+            self.metrics().error(page);
+            page.response(Form::wanted(request.headers()))
+        })
     }
 
-    async fn route(&self, ask: &Ask<'_>) -> Result<Option<Arc<Route>>, Unavailable> {
-        let Some(code) = ask.code else { return Ok(None) };
-        let key = Key::new(ask.domain, code);
+    async fn fulfil(
+        &self,
+        ask: &Ask<'_>,
+        headers: &HeaderMap,
+        peer: IpAddr,
+    ) -> Result<Response<Body>, ErrorPage> {
+        let now = self.shared.clock.now();
+        match ask.resource {
+            Resource::Link(code) => {
+                let route = self.route(ask.domain, code).await?;
+                let redirect = Redirect::of(&route, now)?;
+                let visitor = Visitor::read(headers);
+                self.record(&record::click(ask, &visitor, peer, &redirect, now));
+                self.metrics().redirects.add(1);
+                Ok(redirect.response(ask.query, now))
+            }
+            Resource::Preview(code) => {
+                let route = self.route(ask.domain, code).await?;
+                let redirect = Redirect::of(&route, now)?;
+                self.metrics().previews.add(1);
+                Ok(preview::response(&redirect, Form::wanted(headers)))
+            }
+            Resource::Robots => {
+                self.metrics().files.add(1);
+                Ok(file::robots())
+            }
+            Resource::Favicon => {
+                self.metrics().files.add(1);
+                Ok(file::favicon())
+            }
+            Resource::Nothing => Err(ErrorPage::NotFound),
+        }
+    }
+
+    async fn route(&self, domain: DomainId, code: &str) -> Result<Arc<Route>, ErrorPage> {
+        let key = Key::new(domain, code);
         match self.shared.resolver.known(&key) {
             Known::Route(route) => {
                 self.metrics().memory_hits.add(1);
-                Ok(Some(route))
+                Ok(route)
             }
             Known::Absent => {
                 self.metrics().absence_hits.add(1);
-                Ok(None)
+                Err(ErrorPage::NotFound)
             }
             Known::Unknown => {
                 self.metrics().look_ups.add(1);
-                let Ok(code) = Code::parse(code) else { return Ok(None) };
-                self.shared.resolver.look_up(&key, ask.domain, code).await
+                let code = Code::parse(code).map_err(|_| ErrorPage::NotFound)?;
+                match self.shared.resolver.look_up(&key, domain, code).await {
+                    Ok(route) => route.ok_or(ErrorPage::NotFound),
+                    Err(Unavailable) => Err(ErrorPage::Unavailable),
+                }
             }
         }
     }

@@ -25,7 +25,8 @@ pub struct Click<'a> {
     pub variant: u16,
     /// The HTTP status that was answered.
     pub status: u16,
-    /// Which target, counted from 1 in the order in which the link had them.
+    /// Which target, counted from 1 in the order in which the link had them; 0 for the fallback of
+    /// a link that had ended.
     pub target_revision: u32,
     /// Host of the referring page; empty if unknown.
     pub referrer: &'a str,

@@ -60,7 +60,7 @@ pub(crate) async fn domain_ensure_default(
         let id = DomainId::generate(now, random);
         on_tx!(tx, |conn| {
             let query = sqlx::query(INSERT).bind(id.get()).bind(host.as_str()).bind(true);
-            query.bind(now.get()).execute(conn).await
+            query.bind(now.get()).execute(conn).await.map(|done| done.rows_affected())
         })?;
     }
     Ok(true)
@@ -69,12 +69,15 @@ pub(crate) async fn domain_ensure_default(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{NOW, TestDb};
+    use crate::testing::{NOW, TestDb, on_each_database};
     use crate::workspace::store::workspace_ensure_first;
 
-    #[tokio::test]
-    async fn the_default_domain_follows_its_host_and_takes_no_other_domains() {
-        let test = TestDb::new().await;
+    on_each_database!(
+        the_default_domain_follows_its_host_and_takes_no_other_domains,
+        the_first_workspace_is_made_once
+    );
+
+    async fn the_default_domain_follows_its_host_and_takes_no_other_domains(test: TestDb) {
         let mut tx = test.db.begin().await.unwrap();
         let host = |text: &str| Host::parse(text).unwrap();
         assert!(
@@ -90,17 +93,19 @@ mod tests {
         assert_eq!(list, std::slice::from_ref(&expected));
 
         let other = "insert into domain (id, host, is_default, workspace_id, created_at_ms) \
-             values (5, 'other.example', 0, null, 1)";
-        on_tx!(&mut tx, |conn| sqlx::query(other).execute(conn).await).unwrap();
+             values (5, 'other.example', false, null, 1)";
+        on_tx!(&mut tx, |conn| sqlx::query(other)
+            .execute(conn)
+            .await
+            .map(|done| done.rows_affected()))
+        .unwrap();
         let clash = domain_ensure_default(&mut tx, &host("other.example"), NOW, &test.random).await;
         assert!(!clash.unwrap());
         let list = domain_list(&mut tx).await.unwrap();
         assert_eq!((list.len(), &list[0]), (2, &expected));
     }
 
-    #[tokio::test]
-    async fn the_first_workspace_is_made_once() {
-        let test = TestDb::new().await;
+    async fn the_first_workspace_is_made_once(test: TestDb) {
         let mut tx = test.db.begin().await.unwrap();
         let again = workspace_ensure_first(&mut tx, NOW, &test.random).await.unwrap();
         assert_eq!(again, test.workspace);

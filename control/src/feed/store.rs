@@ -19,7 +19,11 @@ const ROWS_PER_INSERT: usize = 256;
 pub(crate) async fn feed_ensure(tx: &mut Tx, now: UnixMillis) -> Result<u64, StoreError> {
     const ENSURE: &str = "insert into feed (id, epoch, next_seq) values (1, $1, 1) \
          on conflict (id) do nothing";
-    on_tx!(tx, |conn| sqlx::query(ENSURE).bind(now.get().max(1)).execute(conn).await)?;
+    on_tx!(tx, |conn| sqlx::query(ENSURE)
+        .bind(now.get().max(1))
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))?;
     const NEXT: &str = "select next_seq from feed where id = 1";
     let next: i64 = on_tx!(tx, |conn| sqlx::query_scalar(NEXT).fetch_one(conn).await)?;
     u64::try_from(next - 1).map_err(|_| StoreError::Corrupt("feed number"))
@@ -65,7 +69,7 @@ pub(crate) async fn feed_append(
                     .push_bind(now.get());
             });
             // Not kept: there would be a statement per number of changes.
-            insert.build().persistent(false).execute(conn).await
+            insert.build().persistent(false).execute(conn).await.map(|done| done.rows_affected())
         })?;
     }
     Ok(numbered)

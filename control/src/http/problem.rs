@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::RequestId;
 use crate::db::StoreError;
 use crate::link::command::Refusal;
-use crate::link::store::CreateRefused;
+use crate::link::store::{CreateRefused, EditRefused};
 use crate::write::WriteError;
 
 /// The media type of RFC 9457.
@@ -77,6 +77,10 @@ pub(crate) enum ApiError {
     BadCredentials,
     CodeReserved(String),
     CodeTaken(String),
+    /// The version that there is, where the client will have changed another.
+    Precondition {
+        version: u64,
+    },
     Busy,
     Closing,
     Timeout,
@@ -124,6 +128,8 @@ kinds! {
         "It is mistyped, or it was revoked. Make a new one with carom key create.";
     CODE_TAKEN = "code-taken" CONFLICT "The code is not available"
         "Another link has it, or it is a reserved word. Choose another, or none for a random one.";
+    PRECONDITION = "precondition-failed" PRECONDITION_FAILED "It has changed since"
+        "If-Match names another version than there is. Read it again, then decide. Nothing was done.";
     OVERLOADED = "overloaded" SERVICE_UNAVAILABLE "The service is busy"
         "Nothing was done. Wait as long as the Retry-After header says, then try again.";
     TIMEOUT = "timeout" SERVICE_UNAVAILABLE "The request took too long"
@@ -152,6 +158,7 @@ impl ApiError {
             Self::NoCredentials => Kind::NO_CREDENTIALS,
             Self::BadCredentials => Kind::BAD_CREDENTIALS,
             Self::CodeReserved(_) | Self::CodeTaken(_) => Kind::CODE_TAKEN,
+            Self::Precondition { .. } => Kind::PRECONDITION,
             Self::Busy | Self::Closing => Kind::OVERLOADED,
             Self::Timeout => Kind::TIMEOUT,
             Self::Internal(_) => Kind::INTERNAL,
@@ -166,6 +173,9 @@ impl ApiError {
             Self::Json(detail) | Self::Request(detail) => detail.clone(),
             Self::CodeReserved(code) => format!("the code {code} is a reserved word"),
             Self::CodeTaken(code) => format!("the code {code} is taken"),
+            Self::Precondition { version } => {
+                format!("If-Match does not name the version that there is, \"{version}\"")
+            }
             Self::Closing => "the service is shutting down".into(),
             Self::Method
             | Self::MediaType
@@ -175,6 +185,20 @@ impl ApiError {
             | Self::Busy
             | Self::Timeout
             | Self::Internal(_) => self.kind().help.into(),
+        }
+    }
+
+    /// The document, for the request `id`.
+    pub(crate) fn problem(&self, id: &RequestId, base: &str) -> Problem {
+        let kind = self.kind();
+        Problem {
+            kind: format!("{base}/problems/{}", kind.code),
+            title: kind.title.into(),
+            status: kind.status.as_u16(),
+            detail: self.detail(),
+            instance: format!("urn:uuid:{}", id.as_str()),
+            code: kind.code.into(),
+            errors: if let Self::Invalid(errors) = self { errors.clone() } else { Vec::new() },
         }
     }
 
@@ -234,6 +258,17 @@ impl From<CreateRefused> for ApiError {
     }
 }
 
+impl From<EditRefused> for ApiError {
+    fn from(refused: EditRefused) -> Self {
+        match refused {
+            EditRefused::NotFound => Self::NotFound("link"),
+            EditRefused::Precondition { version } => Self::Precondition { version },
+            EditRefused::Invalid(error) => Self::Invalid(vec![error]),
+            EditRefused::Taken(code) => Self::CodeTaken(code.to_string()),
+        }
+    }
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = self.kind().status.into_response();
@@ -264,15 +299,7 @@ pub(super) fn render(
             request.id = id.as_str(), %method, route, code = kind.code, "request refused"
         ),
     }
-    let problem = Problem {
-        kind: format!("{base}/problems/{}", kind.code),
-        title: kind.title.into(),
-        status: kind.status.as_u16(),
-        detail: error.detail(),
-        instance: format!("urn:uuid:{}", id.as_str()),
-        code: kind.code.into(),
-        errors: if let ApiError::Invalid(errors) = &error { errors.clone() } else { Vec::new() },
-    };
+    let problem = error.problem(id, base);
     let mut body = serde_json::to_vec(&problem).unwrap_or_default();
     body.push(b'\n');
     // Headers that were set with the status stay: Allow is one.

@@ -1,74 +1,30 @@
 //! Links over HTTP.
 
+pub(crate) mod bulk;
+mod view;
+
+pub(crate) use view::rfc3339;
+
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use carom_shared::{ApiKeyId, LinkId, RouteState, UnixMillis};
-use http::{HeaderValue, StatusCode, header};
-use jiff::Timestamp;
+use carom_shared::LinkId;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
 use super::Link;
-use super::command::{LinkBody, Rules, check_create};
-use super::store::{Place, link_fetch, link_list};
+use super::command::{Edit, EditLink, Field, LinkBody, Rules, check_change, check_create};
+use super::list::{ListParams, check_list};
+use super::store::{link_fetch, link_list, target_history};
 use crate::app::App;
 use crate::http::auth::Caller;
-use crate::http::extract::{Id, Json, NoParams, Params};
+use crate::http::extract::{Id, Json, MergePatch, NoParams, Params};
+use crate::http::precondition::{IfMatch, etag, is_known};
 use crate::http::problem::ApiError;
+use crate::write::Command;
+use view::{LinkView, TargetView};
 
-/// Links of a page.
-const PAGE_MAX: u32 = 100;
-const PAGE_DEFAULT: u32 = 50;
-
-/// A link as clients see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct LinkView {
-    id: LinkId,
-    code: String,
-    domain: Option<String>,
-    short_url: String,
-    url: String,
-    title: Option<String>,
-    redirect_status: u16,
-    state: &'static str,
-    not_before: Option<String>,
-    expires_at: Option<String>,
-    version: u64,
-    created_at: String,
-    updated_at: String,
-    created_by: Option<ApiKeyId>,
-}
-
-impl LinkView {
-    fn new(app: &App, link: Link) -> Self {
-        let domains = app.domain_set();
-        Self {
-            id: link.id,
-            short_url: domains.short_url(link.domain, &link.code),
-            domain: domains.by_id(link.domain).map(|domain| domain.host.to_string()),
-            code: link.code.to_string(),
-            url: link.target,
-            title: Some(link.title).filter(|title| !title.is_empty()),
-            redirect_status: link.redirect_status.code(),
-            state: match link.state {
-                RouteState::Deleted => "deleted",
-                RouteState::Active => "active",
-                RouteState::Disabled => "disabled",
-                RouteState::Blocked => "blocked",
-            },
-            not_before: link.not_before.map(rfc3339),
-            expires_at: link.expires_at.map(rfc3339),
-            version: link.version,
-            created_at: rfc3339(link.created_at),
-            updated_at: rfc3339(link.updated_at),
-            created_by: link.created_by,
-        }
-    }
-}
-
-/// A time as the API writes it. Years outside of jiff's range cannot be stored by any command.
-pub(crate) fn rfc3339(time: UnixMillis) -> String {
-    Timestamp::from_millisecond(time.get()).unwrap_or_default().to_string()
-}
+/// The status of a link that was made, where many are made at once.
+const CREATED: u16 = StatusCode::CREATED.as_u16();
 
 /// `POST /api/v1/links`
 pub(crate) async fn create(
@@ -77,17 +33,18 @@ pub(crate) async fn create(
     Json(body): Json<LinkBody>,
 ) -> Result<Response, ApiError> {
     let link = make(&app, caller, &body).await?;
-    let location = header_value(format!("/api/v1/links/{}", link.id));
-    let headers = [(header::LOCATION, location), (header::ETAG, etag(&link))];
-    let view = Json(LinkView::new(&app, link));
-    Ok((StatusCode::CREATED, headers, view).into_response())
+    let location = HeaderValue::try_from(format!("/api/v1/links/{}", link.id))
+        .expect("digits and ASCII literals are a header value");
+    let headers = [(header::LOCATION, location), etag(link.version)];
+    Ok((StatusCode::CREATED, headers, Json(LinkView::new(&app, link))).into_response())
 }
 
 /// The body of `POST /shorten`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ShortenBody {
-    url: Option<String>,
+    #[serde(default)]
+    url: Field<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -120,18 +77,88 @@ pub(crate) async fn fetch(
     caller: Caller,
     Id(id): Id<LinkId>,
     _: Params<NoParams>,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let link = link_fetch(app.read(), caller.workspace, id).await?;
     let link = link.ok_or(ApiError::NotFound("link"))?;
-    let headers = [(header::ETAG, etag(&link))];
-    Ok((headers, Json(LinkView::new(&app, link))).into_response())
+    if is_known(&headers, link.version)? {
+        return Ok((StatusCode::NOT_MODIFIED, [etag(link.version)]).into_response());
+    }
+    Ok(show(&app, link))
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListParams {
-    limit: Option<u32>,
-    cursor: Option<String>,
+fn show(app: &App, link: Link) -> Response {
+    ([etag(link.version)], Json(LinkView::new(app, link))).into_response()
+}
+
+/// `PATCH /api/v1/links/{id}`
+pub(crate) async fn change(
+    State(app): State<App>,
+    caller: Caller,
+    Id(id): Id<LinkId>,
+    _: Params<NoParams>,
+    headers: HeaderMap,
+    MergePatch(body): MergePatch<LinkBody>,
+) -> Result<Response, ApiError> {
+    let change = check_change(&body, app.policy())?;
+    let link = edit(&app, caller, id, &headers, Edit::Change(Box::new(change))).await?;
+    Ok(show(&app, link))
+}
+
+/// `DELETE /api/v1/links/{id}`
+pub(crate) async fn delete(
+    State(app): State<App>,
+    caller: Caller,
+    Id(id): Id<LinkId>,
+    _: Params<NoParams>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    edit(&app, caller, id, &headers, Edit::Delete).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// `POST /api/v1/links/{id}/restore`: takes a deletion back. A link that is there stays as it is.
+pub(crate) async fn restore(
+    State(app): State<App>,
+    caller: Caller,
+    Id(id): Id<LinkId>,
+    _: Params<NoParams>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let link = edit(&app, caller, id, &headers, Edit::Restore).await?;
+    Ok(show(&app, link))
+}
+
+async fn edit(
+    app: &App,
+    caller: Caller,
+    link: LinkId,
+    headers: &HeaderMap,
+    edit: Edit,
+) -> Result<Link, ApiError> {
+    let if_match = IfMatch::from_headers(headers)?;
+    let Caller { key: edited_by, workspace } = caller;
+    let command = Box::new(EditLink { workspace, link, edited_by, if_match, edit });
+    Ok(app.write(|reply| Command::EditLink(command, reply)).await??)
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct History {
+    data: Vec<TargetView>,
+}
+
+/// `GET /api/v1/links/{id}/history`
+pub(crate) async fn history(
+    State(app): State<App>,
+    caller: Caller,
+    Id(id): Id<LinkId>,
+    _: Params<NoParams>,
+) -> Result<Response, ApiError> {
+    let link = link_fetch(app.read(), caller.workspace, id).await?;
+    let link = link.ok_or(ApiError::NotFound("link"))?;
+    let targets = target_history(app.read(), &link).await?;
+    let data = targets.into_iter().map(TargetView::from).collect();
+    Ok(Json(History { data }).into_response())
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -147,45 +174,13 @@ pub(crate) async fn list(
     caller: Caller,
     Params(params): Params<ListParams>,
 ) -> Result<Response, ApiError> {
-    let limit = params.limit.unwrap_or(PAGE_DEFAULT);
-    if !(1..=PAGE_MAX).contains(&limit) {
-        return Err(ApiError::Request(format!("limit is from 1 to {PAGE_MAX}")));
-    }
-    let below = params.cursor.as_deref().map(read_cursor).transpose()?;
+    let query = check_list(&params, caller.workspace, app.domain_set(), app.cursor_key())?;
     // One more than asked for tells whether there is a next page.
-    let mut links = link_list(app.read(), caller.workspace, below, limit + 1).await?;
-    let has_more = links.len() > limit as usize;
-    links.truncate(limit as usize);
-    let next_cursor = links.last().filter(|_| has_more).map(write_cursor);
+    let mut links = link_list(app.read(), &query.filter, query.below, query.limit + 1).await?;
+    let has_more = links.len() > query.limit as usize;
+    links.truncate(query.limit as usize);
+    let last = links.last().filter(|_| has_more);
+    let next_cursor = last.map(|last| query.filter.cursor_after(last, app.cursor_key()));
     let data = links.into_iter().map(|link| LinkView::new(&app, link)).collect();
     Ok(Json(Page { data, next_cursor }).into_response())
-}
-
-/// A cursor names the last link of a page. It holds nothing that the page did not show, and any
-/// value of it stays within the caller's workspace.
-fn write_cursor(link: &Link) -> String {
-    format!("{:x}-{:x}", link.created_at.get(), link.id.get())
-}
-
-fn read_cursor(cursor: &str) -> Result<Place, ApiError> {
-    let read = || {
-        let (created_at, id) = cursor.split_once('-')?;
-        let hex = |text: &str| {
-            let value = i64::from_str_radix(text, 16).ok()?;
-            (format!("{value:x}") == text).then_some(value)
-        };
-        let id = LinkId::try_from(hex(id)?).ok()?;
-        Some(Place { created_at: UnixMillis::new(hex(created_at)?), id })
-    };
-    read().ok_or_else(|| {
-        ApiError::Request("cursor is not one that this list gave out; start without one".into())
-    })
-}
-
-fn etag(link: &Link) -> HeaderValue {
-    header_value(format!("\"{}\"", link.version))
-}
-
-fn header_value(text: String) -> HeaderValue {
-    HeaderValue::try_from(text).expect("digits and ASCII literals are a header value")
 }

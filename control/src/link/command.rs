@@ -1,31 +1,100 @@
 //! From what a client sent to a command that can be carried out. Pure.
+//!
+//! One body serves a link to be made and a change to one. In a change it is a merge patch
+//! (RFC 7396): what is left out stays as it is, and `null` gives a field the value that it has in a
+//! link made without it.
+
+mod field;
 
 use carom_shared::{
-    ApiKeyId, Code, DomainId, Host, RedirectStatus, TargetPolicy, TargetUrl, UnixMillis,
-    WorkspaceId,
+    ApiKeyId, Code, DomainId, Forward, LinkId, RedirectStatus, RouteRecord, RouteState,
+    TargetPolicy, TargetUrl, UnixMillis, WorkspaceId,
 };
-use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
+use super::Link;
+use super::tag::Tags;
 use crate::domain::Domains;
+use crate::http::extract::Object;
+use crate::http::precondition::IfMatch;
 use crate::http::problem::FieldError;
 
-/// Characters of a title.
-const TITLE_MAX: usize = 200;
-/// 9999-12-31T23:59:59.999Z: RFC 3339 has four digits for the year.
-const TIME_MAX: UnixMillis = UnixMillis::new(253_402_300_799_999);
+/// A member of a body.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Field<T> {
+    #[default]
+    Absent,
+    Null,
+    Value(T),
+}
 
-/// A link to be made, as a client writes it.
+impl<T> Field<T> {
+    const fn value(&self) -> Option<&T> {
+        match self {
+            Self::Absent | Self::Null => None,
+            Self::Value(value) => Some(value),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(deserializer)?.map_or(Self::Null, Self::Value))
+    }
+}
+
+/// A link to be made or changed, as a client writes it.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct LinkBody {
-    pub(crate) url: Option<String>,
-    pub(crate) code: Option<String>,
-    pub(crate) domain: Option<String>,
+    pub(crate) url: Field<String>,
+    pub(crate) code: Field<String>,
+    pub(crate) domain: Field<String>,
+    pub(crate) title: Field<String>,
+    pub(crate) notes: Field<String>,
+    pub(crate) tags: Field<Vec<String>>,
+    pub(crate) redirect_status: Field<u16>,
+    pub(crate) max_age: Field<u16>,
+    pub(crate) state: Field<String>,
+    pub(crate) archived: Field<bool>,
+    pub(crate) not_before: Field<String>,
+    pub(crate) expires_at: Field<String>,
+    pub(crate) fallback_url: Field<String>,
+    pub(crate) query: Field<Object<QueryBody>>,
+}
+
+/// What of a visitor's query reaches the target, as a client writes it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct QueryBody {
+    pub(crate) forward: Field<ForwardBody>,
+    pub(crate) prefer: Field<String>,
+}
+
+/// Which parameters are passed on, as a client writes it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "write \"none\", \"all\" or a list of names")]
+pub(crate) enum ForwardBody {
+    Word(String),
+    Names(Vec<String>),
+}
+
+/// What the owner of a link decides about it beside the target, checked. `None` leaves it as it is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LinkSettings {
     pub(crate) title: Option<String>,
-    pub(crate) redirect_status: Option<u16>,
-    pub(crate) not_before: Option<String>,
-    pub(crate) expires_at: Option<String>,
+    pub(crate) notes: Option<String>,
+    pub(crate) tags: Option<Tags>,
+    pub(crate) redirect_status: Option<RedirectStatus>,
+    pub(crate) max_age_s: Option<u16>,
+    /// Active or disabled.
+    pub(crate) state: Option<RouteState>,
+    pub(crate) is_archived: Option<bool>,
+    pub(crate) not_before: Option<Option<UnixMillis>>,
+    pub(crate) expires_at: Option<Option<UnixMillis>>,
+    pub(crate) fallback: Option<Option<TargetUrl>>,
+    pub(crate) forward: Option<Forward>,
+    pub(crate) visitor_wins: Option<bool>,
 }
 
 /// A link to be made, checked.
@@ -37,13 +106,36 @@ pub(crate) struct CreateLink {
     /// `None`: a random one.
     pub(crate) code: Option<Code>,
     pub(crate) target: TargetUrl,
-    pub(crate) title: String,
-    pub(crate) redirect_status: RedirectStatus,
-    pub(crate) not_before: Option<UnixMillis>,
-    pub(crate) expires_at: Option<UnixMillis>,
+    pub(crate) settings: LinkSettings,
 }
 
-/// Why a link cannot be made as asked.
+/// Something to be done to a link that is there, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct EditLink {
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) link: LinkId,
+    pub(crate) edited_by: ApiKeyId,
+    pub(crate) if_match: IfMatch,
+    pub(crate) edit: Edit,
+}
+
+/// What can be done to a link.
+#[derive(Clone, Debug)]
+pub(crate) enum Edit {
+    Change(Box<LinkChange>),
+    Delete,
+    /// Takes a deletion back.
+    Restore,
+}
+
+/// A change of a link, checked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LinkChange {
+    pub(crate) target: Option<TargetUrl>,
+    pub(crate) settings: LinkSettings,
+}
+
+/// Why a link cannot be made or changed as asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// Fields that do not make sense, each with its reason.
@@ -68,44 +160,90 @@ pub(crate) fn check_create(
     rules: Rules<'_>,
 ) -> Result<CreateLink, Refusal> {
     let mut errors = Vec::new();
-    let target = keep(&mut errors, check_target(body.url.as_deref(), rules.policy));
-    let code = keep(&mut errors, body.code.as_deref().map(check_code).transpose());
-    let host = body.domain.as_deref();
-    let domain = keep(&mut errors, check_domain(host, workspace, rules.domains));
-    let title = keep(&mut errors, check_title(body.title.as_deref().unwrap_or_default()));
-    let status = keep(&mut errors, check_status(body.redirect_status));
-    let time = |text: Option<&str>, pointer| text.map(|t| check_time(t, pointer)).transpose();
-    let not_before = keep(&mut errors, time(body.not_before.as_deref(), "#/not_before"));
-    let expires_at = keep(&mut errors, time(body.expires_at.as_deref(), "#/expires_at"));
-    if let (Some(not_before), Some(expires_at)) = (not_before, expires_at) {
-        errors.extend(check_period(not_before, expires_at, rules.now).err());
+    let url = body.url.value().ok_or_else(field::no_target);
+    let target = url.and_then(|url| field::target(url, "#/url", rules.policy));
+    let target = keep(&mut errors, target);
+    let code = body.code.value().map(|code| field::code(code)).transpose();
+    let code = keep(&mut errors, code);
+    let host = body.domain.value().map(String::as_str);
+    let domain = keep(&mut errors, field::domain(host, workspace, rules.domains));
+    let settings = check_settings(body, rules.policy, &mut errors);
+    let (not_before, expires_at) = (settings.not_before.flatten(), settings.expires_at.flatten());
+    errors.extend(check_future(expires_at, rules.now).err());
+    errors.extend(check_order(not_before, expires_at).err());
+    let (Some(target), Some(code), Some(domain), []) = (target, code, domain, &*errors) else {
+        return Err(Refusal::Invalid(errors));
+    };
+    if let Some(code) = code.as_ref().filter(|code| code.is_reserved()) {
+        return Err(Refusal::Reserved(code.clone()));
     }
-    match (target, code, domain, title, status, not_before, expires_at) {
-        (
-            Some(target),
-            Some(code),
-            Some(domain),
-            Some(title),
-            Some(redirect_status),
-            Some(not_before),
-            Some(expires_at),
-        ) if errors.is_empty() => {
-            if let Some(code) = code.as_ref().filter(|code| code.is_reserved()) {
-                return Err(Refusal::Reserved(code.clone()));
-            }
-            Ok(CreateLink {
-                workspace,
-                created_by,
-                domain,
-                code,
-                target,
-                title,
-                redirect_status,
-                not_before,
-                expires_at,
-            })
+    Ok(CreateLink { workspace, created_by, domain, code, target, settings })
+}
+
+/// Checks every field of a change by itself; [`LinkChange::apply_to`] checks the outcome.
+pub(crate) fn check_change(body: &LinkBody, policy: &TargetPolicy) -> Result<LinkChange, Refusal> {
+    let mut errors = Vec::new();
+    let target = match &body.url {
+        Field::Absent => None,
+        Field::Null => keep(&mut errors, Err(field::no_target())),
+        Field::Value(url) => keep(&mut errors, field::target(url, "#/url", policy)),
+    };
+    for (field, pointer) in [(&body.code, "#/code"), (&body.domain, "#/domain")] {
+        if !matches!(field, Field::Absent) {
+            let detail = "a link keeps its code and its domain; make another link instead";
+            errors.push(FieldError::new(pointer, "immutable", detail.into()));
         }
-        _ => Err(Refusal::Invalid(errors)),
+    }
+    let settings = check_settings(body, policy, &mut errors);
+    if errors.is_empty() {
+        Ok(LinkChange { target, settings })
+    } else {
+        Err(Refusal::Invalid(errors))
+    }
+}
+
+fn check_settings(
+    body: &LinkBody,
+    policy: &TargetPolicy,
+    errors: &mut Vec<FieldError>,
+) -> LinkSettings {
+    let title = read(errors, &body.title, String::new(), |title| field::title(title));
+    let notes = read(errors, &body.notes, String::new(), |notes| field::notes(notes));
+    let tags = read(errors, &body.tags, Tags::default(), |tags| field::tags(tags));
+    let status = RedirectStatus::default();
+    let redirect_status =
+        read(errors, &body.redirect_status, status, |status| field::redirect_status(*status));
+    let age = RouteRecord::MAX_AGE_MAX_S;
+    let max_age_s = read(errors, &body.max_age, age, |age| field::max_age(*age));
+    let state = read(errors, &body.state, RouteState::Active, |state| field::state(state));
+    let is_archived = read(errors, &body.archived, false, |archived| Ok(*archived));
+    let time = |pointer| move |text: &String| field::time(text, pointer).map(Some);
+    let not_before = read(errors, &body.not_before, None, time("#/not_before"));
+    let expires_at = read(errors, &body.expires_at, None, time("#/expires_at"));
+    let fallback = read(errors, &body.fallback_url, None, |url| {
+        field::target(url, "#/fallback_url", policy).map(Some)
+    });
+    let (forward, visitor_wins) = match &body.query {
+        Field::Absent => (None, None),
+        Field::Null => (Some(Forward::None), Some(false)),
+        Field::Value(Object(query)) => (
+            read(errors, &query.forward, Forward::None, field::forward),
+            read(errors, &query.prefer, false, |prefer| field::visitor_wins(prefer)),
+        ),
+    };
+    LinkSettings {
+        title,
+        notes,
+        tags,
+        redirect_status,
+        max_age_s,
+        state,
+        is_archived,
+        not_before,
+        expires_at,
+        fallback,
+        forward,
+        visitor_wins,
     }
 }
 
@@ -113,76 +251,84 @@ fn keep<T>(errors: &mut Vec<FieldError>, result: Result<T, FieldError>) -> Optio
     result.map_err(|error| errors.push(error)).ok()
 }
 
-fn check_target(url: Option<&str>, policy: &TargetPolicy) -> Result<TargetUrl, FieldError> {
-    let url = url.ok_or_else(|| {
-        FieldError::new("#/url", "required", "say where the link leads to".into())
-    })?;
-    TargetUrl::parse(url, policy)
-        .map_err(|error| FieldError::new("#/url", error.code(), error.to_string()))
-}
-
-fn check_code(code: &str) -> Result<Code, FieldError> {
-    Code::parse(code)
-        .map_err(|error| FieldError::new("#/code", "code-malformed", error.to_string()))
-}
-
-fn check_domain(
-    host: Option<&str>,
-    workspace: WorkspaceId,
-    domains: &Domains,
-) -> Result<DomainId, FieldError> {
-    let domain = match host {
-        None => domains.default_domain(),
-        Some(host) => Host::parse(host).ok().and_then(|host| domains.find(workspace, &host)),
-    };
-    domain.map(|domain| domain.id).ok_or_else(|| {
-        let detail = "this workspace has no such domain; leave it out for the default one";
-        FieldError::new("#/domain", "domain-unknown", detail.into())
-    })
-}
-
-fn check_title(title: &str) -> Result<String, FieldError> {
-    let title = title.trim();
-    if title.chars().count() > TITLE_MAX {
-        let detail = format!("a title has at most {TITLE_MAX} characters");
-        return Err(FieldError::new("#/title", "too-long", detail));
+/// What a member makes of a field: `None` leaves it alone, `null` brings `default` back.
+fn read<T, U>(
+    errors: &mut Vec<FieldError>,
+    member: &Field<T>,
+    default: U,
+    check: impl FnOnce(&T) -> Result<U, FieldError>,
+) -> Option<U> {
+    match member {
+        Field::Absent => None,
+        Field::Null => Some(default),
+        Field::Value(value) => keep(errors, check(value)),
     }
-    if title.chars().any(char::is_control) {
-        let detail = "a title is one line of text, without control characters";
-        return Err(FieldError::new("#/title", "control-character", detail.into()));
+}
+
+impl LinkSettings {
+    /// Writes what is decided over what was.
+    pub(crate) fn apply_to(&self, link: &mut Link) {
+        set(&mut link.title, &self.title);
+        set(&mut link.notes, &self.notes);
+        set(&mut link.tags, &self.tags);
+        set(&mut link.redirect_status, &self.redirect_status);
+        set(&mut link.max_age_s, &self.max_age_s);
+        set(&mut link.state, &self.state);
+        set(&mut link.is_archived, &self.is_archived);
+        set(&mut link.not_before, &self.not_before);
+        set(&mut link.expires_at, &self.expires_at);
+        if let Some(fallback) = &self.fallback {
+            link.fallback = fallback.as_ref().map(|url| url.as_str().to_owned());
+        }
+        set(&mut link.query.forward, &self.forward);
+        set(&mut link.query.visitor_wins, &self.visitor_wins);
     }
-    Ok(title.to_owned())
 }
 
-fn check_status(status: Option<u16>) -> Result<RedirectStatus, FieldError> {
-    let Some(status) = status else { return Ok(RedirectStatus::default()) };
-    RedirectStatus::try_from(status).map_err(|_| {
-        let detail = "a redirect is 301, 302, 307 or 308";
-        FieldError::new("#/redirect_status", "redirect-status", detail.into())
-    })
+fn set<T: Clone>(place: &mut T, value: &Option<T>) {
+    if let Some(value) = value {
+        place.clone_from(value);
+    }
 }
 
-/// Reads a time of RFC 3339.
-fn check_time(text: &str, pointer: &'static str) -> Result<UnixMillis, FieldError> {
-    let time = text.parse::<Timestamp>().ok().map(|time| UnixMillis::new(time.as_millisecond()));
-    time.filter(|time| (UnixMillis::new(0)..=TIME_MAX).contains(time)).ok_or_else(|| {
-        let detail = "write a time as 2030-12-31T23:59:59Z, from 1970 to 9999";
-        FieldError::new(pointer, "time", detail.into())
-    })
+impl LinkChange {
+    /// The link as it is after the change, if that makes sense. Versions are the caller's.
+    pub(crate) fn apply_to(&self, link: &Link, now: UnixMillis) -> Result<Link, FieldError> {
+        let mut changed = link.clone();
+        if let Some(target) = &self.target {
+            target.as_str().clone_into(&mut changed.target);
+        }
+        self.settings.apply_to(&mut changed);
+        if link.state == RouteState::Blocked && changed.state != link.state {
+            let detail = "the operator has taken the link down, and only the operator can undo it";
+            return Err(FieldError::new("#/state", "blocked", detail.into()));
+        }
+        // A link that has expired can still get another title.
+        if changed.expires_at != link.expires_at {
+            check_future(changed.expires_at, now)?;
+        }
+        if (changed.not_before, changed.expires_at) != (link.not_before, link.expires_at) {
+            check_order(changed.not_before, changed.expires_at)?;
+        }
+        Ok(changed)
+    }
 }
 
-fn check_period(
+fn check_future(expires_at: Option<UnixMillis>, now: UnixMillis) -> Result<(), FieldError> {
+    if expires_at.is_some_and(|expires_at| expires_at <= now) {
+        let detail = "the link would have expired already; name a time to come";
+        return Err(FieldError::new("#/expires_at", "time-order", detail.into()));
+    }
+    Ok(())
+}
+
+fn check_order(
     not_before: Option<UnixMillis>,
     expires_at: Option<UnixMillis>,
-    now: UnixMillis,
 ) -> Result<(), FieldError> {
-    let Some(expires_at) = expires_at else { return Ok(()) };
-    let error = |detail: &str| Err(FieldError::new("#/expires_at", "time-order", detail.into()));
-    if expires_at <= now {
-        return error("the link would have expired already; name a time to come");
-    }
-    if not_before.is_some_and(|not_before| not_before >= expires_at) {
-        return error("the link would expire before it begins; name a later time");
+    if not_before.zip(expires_at).is_some_and(|(from, until)| from >= until) {
+        let detail = "the link would expire before it begins; name a later time";
+        return Err(FieldError::new("#/expires_at", "time-order", detail.into()));
     }
     Ok(())
 }

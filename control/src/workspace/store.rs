@@ -22,7 +22,13 @@ pub(crate) async fn workspace_ensure_first(
     let id = WorkspaceId::generate(now, random);
     const INSERT: &str = "insert into workspace (id, name, created_at_ms) values ($1, $2, $3)";
     on_tx!(tx, |conn| {
-        sqlx::query(INSERT).bind(id.get()).bind(FIRST_NAME).bind(now.get()).execute(conn).await
+        sqlx::query(INSERT)
+            .bind(id.get())
+            .bind(FIRST_NAME)
+            .bind(now.get())
+            .execute(conn)
+            .await
+            .map(|done| done.rows_affected())
     })?;
     Ok(id)
 }

@@ -10,8 +10,8 @@ async fn the_simplest_call() {
 content-type: application/json
 
 {
-  "code": "wvTXqFQ",
-  "short_url": "https://go.example/wvTXqFQ"
+  "code": "DWTNTDy",
+  "short_url": "https://go.example/DWTNTDy"
 }
 "##);
 }
@@ -23,27 +23,46 @@ async fn a_link_with_everything_is_made_and_read_back() {
         .post(
             "/api/v1/links",
             r#"{"url":"https://example.com/sale","code":"Sale-2026","domain":"GO.example",
-                "title":" Winter sale ","redirect_status":307,
+                "title":" Winter sale ","notes":"For the newsletter.\nNot before February.",
+                "tags":["Sale"," Été 2026"],"redirect_status":307,"max_age":60,
+                "fallback_url":"https://example.com/over",
+                "query":{"forward":["utm_source","ref"],"prefer":"visitor"},
                 "not_before":"2026-02-01T00:00:00+01:00","expires_at":"2026-03-01T00:00:00Z"}"#,
         )
         .await;
     assert_snapshot!(made.shown(), @r##"
 201 Created
 content-type: application/json
-location: /api/v1/links/3706140701492218878
+location: /api/v1/links/3706140701492857403
 etag: "1"
 
 {
+  "archived": false,
   "code": "Sale-2026",
   "created_at": "2026-01-01T00:00:00Z",
-  "created_by": "3706140701493181864",
+  "created_by": "3706140701491879360",
+  "deleted_at": null,
   "domain": "go.example",
   "expires_at": "2026-03-01T00:00:00Z",
-  "id": "3706140701492218878",
+  "fallback_url": "https://example.com/over",
+  "id": "3706140701492857403",
+  "max_age": 60,
   "not_before": "2026-01-31T23:00:00Z",
+  "notes": "For the newsletter.\nNot before February.",
+  "query": {
+    "forward": [
+      "utm_source",
+      "ref"
+    ],
+    "prefer": "visitor"
+  },
   "redirect_status": 307,
   "short_url": "https://go.example/Sale-2026",
   "state": "active",
+  "tags": [
+    "Sale",
+    "Été 2026"
+  ],
   "title": "Winter sale",
   "updated_at": "2026-01-01T00:00:00Z",
   "url": "https://example.com/sale",
@@ -106,13 +125,11 @@ async fn another_workspaces_link_is_as_if_it_were_not_there() {
     let test = Test::new().await;
     let made = test.post("/api/v1/links", r#"{"url":"https://example.com/"}"#).await.json();
     let id = made["id"].as_str().unwrap();
-    let path = test.folder.path().join("carom.db");
-    let db = sqlx::SqlitePool::connect(path.to_str().unwrap()).await.unwrap();
     for move_away in [
         "insert into workspace (id, name, created_at_ms) values (5, 'other', 0)",
         "update link set workspace_id = 5",
     ] {
-        sqlx::query(move_away).execute(&db).await.unwrap();
+        test.database.execute(move_away).await;
     }
     for path in [format!("/api/v1/links/{id}"), format!("/api/v1/links/{id}/stats")] {
         let hidden = test.get(&path).await;
@@ -140,7 +157,7 @@ content-type: application/json
 
 {
   "last_click_at": null,
-  "link_id": "3706140701492218878",
+  "link_id": "3706140701491964657",
   "totals": {
     "bots": 0,
     "clicks": 0,

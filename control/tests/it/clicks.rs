@@ -49,7 +49,7 @@ content-type: application/json
 
 {
   "last_click_at": "2026-01-01T00:00:02Z",
-  "link_id": "3706140701492218878",
+  "link_id": "3706140701492857403",
   "totals": {
     "bots": 2,
     "clicks": 3,
@@ -87,7 +87,7 @@ content-type: application/json
       "bots": 2,
       "clicks": 3,
       "last_click_at": "2026-01-01T00:00:02Z",
-      "link_id": "3706140701492218878",
+      "link_id": "3706140701492857403",
       "short_url": "https://go.example/a"
     }
   ],

@@ -25,10 +25,8 @@ async fn parallel_creates_share_commits_and_keep_their_promises() {
     test.app.subscribe(Arc::<Seen>::clone(&seen)).unwrap();
     assert!(test.app.subscribe(Arc::<Seen>::clone(&seen)).is_err());
 
-    // While another program holds the file's lock, all of them queue.
-    let path = test.folder.path().join("carom.db");
-    let db = sqlx::SqlitePool::connect(path.to_str().unwrap()).await.unwrap();
-    let lock = db.begin_with("begin immediate").await.unwrap();
+    // While another program holds the lock of writers, all of them queue.
+    let lock = test.database.lock_writes().await;
     let mut calls = tokio::task::JoinSet::new();
     for n in 0..64 {
         let (test, seen) = (Arc::clone(&test), Arc::clone(&seen));
@@ -52,7 +50,7 @@ async fn parallel_creates_share_commits_and_keep_their_promises() {
         });
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
-    lock.rollback().await.unwrap();
+    lock.release().await;
     let answers: Vec<Result<String, String>> = calls.join_all().await;
     let codes: HashSet<&String> = answers.iter().flatten().collect();
     assert_eq!(codes.len(), 49);
@@ -75,9 +73,7 @@ async fn parallel_creates_share_commits_and_keep_their_promises() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_queue_refuses_with_a_time_to_come_back() {
     let test = Arc::new(Test::new().await);
-    let path = test.folder.path().join("carom.db");
-    let db = sqlx::SqlitePool::connect(path.to_str().unwrap()).await.unwrap();
-    let lock = db.begin_with("begin immediate").await.unwrap();
+    let lock = test.database.lock_writes().await;
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..1400 {
         let test = Arc::clone(&test);
@@ -90,7 +86,7 @@ async fn a_full_queue_refuses_with_a_time_to_come_back() {
         (StatusCode::SERVICE_UNAVAILABLE, Some("overloaded"),)
     );
     assert_eq!(refused.headers["retry-after"], "1");
-    lock.rollback().await.unwrap();
+    lock.release().await;
     let answers = calls.join_all().await;
     let made = answers.iter().filter(|answer| answer.status == StatusCode::CREATED).count();
     assert!(made >= 1024, "{made}");
@@ -102,7 +98,7 @@ async fn a_full_queue_refuses_with_a_time_to_come_back() {
 async fn what_was_acknowledged_is_there_after_a_kill() {
     let test = Test::new().await;
     let made = test.post("/shorten", r#"{"url":"https://example.com/kept"}"#).await.json();
-    let again = open(config(test.folder.path()), Arc::clone(&test.clock), 2).await.unwrap();
+    let again = open(test.config(), Arc::clone(&test.clock), 2).await.unwrap();
     let code = Code::parse(made["code"].as_str().unwrap()).unwrap();
     let (domain, host, is_default) = again.domains().remove(0);
     assert_eq!((host.as_str(), is_default), ("go.example", true));
@@ -122,16 +118,14 @@ async fn a_client_that_leaves_does_not_undo_its_command() {
     let test = Test::new().await;
     let seen = Arc::new(Seen::default());
     test.app.subscribe(Arc::<Seen>::clone(&seen)).unwrap();
-    // Another program holds the file's lock, so the command waits for it.
-    let path = test.folder.path().join("carom.db");
-    let db = sqlx::SqlitePool::connect(path.to_str().unwrap()).await.unwrap();
-    let lock = db.begin_with("begin immediate").await.unwrap();
+    // Another program holds the lock of writers, so the command waits for it.
+    let lock = test.database.lock_writes().await;
     let body = r#"{"url":"https://example.com/","code":"left"}"#;
     let call = test.post("/api/v1/links", body);
     let left = tokio::time::timeout(Duration::from_millis(500), call).await;
     assert!(left.is_err(), "answered under another's lock");
     assert!(seen.0.lock().unwrap().is_empty());
-    lock.rollback().await.unwrap();
+    lock.release().await;
     test.app.close().await;
     assert_eq!(seen.0.lock().unwrap().iter().filter(|c| c.code.as_str() == "left").count(), 1);
 }
@@ -142,16 +136,12 @@ async fn a_commit_that_fails_does_nothing_at_all() {
     let test = Test::new().await;
     let seen = Arc::new(Seen::default());
     test.app.subscribe(Arc::<Seen>::clone(&seen)).unwrap();
-    let path = test.folder.path().join("carom.db");
-    let db = sqlx::SqlitePool::connect(path.to_str().unwrap()).await.unwrap();
-    let block =
-        "create trigger refuse before insert on change begin select raise(abort, 'no'); end";
-    sqlx::query(block).execute(&db).await.unwrap();
+    test.database.execute("alter table change rename to hidden").await;
     let body = r#"{"url":"https://example.com/","code":"once"}"#;
     let failed = test.post("/api/v1/links", body).await;
     assert_eq!(failed.json()["code"], "internal");
     assert_eq!(test.get("/api/v1/stats").await.json()["links"], 0);
-    sqlx::query("drop trigger refuse").execute(&db).await.unwrap();
+    test.database.execute("alter table hidden rename to change").await;
     assert_eq!(test.post("/api/v1/links", body).await.status, StatusCode::CREATED);
     let seqs: Vec<u64> = seen.0.lock().unwrap().iter().map(|change| change.seq).collect();
     assert_eq!(seqs, [1]);

@@ -1,11 +1,20 @@
 //! The control plane from outside: its API through the router, as a client sees it.
+//!
+//! The target `it` runs all of it on SQLite, and the target `it_postgres` includes these files and
+//! runs them on PostgreSQL: which one is asked in `database` alone.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod admin;
 mod api;
+mod bulk;
 mod clicks;
 mod create;
+mod database;
+mod edit;
 mod operator;
+#[cfg(feature = "postgres-tests")]
+#[path = "../support/postgres.rs"]
+pub(crate) mod postgres;
 mod problems;
 mod server;
 mod start;
@@ -24,9 +33,12 @@ use carom_shared::{SeededRandom, TestClock, UnixMillis};
 use http::{HeaderMap, Method, Request, StatusCode};
 use tower::ServiceExt;
 
+use database::TestDatabase;
+
 /// 2026-01-01T00:00:00Z
 const NOW: UnixMillis = UnixMillis::new(1_767_225_600_000);
 
+/// Settings for a folder, with what they are by default: both stores are files in it.
 fn config(folder: &Path) -> Config {
     Config {
         data_dir: folder.into(),
@@ -46,6 +58,7 @@ struct Test {
     app: App,
     clock: Arc<TestClock>,
     folder: tempfile::TempDir,
+    database: TestDatabase,
     key: String,
 }
 
@@ -53,11 +66,21 @@ impl Test {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(TestClock::new(NOW));
-        let app = open(config(folder.path()), Arc::clone(&clock), 1).await.unwrap();
-        let mut test = Self { app, clock, folder, key: String::new() };
+        let database = TestDatabase::new(folder.path()).await;
+        let mut config = config(folder.path());
+        config.database.url = database.url();
+        let app = open(config, Arc::clone(&clock), 1).await.unwrap();
+        let mut test = Self { app, clock, folder, database, key: String::new() };
         let made = test.operator(Method::POST, "/v1/keys", r#"{"name":"test"}"#).await;
         test.key = made.json()["key"].as_str().unwrap().to_owned();
         test
+    }
+
+    /// The settings to open the same installation again.
+    fn config(&self) -> Config {
+        let mut config = config(self.folder.path());
+        config.database.url = self.database.url();
+        config
     }
 
     fn api(&self) -> Router {
@@ -102,14 +125,14 @@ impl Test {
     }
 }
 
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap()
     }
 
@@ -137,7 +160,7 @@ impl Answer {
     }
 }
 
-async fn send(router: Router, request: Request<Body>) -> Answer {
+pub(crate) async fn send(router: Router, request: Request<Body>) -> Answer {
     let (parts, body) = router.oneshot(request).await.unwrap().into_parts();
     let body = to_bytes(body, 10 << 20).await.unwrap();
     let body = String::from_utf8(body.to_vec()).unwrap();

@@ -12,9 +12,9 @@ content-type: application/json
 
 {
   "created_at": "2026-01-01T00:00:00Z",
-  "hint": "rO3n",
-  "id": "3706140701492857403",
-  "key": "crm_FLKFQU6VkDELusEcTKS3tBiPEnolVn0BrO3n",
+  "hint": "ZIKF",
+  "id": "3706140701492208904",
+  "key": "crm_xCxfNK8gbBxggqftkhPWM0MqDpmQt80oZIKF",
   "name": "CI",
   "revoked_at": null,
   "workspace_id": "3706140701491354817"

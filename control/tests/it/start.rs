@@ -5,7 +5,7 @@ async fn the_default_domain_follows_public_url() {
     let test = Test::new().await;
     let before = test.app.domains();
     test.app.close().await;
-    let mut moved = config(test.folder.path());
+    let mut moved = test.config();
     moved.public_url = "https://s.example:8443".into();
     let app = open(moved, Arc::clone(&test.clock), 2).await.unwrap();
     let after = app.domains();
@@ -17,12 +17,10 @@ async fn the_default_domain_follows_public_url() {
 async fn a_host_that_another_domain_has_stops_the_start() {
     let test = Test::new().await;
     test.app.close().await;
-    let path = test.folder.path().join("carom.db");
-    let db = sqlx::SqlitePool::connect(path.to_str().unwrap()).await.unwrap();
     let other = "insert into domain (id, host, is_default, workspace_id, created_at_ms) \
-         values (5, 'other.example', 0, null, 0)";
-    sqlx::query(other).execute(&db).await.unwrap();
-    let mut clashing = config(test.folder.path());
+         values (5, 'other.example', false, null, 0)";
+    test.database.execute(other).await;
+    let mut clashing = test.config();
     clashing.public_url = "https://other.example".into();
     let error = open(clashing, Arc::clone(&test.clock), 2).await.err().unwrap();
     assert!(matches!(error, OpenError::HostTaken(_)));
@@ -41,11 +39,12 @@ async fn a_file_that_is_no_database_stops_the_start_and_stays_as_it_is() {
 }
 
 #[tokio::test]
-async fn closing_leaves_no_log_behind() {
-    let test = Test::new().await;
-    test.post("/shorten", r#"{"url":"https://example.com/"}"#).await;
-    test.app.close().await;
-    let mut names: Vec<_> = std::fs::read_dir(test.folder.path())
+async fn closing_leaves_no_log_of_sqlite_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let app = open(config(folder.path()), Arc::new(TestClock::new(NOW)), 1).await.unwrap();
+    assert!(folder.path().join("carom.db-wal").exists());
+    app.close().await;
+    let mut names: Vec<_> = std::fs::read_dir(folder.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();

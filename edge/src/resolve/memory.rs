@@ -10,7 +10,7 @@ use carom_shared::{Code, DomainId};
 
 use super::{Known, ResolveConfig, Route};
 
-/// What an entry costs beside its key and its target: the route, and the cache's own books. As
+/// What an entry costs beside its key and its texts: the route, and the cache's own books. As
 /// measured with a million entries.
 const ENTRY_OVERHEAD_BYTES: usize = 400;
 
@@ -51,7 +51,7 @@ impl Memory {
     pub(super) fn new(config: &ResolveConfig) -> Self {
         #[expect(clippy::borrowed_box, reason = "moka hands out `&K`")]
         let weight = |key: &Box<[u8]>, route: &Arc<Route>| {
-            let bytes = key.len() + route.location.len() + ENTRY_OVERHEAD_BYTES;
+            let bytes = key.len() + route.heap_bytes() + ENTRY_OVERHEAD_BYTES;
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
         Self {

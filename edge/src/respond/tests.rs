@@ -1,5 +1,6 @@
 use super::*;
-use carom_shared::{LinkId, QueryPolicy, RedirectStatus, RouteRecord, WorkspaceId};
+use crate::request::Form;
+use carom_shared::{Forward, LinkId, QueryPolicy, RouteRecord, WorkspaceId};
 
 fn record() -> RouteRecord {
     RouteRecord {
@@ -18,14 +19,21 @@ fn record() -> RouteRecord {
     }
 }
 
-fn answer(record: RouteRecord, now_ms: i64) -> (u16, String, String) {
+/// Status, `Location` and `Cache-Control` of the answer to a request with a query.
+fn answer_to(record: RouteRecord, query: Option<&str>, now_ms: i64) -> (u16, String, String) {
     let route = Route::try_from(record).unwrap();
     let now = UnixMillis::new(now_ms);
-    let response = Answer::of(&route, now).response(Form::Html, now);
+    let response = Redirect::of(&route, now)
+        .map(|redirect| redirect.response(query, now))
+        .unwrap_or_else(|page| page.response(Form::Html));
     let header = |name: HeaderName| {
         response.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned()
     };
     (response.status().as_u16(), header(LOCATION), header(CACHE_CONTROL))
+}
+
+fn answer(record: RouteRecord, now_ms: i64) -> (u16, String, String) {
+    answer_to(record, None, now_ms)
 }
 
 #[test]
@@ -48,7 +56,8 @@ fn permanent_redirects_are_kept_for_a_while_and_never_past_the_end_of_the_link()
     assert_eq!(max_age(0), "public, max-age=300");
     assert_eq!(max_age(700_000), "public, max-age=300");
     assert_eq!(max_age(700_001), "public, max-age=299");
-    assert_eq!(max_age(999_999), "public, max-age=0");
+    assert_eq!(max_age(999_000), "public, max-age=1");
+    assert_eq!(max_age(999_001), "private, no-store");
     assert_eq!(max_age(1_000_000), "no-store");
 }
 
@@ -74,19 +83,41 @@ fn states_and_times_decide_the_answer() {
 }
 
 #[test]
-fn error_pages_say_the_same_in_both_forms_and_are_never_stored() {
-    for page in ErrorPage::ALL {
-        let status = page.status().as_str().to_owned();
-        assert!(page.json().contains(&format!("\"status\":{status},")), "{page:?}");
-        for form in [Form::Html, Form::Json] {
-            let response = page.response(form);
-            assert_eq!(response.status(), page.status());
-            assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
-            assert!(!response.headers().contains_key(LOCATION));
-        }
+fn a_link_says_how_long_its_permanent_redirect_is_kept() {
+    for (max_age_s, cache_control) in [
+        (0, "private, no-store"),
+        (1, "public, max-age=1"),
+        (299, "public, max-age=299"),
+        (300, "public, max-age=300"),
+    ] {
+        let record =
+            RouteRecord { status: RedirectStatus::PermanentRedirect, max_age_s, ..record() };
+        assert_eq!(answer(record.clone(), 0).2, cache_control);
+        let temporary = RouteRecord { status: RedirectStatus::Found, ..record };
+        assert_eq!(answer(temporary, 0).2, "private, no-store");
     }
-    let headers = |page: ErrorPage| page.response(Form::Json).headers().clone();
-    assert_eq!(headers(ErrorPage::MethodNotAllowed)[ALLOW], "GET, HEAD");
-    assert_eq!(headers(ErrorPage::Unavailable)[RETRY_AFTER], "1");
-    assert_eq!(headers(ErrorPage::BadRequest)[CONNECTION], "close");
+}
+
+#[test]
+fn an_ended_link_leads_to_its_fallback_for_now_and_without_the_query() {
+    let record = RouteRecord {
+        status: RedirectStatus::MovedPermanently,
+        expires_at: Some(UnixMillis::new(100)),
+        fallback: Some("https://example.org/over".into()),
+        query: QueryPolicy { forward: Forward::All, visitor_wins: true },
+        ..record()
+    };
+    let (status, location, _) = answer_to(record.clone(), Some("a=1"), 99);
+    assert_eq!((status, &*location), (301, "https://example.com/?a=1"));
+    let over = (302, "https://example.org/over".to_owned(), "private, no-store".to_owned());
+    assert_eq!(answer_to(record.clone(), Some("a=1"), 100), over);
+    for (state, status) in
+        [(RouteState::Deleted, 410), (RouteState::Disabled, 410), (RouteState::Blocked, 451)]
+    {
+        assert_eq!(answer(RouteRecord { state, ..record.clone() }, 100).0, status);
+    }
+
+    let route = Route::try_from(record).unwrap();
+    let revision = |ms| Redirect::of(&route, UnixMillis::new(ms)).unwrap().target_revision();
+    assert_eq!((revision(99), revision(100)), (1, 0));
 }

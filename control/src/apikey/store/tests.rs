@@ -1,10 +1,12 @@
 use super::*;
-use crate::testing::{NOW, TestDb};
+use crate::testing::{NOW, TestDb, on_each_database};
 use std::time::Duration;
 
-#[tokio::test]
-async fn a_key_is_found_by_its_hash_until_it_is_revoked() {
-    let test = TestDb::new().await;
+on_each_database!(
+    a_key_is_found_by_its_hash_until_it_is_revoked, the_list_is_newest_first_and_shows_revoked_keys
+);
+
+async fn a_key_is_found_by_its_hash_until_it_is_revoked(test: TestDb) {
     let read = &test.db.read;
     assert_eq!(key_find(read, &[8; 32]).await.unwrap(), None);
     assert_eq!(key_find(read, &[7; 32]).await.unwrap(), Some((test.key, test.workspace)));
@@ -21,9 +23,7 @@ async fn a_key_is_found_by_its_hash_until_it_is_revoked() {
     assert_eq!(key_find(read, &[7; 32]).await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn the_list_is_newest_first_and_shows_revoked_keys() {
-    let test = TestDb::new().await;
+async fn the_list_is_newest_first_and_shows_revoked_keys(test: TestDb) {
     let mut tx = test.db.begin().await.unwrap();
     key_revoke(&mut tx, test.key, NOW).await.unwrap();
     let key =

@@ -1,6 +1,11 @@
 use super::*;
 use crate::link::store::link_create;
-use crate::testing::{NOW, TestDb};
+use crate::testing::{NOW, TestDb, on_each_database};
+
+on_each_database!(
+    numbers_are_dense_over_commits_and_statements, a_rolled_back_commit_gives_its_numbers_back,
+    changes_go_after_a_day_the_oldest_first
+);
 
 async fn append(test: &TestDb, count: usize, now: UnixMillis) -> Vec<Change> {
     let mut tx = test.db.begin().await.unwrap();
@@ -20,9 +25,7 @@ async fn kept(test: &TestDb) -> Vec<i64> {
     on_tx!(&mut tx, |conn| sqlx::query_scalar(list).fetch_all(conn).await).unwrap()
 }
 
-#[tokio::test]
-async fn numbers_are_dense_over_commits_and_statements() {
-    let test = TestDb::new().await;
+async fn numbers_are_dense_over_commits_and_statements(test: TestDb) {
     let mut seqs = Vec::new();
     for count in [1, 0, 3, 300] {
         seqs.extend(append(&test, count, NOW).await.iter().map(|change| change.seq));
@@ -33,9 +36,7 @@ async fn numbers_are_dense_over_commits_and_statements() {
     assert_eq!(feed_ensure(&mut tx, NOW).await.unwrap(), 304);
 }
 
-#[tokio::test]
-async fn a_rolled_back_commit_gives_its_numbers_back() {
-    let test = TestDb::new().await;
+async fn a_rolled_back_commit_gives_its_numbers_back(test: TestDb) {
     let mut tx = test.db.begin().await.unwrap();
     let made = link_create(&mut tx, test.create(None), NOW, &test.random).await.unwrap();
     feed_append(&mut tx, vec![made.unwrap().1], NOW).await.unwrap();
@@ -43,9 +44,7 @@ async fn a_rolled_back_commit_gives_its_numbers_back() {
     assert_eq!(append(&test, 1, NOW).await[0].seq, 1);
 }
 
-#[tokio::test]
-async fn changes_go_after_a_day_the_oldest_first() {
-    let test = TestDb::new().await;
+async fn changes_go_after_a_day_the_oldest_first(test: TestDb) {
     append(&test, 2, NOW).await;
     let later = NOW.saturating_add(Duration::from_hours(1));
     append(&test, 2, later).await;

@@ -1,7 +1,16 @@
 use super::*;
-use crate::testing::{NOW, StutteringRandom, TestDb};
+use crate::link::command::{CreateLink, LinkSettings};
+use crate::testing::{NOW, StutteringRandom, TestDb, on_each_database};
+use carom_shared::{Code, TargetPolicy, TargetUrl};
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
+
+on_each_database!(
+    a_link_comes_back_as_it_was_made_to_its_own_workspace_only,
+    a_refused_create_leaves_its_neighbours_alone,
+    conflicts_of_random_codes_and_ids_are_drawn_again,
+    a_source_that_repeats_itself_ends_in_a_refusal
+);
 
 async fn make(test: &TestDb, command: CreateLink, now: UnixMillis) -> Link {
     let mut tx = test.db.begin().await.unwrap();
@@ -10,14 +19,23 @@ async fn make(test: &TestDb, command: CreateLink, now: UnixMillis) -> Link {
     made
 }
 
-#[tokio::test]
-async fn a_link_comes_back_as_it_was_made_to_its_own_workspace_only() {
-    let test = TestDb::new().await;
+async fn a_link_comes_back_as_it_was_made_to_its_own_workspace_only(test: TestDb) {
     let mut command = test.create(Some("Sale-2026"));
-    command.title = "Été".into();
-    command.redirect_status = RedirectStatus::PermanentRedirect;
-    command.not_before = Some(UnixMillis::new(5));
-    command.expires_at = Some(NOW.saturating_add(Duration::from_secs(9)));
+    let fallback = TargetUrl::parse("https://example.com/over", &TargetPolicy::default()).unwrap();
+    command.settings = LinkSettings {
+        title: Some("Été".into()),
+        notes: Some("one\ntwo".into()),
+        tags: Some(Tags::new(["B", "a"]).unwrap()),
+        redirect_status: Some(RedirectStatus::PermanentRedirect),
+        max_age_s: Some(60),
+        state: Some(RouteState::Disabled),
+        is_archived: Some(true),
+        not_before: Some(Some(UnixMillis::new(5))),
+        expires_at: Some(Some(NOW.saturating_add(Duration::from_secs(9)))),
+        fallback: Some(Some(fallback)),
+        forward: Some(Forward::Only(ParameterNames::new(["a", "b"]).unwrap())),
+        visitor_wins: Some(true),
+    };
     let link = make(&test, command, NOW).await;
     let read = &test.db.read;
     assert_eq!(link_fetch(read, test.workspace, link.id).await.unwrap(), Some(link.clone()));
@@ -35,9 +53,7 @@ async fn a_link_comes_back_as_it_was_made_to_its_own_workspace_only() {
     }
 }
 
-#[tokio::test]
-async fn a_refused_create_leaves_its_neighbours_alone() {
-    let test = TestDb::new().await;
+async fn a_refused_create_leaves_its_neighbours_alone(test: TestDb) {
     let mut tx = test.db.begin().await.unwrap();
     let mut results = Vec::new();
     for code in [Some("a"), Some("a"), None, Some("b")] {
@@ -51,9 +67,7 @@ async fn a_refused_create_leaves_its_neighbours_alone() {
 }
 
 /// The second link draws the first one's id, and then its code, before it draws new ones.
-#[tokio::test]
-async fn conflicts_of_random_codes_and_ids_are_drawn_again() {
-    let test = TestDb::new().await;
+async fn conflicts_of_random_codes_and_ids_are_drawn_again(test: TestDb) {
     let random = || StutteringRandom { times: 2, calls: AtomicUsize::new(0) };
     let mut tx = test.db.begin().await.unwrap();
     let first = link_create(&mut tx, test.create(None), NOW, &random()).await.unwrap().unwrap().0;
@@ -66,9 +80,7 @@ async fn conflicts_of_random_codes_and_ids_are_drawn_again() {
     }
 }
 
-#[tokio::test]
-async fn a_source_that_repeats_itself_ends_in_a_refusal() {
-    let test = TestDb::new().await;
+async fn a_source_that_repeats_itself_ends_in_a_refusal(test: TestDb) {
     let random = StutteringRandom { times: usize::MAX, calls: AtomicUsize::new(0) };
     let mut tx = test.db.begin().await.unwrap();
     link_create(&mut tx, test.create(None), NOW, &random).await.unwrap().unwrap();
@@ -77,49 +89,4 @@ async fn a_source_that_repeats_itself_ends_in_a_refusal() {
     // A custom code is free, but no id is: that must not go unnoticed.
     let third = link_create(&mut tx, test.create(Some("x")), NOW, &random).await;
     assert!(matches!(third, Err(StoreError::Exhausted(..))));
-}
-
-#[tokio::test]
-async fn a_deleted_route_resolves_to_its_tombstone() {
-    let test = TestDb::new().await;
-    let link = make(&test, test.create(Some("gone")), NOW).await;
-    let mut tx = test.db.begin().await.unwrap();
-    for delete in
-        ["update route set state = 0, version = 2 where code = 'gone'", "delete from link"]
-    {
-        on_tx!(&mut tx, |conn| sqlx::query(delete).execute(conn).await).unwrap();
-    }
-    tx.commit().await.unwrap();
-    let record = route_resolve(&test.db.read, test.domain, &link.code).await.unwrap().unwrap();
-    assert_eq!((record.state, record.version, &*record.target), (RouteState::Deleted, 2, ""));
-    assert_eq!((record.link, record.workspace), (link.id, test.workspace));
-
-    let mut tx = test.db.begin().await.unwrap();
-    let again = link_create(&mut tx, test.create(Some("gone")), NOW, &test.random).await.unwrap();
-    assert_eq!(again.unwrap_err(), CreateRefused::Taken(link.code));
-}
-
-/// Pages of any size hold each link once, newest first, also where many share a millisecond.
-#[tokio::test]
-async fn pages_neither_skip_nor_repeat() {
-    let test = TestDb::new().await;
-    let mut made = Vec::new();
-    for n in 0..25_u64 {
-        let now = NOW.saturating_add(Duration::from_millis(n / 10));
-        made.push(make(&test, test.create(None), now).await);
-    }
-    made.sort_by_key(|link| std::cmp::Reverse((link.created_at, link.id)));
-    for limit in [1, 3, 7, 25, 100] {
-        let mut seen: Vec<Link> = Vec::new();
-        loop {
-            let below = seen.last().map(|link| Place { created_at: link.created_at, id: link.id });
-            let page = link_list(&test.db.read, test.workspace, below, limit).await.unwrap();
-            assert!(page.len() <= limit as usize);
-            if page.is_empty() {
-                break;
-            }
-            seen.extend(page);
-        }
-        assert_eq!(seen, made, "limit {limit}");
-    }
 }

@@ -7,7 +7,8 @@
 use super::{Complaints, File};
 
 /// Stages that decide and do not wait.
-const PURE: &[&str] = &["command.rs", "enrich.rs", "record.rs", "request.rs", "respond.rs"];
+const PURE: &[&str] =
+    &["command.rs", "enrich.rs", "query.rs", "record.rs", "request.rs", "respond.rs"];
 /// The only files and folders with SQL; a folder stands for what is under it.
 const SQL_FILES: &[&str] = &["store.rs", "db.rs"];
 const SQL_FOLDERS: &[&str] = &["store", "db", "click"];

@@ -1,0 +1,190 @@
+//! Making links.
+
+use carom_shared::{
+    ApiKeyId, Code, LinkId, QueryPolicy, Random, RedirectStatus, RouteRecord, RouteState,
+    UnixMillis,
+};
+
+use super::{forward_text, search_text, sound, tags_insert};
+use crate::db::{StoreError, Tx, on_tx};
+use crate::feed::NewChange;
+use crate::link::Link;
+use crate::link::command::CreateLink;
+use crate::link::tag::Tags;
+
+/// How often a random code or id is drawn before giving up. With a million links on a domain, one
+/// draw in 680,000 is taken.
+const DRAWS_MAX: usize = 8;
+/// The version of a new link, and of a new route.
+const FIRST_VERSION: u64 = 1;
+
+/// Why a link could not be made, though everything about it is in order.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum CreateRefused {
+    #[error("the code {0} is taken")]
+    Taken(Code),
+    #[error("{DRAWS_MAX} random codes in a row were taken")]
+    NoFreeCode,
+}
+
+/// Makes a link and its route, or takes over the route of a link that its workspace has deleted. A
+/// refusal has written nothing, so that the other commands of the transaction are not touched by
+/// it.
+pub(crate) async fn link_create(
+    tx: &mut Tx,
+    command: CreateLink,
+    now: UnixMillis,
+    random: &dyn Random,
+) -> Result<Result<(Link, NewChange), CreateRefused>, StoreError> {
+    let code = command.code.clone().unwrap_or_else(|| Code::generate(random));
+    let mut link = new_link(&command, code, now, random);
+    // The route first: it is the one that can be refused for good.
+    let route_version = if let Some(code) = command.code {
+        let Some(version) = route_take(tx, &link).await? else {
+            return Ok(Err(CreateRefused::Taken(code)));
+        };
+        version
+    } else {
+        let mut draws = 1;
+        while !route_insert(tx, &link).await? {
+            if draws == DRAWS_MAX {
+                return Ok(Err(CreateRefused::NoFreeCode));
+            }
+            draws += 1;
+            link.code = Code::generate(random);
+        }
+        FIRST_VERSION
+    };
+    let mut draws = 1;
+    while !link_insert(tx, &link).await? {
+        if draws == DRAWS_MAX {
+            return Err(StoreError::Exhausted(DRAWS_MAX, "link ids"));
+        }
+        draws += 1;
+        link.id = LinkId::generate(now, random);
+        route_point(tx, &link).await?;
+    }
+    tags_insert(tx, &link).await?;
+    let record = link.record(route_version);
+    let change = NewChange { domain: link.domain, code: link.code.clone(), record };
+    Ok(Ok((link, change)))
+}
+
+fn new_link(command: &CreateLink, code: Code, now: UnixMillis, random: &dyn Random) -> Link {
+    let mut link = Link {
+        id: LinkId::generate(now, random),
+        workspace: command.workspace,
+        domain: command.domain,
+        code,
+        target: command.target.as_str().to_owned(),
+        target_revision: 1,
+        title: String::new(),
+        notes: String::new(),
+        tags: Tags::default(),
+        redirect_status: RedirectStatus::default(),
+        max_age_s: RouteRecord::MAX_AGE_MAX_S,
+        state: RouteState::Active,
+        is_archived: false,
+        not_before: None,
+        expires_at: None,
+        fallback: None,
+        query: QueryPolicy::default(),
+        version: FIRST_VERSION,
+        created_at: now,
+        updated_at: now,
+        deleted_at: None,
+        created_by: Some(command.created_by),
+    };
+    command.settings.apply_to(&mut link);
+    link
+}
+
+/// `false` if the code has a route. A deleted one counts too: a code that was drawn must not end
+/// what its owner could still restore.
+async fn route_insert(tx: &mut Tx, link: &Link) -> Result<bool, StoreError> {
+    const INSERT: &str = "insert into route (domain_id, code, link_id, workspace_id, state, version) \
+         values ($1, $2, $3, $4, $5, $6) on conflict (domain_id, code) do nothing";
+    let result = on_tx!(tx, |conn| {
+        let query = sqlx::query(INSERT)
+            .bind(link.domain.get())
+            .bind(link.code.as_str())
+            .bind(link.id.get())
+            .bind(link.workspace.get())
+            .bind(link.state as i64)
+            .bind(FIRST_VERSION.cast_signed());
+        query.execute(conn).await.map(|result| result.rows_affected())
+    });
+    Ok(result? == 1)
+}
+
+/// The route's version: of a new one, or of one that the workspace has deleted and takes again.
+/// `None` if the code is taken.
+async fn route_take(tx: &mut Tx, link: &Link) -> Result<Option<u64>, StoreError> {
+    const TAKE: &str = "insert into route (domain_id, code, link_id, workspace_id, state, version) \
+         values ($1, $2, $3, $4, $5, $6) \
+         on conflict (domain_id, code) do update \
+         set link_id = excluded.link_id, state = excluded.state, version = route.version + 1 \
+         where route.state = 0 and route.workspace_id = excluded.workspace_id \
+         returning version";
+    let version: Option<i64> = on_tx!(tx, |conn| {
+        let query = sqlx::query_scalar(TAKE)
+            .bind(link.domain.get())
+            .bind(link.code.as_str())
+            .bind(link.id.get())
+            .bind(link.workspace.get())
+            .bind(link.state as i64)
+            .bind(FIRST_VERSION.cast_signed());
+        query.fetch_optional(conn).await
+    })?;
+    version.map(|version| sound(version.try_into())).transpose()
+}
+
+/// Lets a route of this transaction lead to the link's new id.
+async fn route_point(tx: &mut Tx, link: &Link) -> Result<(), StoreError> {
+    const POINT: &str = "update route set link_id = $3 where domain_id = $1 and code = $2";
+    on_tx!(tx, |conn| {
+        let query = sqlx::query(POINT).bind(link.domain.get()).bind(link.code.as_str());
+        query.bind(link.id.get()).execute(conn).await.map(|done| done.rows_affected())
+    })?;
+    Ok(())
+}
+
+/// `false` if another link has the id.
+async fn link_insert(tx: &mut Tx, link: &Link) -> Result<bool, StoreError> {
+    const INSERT: &str = "insert into link (id, workspace_id, domain_id, code, target, \
+           target_revision, title, notes, tags, redirect_status, max_age_s, state, archived, \
+           not_before_ms, expires_at_ms, fallback, query_forward, query_visitor_wins, search, \
+           version, created_at_ms, updated_at_ms, deleted_at_ms, created_by) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
+           $19, $20, $21, $22, $23, $24) \
+         on conflict (id) do nothing";
+    let result = on_tx!(tx, |conn| {
+        let query = sqlx::query(INSERT)
+            .bind(link.id.get())
+            .bind(link.workspace.get())
+            .bind(link.domain.get())
+            .bind(link.code.as_str())
+            .bind(link.target.as_str())
+            .bind(i64::from(link.target_revision))
+            .bind(link.title.as_str())
+            .bind(link.notes.as_str())
+            .bind(link.tags.to_text())
+            .bind(i64::from(link.redirect_status.code()))
+            .bind(i64::from(link.max_age_s))
+            .bind(link.state as i64)
+            .bind(link.is_archived)
+            .bind(link.not_before.map(UnixMillis::get))
+            .bind(link.expires_at.map(UnixMillis::get))
+            .bind(link.fallback.as_deref())
+            .bind(forward_text(&link.query.forward))
+            .bind(link.query.visitor_wins)
+            .bind(search_text(link))
+            .bind(link.version.cast_signed())
+            .bind(link.created_at.get())
+            .bind(link.updated_at.get())
+            .bind(link.deleted_at.map(UnixMillis::get))
+            .bind(link.created_by.map(ApiKeyId::get));
+        query.execute(conn).await.map(|result| result.rows_affected())
+    });
+    Ok(result? == 1)
+}

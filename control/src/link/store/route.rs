@@ -1,0 +1,73 @@
+//! What the edge asks for.
+
+use carom_shared::{Code, DomainId, RouteRecord, RouteState, UnixMillis};
+
+use super::{query_policy, redirect_status, sound, state};
+use crate::db::{Db, StoreError, on_db};
+use crate::link::tombstone;
+
+#[derive(sqlx::FromRow)]
+struct RouteRow {
+    version: i64,
+    state: i64,
+    link_id: i64,
+    workspace_id: i64,
+    redirect_status: Option<i64>,
+    max_age_s: Option<i64>,
+    target_revision: Option<i64>,
+    not_before_ms: Option<i64>,
+    expires_at_ms: Option<i64>,
+    target: Option<String>,
+    fallback: Option<String>,
+    query_forward: Option<String>,
+    query_visitor_wins: Option<bool>,
+}
+
+/// What a code leads to; a deleted one gives its tombstone.
+pub(crate) async fn route_resolve(
+    db: &Db,
+    domain: DomainId,
+    code: &Code,
+) -> Result<Option<RouteRecord>, StoreError> {
+    const RESOLVE: &str = "select r.version, r.state, r.link_id, r.workspace_id, \
+           l.redirect_status, l.max_age_s, l.target_revision, l.not_before_ms, l.expires_at_ms, \
+           l.target, l.fallback, l.query_forward, l.query_visitor_wins \
+         from route r left join link l on l.id = r.link_id \
+         where r.domain_id = $1 and r.code = $2";
+    let row: Option<RouteRow> = on_db!(db, |pool| {
+        let query = sqlx::query_as(RESOLVE).bind(domain.get()).bind(code.as_str());
+        query.fetch_optional(pool).await
+    })?;
+    row.map(RouteRecord::try_from).transpose()
+}
+
+impl TryFrom<RouteRow> for RouteRecord {
+    type Error = StoreError;
+
+    fn try_from(row: RouteRow) -> Result<Self, StoreError> {
+        let missing = || StoreError::Corrupt("route row: a route without its link");
+        let version = sound(row.version.try_into())?;
+        let state = state(row.state)?;
+        let link = sound(row.link_id.try_into())?;
+        let workspace = sound(row.workspace_id.try_into())?;
+        if state == RouteState::Deleted {
+            return Ok(tombstone(version, link, workspace));
+        }
+        let forward = row.query_forward.ok_or_else(missing)?;
+        let visitor_wins = row.query_visitor_wins.ok_or_else(missing)?;
+        Ok(Self {
+            version,
+            state,
+            link,
+            workspace,
+            status: redirect_status(row.redirect_status.ok_or_else(missing)?)?,
+            target_revision: sound(row.target_revision.ok_or_else(missing)?.try_into())?,
+            not_before: row.not_before_ms.map(UnixMillis::new),
+            expires_at: row.expires_at_ms.map(UnixMillis::new),
+            target: row.target.ok_or_else(missing)?.into(),
+            fallback: row.fallback.map(Into::into),
+            query: query_policy(&forward, visitor_wins)?,
+            max_age_s: sound(row.max_age_s.ok_or_else(missing)?.try_into())?,
+        })
+    }
+}

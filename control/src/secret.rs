@@ -1,0 +1,3 @@
+//! What the installation keeps to itself, in its database.
+
+pub(crate) mod store;

@@ -1,0 +1,215 @@
+//! What people see: one frame and one stylesheet for all pages, and the pages that lead nowhere.
+
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
+use http::header::{HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::{Response, StatusCode};
+
+use super::{Body, NOINDEX, X_ROBOTS_TAG};
+use crate::request::{Form, Refusal};
+
+/// The one stylesheet. Colours are the browser's own, light or dark; a phone is as good as a screen.
+/// A macro, because pages are put together at compile time.
+macro_rules! stylesheet {
+    () => {
+        ":root{color-scheme:light dark;font:1rem/1.5 system-ui,sans-serif}\
+         body{max-width:34rem;margin:18vh auto 3rem;padding:0 1.25rem}\
+         h1{font-size:1.5rem;line-height:1.25;margin:0 0 .75rem}\
+         p{margin:0 0 1rem}\
+         .to{border:1px solid #8887;border-radius:.5rem;padding:.75rem 1rem;overflow-wrap:anywhere}\
+         .to b{display:block;font-size:1.125rem}"
+    };
+}
+
+/// Begins a page; what follows is its body, and then [`page_end!`].
+macro_rules! page_begin {
+    ($title:literal) => {
+        concat!(
+            "<!doctype html><html lang=en><meta charset=utf-8>",
+            "<meta name=viewport content=\"width=device-width\">",
+            "<title>",
+            $title,
+            "</title><style>",
+            $crate::respond::page::stylesheet!(),
+            "</style>",
+            "<h1>",
+            $title,
+            "</h1>",
+        )
+    };
+}
+
+macro_rules! page_end {
+    () => {
+        "</html>\n"
+    };
+}
+
+pub(super) use {page_begin, page_end, stylesheet};
+
+/// Lets a page have that stylesheet, by its SHA-256, and nothing else: whatever got into a page would
+/// neither run nor load nor look like anything.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'sha256-RiY8FlL/SEJMJMXZu9OMIb4pVWx0W2Dq+eQT8t31IAs='; base-uri 'none'; form-action 'none'; \
+     frame-ancestors 'none'";
+
+/// A response that is made for this one request.
+pub(super) fn page(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(X_ROBOTS_TAG, NOINDEX);
+    response
+}
+
+pub(super) const HTML: &str = "text/html; charset=utf-8";
+
+/// An answer that leads nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorPage {
+    BadRequest,
+    NotFound,
+    MethodNotAllowed,
+    Gone,
+    Misdirected,
+    Blocked,
+    Unavailable,
+}
+
+impl From<Refusal> for ErrorPage {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Host | Refusal::Body => Self::BadRequest,
+            Refusal::Method => Self::MethodNotAllowed,
+            Refusal::Misdirected => Self::Misdirected,
+        }
+    }
+}
+
+impl ErrorPage {
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest => StatusCode::BAD_REQUEST,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Gone => StatusCode::GONE,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::Blocked => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The response. A body is dropped by hyper where the request was HEAD.
+    #[must_use]
+    pub fn response(self, form: Form) -> Response<Body> {
+        let (content_type, body) = match form {
+            Form::Html => (HTML, self.html()),
+            Form::Json => ("application/problem+json", self.json()),
+        };
+        let mut response = page(self.status(), content_type, Body::from(body));
+        let headers = response.headers_mut();
+        match self {
+            Self::MethodNotAllowed => {
+                headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            }
+            Self::Unavailable => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            // What follows on the connection may be the rest of this request.
+            Self::BadRequest => {
+                headers.insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Self::NotFound | Self::Gone | Self::Misdirected | Self::Blocked => {}
+        }
+        response
+    }
+}
+
+/// The two texts of an error page, made at compile time: no page reflects anything of its request.
+macro_rules! error_pages {
+    ($($page:ident $status:literal $title:literal $detail:literal),+ $(,)?) => {
+        impl ErrorPage {
+            /// In the order of their discriminants.
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$page),+];
+
+            const fn html(self) -> &'static str {
+                match self {
+                    $(Self::$page => concat!(page_begin!($title), "<p>", $detail, page_end!())),+
+                }
+            }
+
+            const fn json(self) -> &'static str {
+                match self {
+                    $(Self::$page => concat!(
+                        "{\"type\":\"about:blank\",\"title\":\"", $title,
+                        "\",\"status\":", $status, ",\"detail\":\"", $detail, "\"}\n",
+                    )),+
+                }
+            }
+        }
+    };
+}
+
+error_pages! {
+    BadRequest 400 "Bad request" "This request cannot be understood.",
+    NotFound 404 "Link not found" "There is no link at this address. Check it for a typing error.",
+    MethodNotAllowed 405 "Method not allowed" "Short links answer GET and HEAD.",
+    Gone 410 "Link no longer available" "This link existed and has ended.",
+    Misdirected 421 "Unknown host" "No short links are served for this host name here.",
+    Blocked 451 "Link blocked" "This link has been taken down by the operator of this service.",
+    Unavailable 503 "Temporarily unavailable" "This link cannot be looked up right now. Try again in a moment.",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::header::LOCATION;
+    use sha2::{Digest, Sha256};
+
+    fn base64(bytes: &[u8]) -> String {
+        const DIGITS: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut text = String::new();
+        for chunk in bytes.chunks(3) {
+            let at = |n: usize| u32::from(chunk.get(n).copied().unwrap_or_default());
+            let word = at(0) << 16 | at(1) << 8 | at(2);
+            for digit in 0..4 {
+                let value = (word >> (18 - 6 * digit) & 63) as usize;
+                let is_padding = digit as usize > chunk.len();
+                text.push(if is_padding { '=' } else { char::from(DIGITS[value]) });
+            }
+        }
+        text
+    }
+
+    /// A browser ignores a stylesheet whose hash is another.
+    #[test]
+    fn pages_may_have_their_stylesheet() {
+        let hash = base64(&Sha256::digest(stylesheet!()));
+        assert!(PAGE_POLICY.contains(&format!("style-src 'sha256-{hash}';")), "{hash}");
+        for page in ErrorPage::ALL {
+            assert!(page.html().contains(concat!("<style>", stylesheet!(), "</style>")));
+        }
+    }
+
+    #[test]
+    fn error_pages_say_the_same_in_both_forms_and_are_never_stored() {
+        for page in ErrorPage::ALL {
+            let status = page.status().as_str().to_owned();
+            assert!(page.json().contains(&format!("\"status\":{status},")), "{page:?}");
+            for form in [Form::Html, Form::Json] {
+                let response = page.response(form);
+                assert_eq!(response.status(), page.status());
+                assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+                assert!(!response.headers().contains_key(LOCATION));
+            }
+        }
+        let headers = |page: ErrorPage| page.response(Form::Json).headers().clone();
+        assert_eq!(headers(ErrorPage::MethodNotAllowed)[ALLOW], "GET, HEAD");
+        assert_eq!(headers(ErrorPage::Unavailable)[RETRY_AFTER], "1");
+        assert_eq!(headers(ErrorPage::BadRequest)[CONNECTION], "close");
+    }
+}

@@ -1,0 +1,157 @@
+//! `/{code}+`: where a link leads, for those who want to know before they go.
+//!
+//! The destination is shown as it is sent: a host in another script stays `xn--...`, which no font
+//! can make look like a bank. What a link passes on of a query is not shown; it changes neither host
+//! nor path. Nothing of the request is in the page.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+
+use super::page::{HTML, page, page_begin, page_end};
+use super::{Body, Redirect};
+use crate::request::Form;
+
+/// The page of a link that leads somewhere; others have the error page of the link itself.
+#[must_use]
+pub fn response(redirect: &Redirect<'_>, form: Form) -> Response<Body> {
+    let destination = String::from_utf8_lossy(redirect.destination().as_bytes());
+    let (content_type, body) = match form {
+        Form::Html => (HTML, html(&destination)),
+        Form::Json => ("application/json", json(&destination)),
+    };
+    page(StatusCode::OK, content_type, Body::from(Bytes::from(body)))
+}
+
+fn html(destination: &str) -> String {
+    let mut page = String::with_capacity(2048 + 2 * destination.len());
+    page.push_str(page_begin!("This link leads to"));
+    page.push_str("<p class=to><b>");
+    push_escaped(&mut page, host(destination).unwrap_or_default());
+    page.push_str("</b>");
+    // A record that was damaged on its way must not become a `javascript:` link.
+    if host(destination).is_some() {
+        page.push_str("<a rel=\"noopener noreferrer nofollow ugc\" href=\"");
+        push_escaped(&mut page, destination);
+        page.push_str("\">");
+        push_escaped(&mut page, destination);
+        page.push_str("</a>");
+    } else {
+        push_escaped(&mut page, destination);
+    }
+    page.push_str("<p>Continue only if you expected this address.");
+    page.push_str(page_end!());
+    page
+}
+
+/// The host of a web address, with its port.
+fn host(url: &str) -> Option<&str> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
+    rest.split(['/', '?', '#']).next().filter(|host| !host.is_empty())
+}
+
+fn push_escaped(page: &mut String, text: &str) {
+    for c in text.chars() {
+        match c {
+            '&' => page.push_str("&amp;"),
+            '<' => page.push_str("&lt;"),
+            '>' => page.push_str("&gt;"),
+            '"' => page.push_str("&quot;"),
+            '\'' => page.push_str("&#39;"),
+            _ => page.push(c),
+        }
+    }
+}
+
+/// `{"url": ...}`, named as in the API.
+fn json(destination: &str) -> String {
+    let mut json = String::with_capacity(16 + destination.len());
+    json.push_str("{\"url\":\"");
+    for c in destination.chars() {
+        match c {
+            '"' | '\\' => json.extend(['\\', c]),
+            c if c.is_control() => {
+                json.push_str(&format!("\\u{:04x}", u32::from(c)));
+            }
+            _ => json.push(c),
+        }
+    }
+    json.push_str("\"}\n");
+    json
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn unescaped(html: &str) -> String {
+        html.replace("&lt;", "<")
+            .replace("&gt;", ">")
+            .replace("&quot;", "\"")
+            .replace("&#39;", "'")
+            .replace("&amp;", "&")
+    }
+
+    #[test]
+    fn the_destination_is_a_text_and_a_link() {
+        let page = html("https://xn--80ak6aa92e.com/?a='\"><script>&amp;");
+        let shown = "https://xn--80ak6aa92e.com/?a=&#39;&quot;&gt;&lt;script&gt;&amp;amp;";
+        assert!(page.contains(&format!(
+            "<b>xn--80ak6aa92e.com</b>\
+             <a rel=\"noopener noreferrer nofollow ugc\" href=\"{shown}\">{shown}</a>"
+        )));
+        assert!(!html("javascript:alert(1)").contains("<a"));
+        assert!(!html("https:///").contains("<a"));
+    }
+
+    proptest! {
+        /// Whatever a record holds: it cannot leave its place in the page.
+        #[test]
+        fn any_destination_is_shown_and_nothing_else(
+            destination in "https?://[a-z<\"'&]{1,9}[\\PC<>\"'&/]{0,40}|\\PC{0,40}",
+        ) {
+            let frame = html("");
+            let page = html(&destination);
+            let begin = frame.split("<b>").next().unwrap();
+            let end = "<p>Continue";
+            let middle = page.strip_prefix(begin).unwrap().split(end).next().unwrap();
+            let texts: Vec<_> = middle.split(['<', '>']).collect();
+            let host = host(&destination).unwrap_or_default();
+            if host.is_empty() {
+                prop_assert_eq!(texts.len(), 5, "{}", middle);
+                prop_assert_eq!(unescaped(texts[4]), destination);
+            } else {
+                let link = "a rel=\"noopener noreferrer nofollow ugc\" href=\"";
+                prop_assert_eq!(texts.len(), 9, "{}", middle);
+                prop_assert_eq!(unescaped(texts[2]), host);
+                let href = texts[5].strip_prefix(link).unwrap().strip_suffix('"').unwrap();
+                prop_assert!(!href.contains('"'));
+                prop_assert_eq!(unescaped(href), destination.as_str());
+                prop_assert_eq!(unescaped(texts[6]), destination.as_str());
+            }
+        }
+
+        #[test]
+        fn json_is_one_string_that_ends_where_it_should(destination in "(\\PC|[\"\\\\\u{0}-\u{20}\u{7f}]){0,40}") {
+            let json = json(&destination);
+            let text = json.strip_prefix("{\"url\":\"").unwrap().strip_suffix("\"}\n").unwrap();
+            let mut plain = String::new();
+            let mut rest = text.chars();
+            while let Some(c) = rest.next() {
+                prop_assert!(c != '"' && !c.is_control());
+                if c != '\\' {
+                    plain.push(c);
+                    continue;
+                }
+                match rest.next().unwrap() {
+                    'u' => {
+                        let hex: String = rest.by_ref().take(4).collect();
+                        plain.push(char::from_u32(u32::from_str_radix(&hex, 16).unwrap()).unwrap());
+                    }
+                    c => plain.push(c),
+                }
+            }
+            prop_assert_eq!(plain, destination);
+        }
+    }
+}
