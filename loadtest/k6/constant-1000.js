@@ -3,14 +3,14 @@
 // instead of slowing the measurement down.
 //
 // setup() creates the links through the API. Redirects are not followed: the target is only
-// compared. Environment: CAROM_KEY (required), CAROM_EDGE, CAROM_CONTROL, RATE (a second),
+// compared. Environment: LOADTEST_KEY (required), LOADTEST_EDGE, LOADTEST_CONTROL, RATE (a second),
 // DURATION, LINKS.
 
 import http from "k6/http";
 import { check, fail } from "k6";
 
-const EDGE = __ENV.CAROM_EDGE || "http://127.0.0.1:8080";
-const CONTROL = __ENV.CAROM_CONTROL || "http://127.0.0.1:8081";
+const EDGE = __ENV.LOADTEST_EDGE || "http://127.0.0.1:8080";
+const CONTROL = __ENV.LOADTEST_CONTROL || "http://127.0.0.1:8081";
 const RATE = Number(__ENV.RATE || 1000);
 const DURATION = __ENV.DURATION || "60s";
 const LINKS = Number(__ENV.LINKS || 100);
@@ -37,12 +37,12 @@ export const options = {
 };
 
 export function setup() {
-  if (!__ENV.CAROM_KEY) {
-    fail("set CAROM_KEY to an API key: carom key create --name k6");
+  if (!__ENV.LOADTEST_KEY) {
+    fail("set LOADTEST_KEY to an API key: carom key create --name k6");
   }
   const params = {
     headers: {
-      Authorization: `Bearer ${__ENV.CAROM_KEY}`,
+      Authorization: `Bearer ${__ENV.LOADTEST_KEY}`,
       "Content-Type": "application/json",
     },
   };

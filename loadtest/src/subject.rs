@@ -29,7 +29,7 @@ pub(crate) struct SubjectArgs {
     #[arg(long)]
     host: Option<String>,
     /// API key of the running installation.
-    #[arg(long, env = "CAROM_KEY", hide_env_values = true)]
+    #[arg(long, env = "LOADTEST_KEY", hide_env_values = true)]
     key: Option<String>,
     /// Process of the running installation, for its CPU time and memory.
     #[arg(long)]
@@ -108,7 +108,7 @@ impl Subject<'_> {
     pub(crate) fn api(&self) -> Result<&Api, Failure> {
         self.api.as_ref().ok_or_else(|| {
             Failure::new(
-                "this needs an API key: give --key or CAROM_KEY (`carom key create --name \
+                "this needs an API key: give --key or LOADTEST_KEY (`carom key create --name \
                  loadtest`), or --carom PROGRAM to start an installation",
             )
         })
