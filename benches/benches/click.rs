@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use carom_benches::{NOW, domain, link, raw_click, referrer_host, workspace};
 use carom_shared::batch::{Batch, BatchBuilder, BatchFile};
-use carom_shared::click::{Kind, Via};
+use carom_shared::click::{Channel, Detail, Details, Device, Kind, Privacy, Via};
 use carom_shared::{Click, Random, RawClick, SeededRandom};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -50,7 +50,11 @@ fn rows() -> Vec<Click<'static>> {
             variant: 0,
             status: 302,
             target_revision: 1,
-            referrer: referrer_host(usize::from(bytes[3])),
+            visitor: 0,
+            privacy: Privacy::default(),
+            channel: Channel::Direct,
+            device: Device::Unknown,
+            details: Details::of(&[(Detail::Referrer, referrer_host(usize::from(bytes[3])))]),
         }
     };
     (0..ROWS).map(row).collect()

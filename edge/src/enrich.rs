@@ -4,6 +4,7 @@
 
 mod kind;
 
+use carom_shared::click::{Channel, Detail, Details, Device, Privacy};
 use carom_shared::{Click, RawClick};
 
 /// Turns what was seen into what is kept; holds the memory it needs from click to click.
@@ -28,7 +29,14 @@ impl Enricher {
             variant: raw.variant,
             status: raw.status,
             target_revision: raw.target_revision,
-            referrer: &self.referrer,
+            visitor: 0,
+            privacy: Privacy {
+                do_not_track: raw.do_not_track,
+                global_privacy_control: raw.global_privacy_control,
+            },
+            channel: Channel::Direct,
+            device: Device::Unknown,
+            details: Details::of(&[(Detail::Referrer, &self.referrer)]),
         }
     }
 }

@@ -33,7 +33,8 @@
 //!
 //! ```text
 //! workspace Int64, link Int64, domain Int64, at UInt32, n UInt32, kind UInt8, via UInt8,
-//! variant UInt16, status UInt16, target_revision UInt32, referrer String
+//! variant UInt16, status UInt16, target_revision UInt32, visitor UInt64, privacy UInt8,
+//! channel UInt8, device UInt8, and a String for each Detail, under its name
 //! ```
 
 mod native;
@@ -42,7 +43,7 @@ mod token;
 use native::{BlockReader, BlockWriter};
 pub use token::{Token, TokenError};
 
-use crate::click::{Kind, Via};
+use crate::click::{Channel, Detail, Details, Device, Kind, Privacy, Via};
 use crate::{Click, DomainId, LinkId, UnixMillis, WorkspaceId};
 
 const MAGIC: &[u8; 8] = b"CAROMCLK";
@@ -50,6 +51,8 @@ const FORMAT: u16 = 1;
 const FIXED_LEN: usize = 64;
 const RANGE_LEN: usize = 16;
 const CRC_LEN: usize = 4;
+const DETAILS: usize = Detail::ALL.len();
+const COLUMNS: usize = 14 + DETAILS;
 /// Fast enough for the edge, and close to three times smaller than no compression.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -96,7 +99,11 @@ pub struct BatchBuilder {
     variant: Vec<u8>,
     status: Vec<u8>,
     target_revision: Vec<u8>,
-    referrer: Vec<u8>,
+    visitor: Vec<u8>,
+    privacy: Vec<u8>,
+    channel: Vec<u8>,
+    device: Vec<u8>,
+    details: [Vec<u8>; DETAILS],
     rows: usize,
     clicks: u64,
     earliest_s: u32,
@@ -132,7 +139,13 @@ impl BatchBuilder {
         self.variant.extend(click.variant.to_le_bytes());
         self.status.extend(click.status.to_le_bytes());
         self.target_revision.extend(click.target_revision.to_le_bytes());
-        native::put_string(&mut self.referrer, click.referrer);
+        self.visitor.extend(click.visitor.to_le_bytes());
+        self.privacy.push(click.privacy.bits());
+        self.channel.push(click.channel as u8);
+        self.device.push(click.device as u8);
+        for (column, name) in self.details.iter_mut().zip(click.details.names()) {
+            native::put_string(column, name);
+        }
         self.rows += 1;
         self.clicks += u64::from(click.n);
         self.earliest_s = self.earliest_s.min(click.at_s);
@@ -155,7 +168,7 @@ impl BatchBuilder {
     /// If the caller did not keep to [`ROWS_MAX`] and [`RANGES_MAX`].
     pub fn finish(&mut self, made_at: UnixMillis, ranges: &[Range]) -> BatchFile {
         assert!(self.rows <= ROWS_MAX && ranges.len() <= RANGES_MAX, "a batch within its limits");
-        let mut block = BlockWriter::new(11, self.rows);
+        let mut block = BlockWriter::new(COLUMNS, self.rows);
         block.column("workspace", "Int64", &self.workspace);
         block.column("link", "Int64", &self.link);
         block.column("domain", "Int64", &self.domain);
@@ -166,7 +179,13 @@ impl BatchBuilder {
         block.column("variant", "UInt16", &self.variant);
         block.column("status", "UInt16", &self.status);
         block.column("target_revision", "UInt32", &self.target_revision);
-        block.column("referrer", "String", &self.referrer);
+        block.column("visitor", "UInt64", &self.visitor);
+        block.column("privacy", "UInt8", &self.privacy);
+        block.column("channel", "UInt8", &self.channel);
+        block.column("device", "UInt8", &self.device);
+        for (detail, column) in Detail::ALL.iter().zip(&self.details) {
+            block.column(detail.as_str(), "String", column);
+        }
         let block = block.finish();
         let body = zstd::bulk::compress(&block, ZSTD_LEVEL).expect("zstd compresses from memory");
 
@@ -205,8 +224,12 @@ impl BatchBuilder {
         for column in [
             &mut self.workspace, &mut self.link, &mut self.domain, &mut self.at, &mut self.n,
             &mut self.kind, &mut self.via, &mut self.variant, &mut self.status,
-            &mut self.target_revision, &mut self.referrer,
-        ] {
+            &mut self.target_revision, &mut self.visitor, &mut self.privacy, &mut self.channel,
+            &mut self.device,
+        ]
+        .into_iter()
+        .chain(&mut self.details)
+        {
             column.clear();
         }
         self.rows = 0;
@@ -361,12 +384,16 @@ struct Columns<'a> {
     variant: &'a [[u8; 2]],
     status: &'a [[u8; 2]],
     target_revision: &'a [[u8; 4]],
-    referrer: native::Strings<'a>,
+    visitor: &'a [[u8; 8]],
+    privacy: &'a [[u8; 1]],
+    channel: &'a [[u8; 1]],
+    device: &'a [[u8; 1]],
+    details: [native::Strings<'a>; DETAILS],
 }
 
 impl<'a> Columns<'a> {
     fn read(block: &'a [u8]) -> Result<Self, BatchError> {
-        let mut reader = BlockReader::new(block, 11).ok_or(BatchError::Field("block"))?;
+        let mut reader = BlockReader::new(block, COLUMNS).ok_or(BatchError::Field("block"))?;
         let field = BatchError::Field;
         let columns = Self {
             rows: reader.rows(),
@@ -382,14 +409,25 @@ impl<'a> Columns<'a> {
             target_revision: reader
                 .fixed("target_revision", "UInt32")
                 .ok_or(field("target revision column"))?,
-            referrer: reader.strings("referrer").ok_or(field("referrer column"))?,
+            visitor: reader.fixed("visitor", "UInt64").ok_or(field("visitor column"))?,
+            privacy: reader.fixed("privacy", "UInt8").ok_or(field("privacy column"))?,
+            channel: reader.fixed("channel", "UInt8").ok_or(field("channel column"))?,
+            device: reader.fixed("device", "UInt8").ok_or(field("device column"))?,
+            details: {
+                let mut details = [native::Strings::default(); DETAILS];
+                for (column, detail) in details.iter_mut().zip(Detail::ALL) {
+                    let strings = reader.strings(detail.as_str());
+                    *column = strings.ok_or(field("column of names"))?;
+                }
+                details
+            },
         };
         if reader.is_at_end() { Ok(columns) } else { Err(BatchError::Length) }
     }
 
     fn clicks(self) -> impl Iterator<Item = Result<Click<'a>, BatchError>> {
         let field = BatchError::Field;
-        let mut referrers = self.referrer;
+        let mut names = self.details;
         (0..self.rows).map(move |row| {
             let id = |column: &[[u8; 8]]| i64::from_le_bytes(column[row]);
             Ok(Click {
@@ -404,7 +442,17 @@ impl<'a> Columns<'a> {
                 variant: u16::from_le_bytes(self.variant[row]),
                 status: u16::from_le_bytes(self.status[row]),
                 target_revision: u32::from_le_bytes(self.target_revision[row]),
-                referrer: referrers.next().ok_or(field("referrer"))?,
+                visitor: u64::from_le_bytes(self.visitor[row]),
+                privacy: Privacy::from_bits(self.privacy[row][0]).ok_or(field("privacy"))?,
+                channel: Channel::from_u8(self.channel[row][0]).ok_or(field("channel"))?,
+                device: Device::from_u8(self.device[row][0]).ok_or(field("device"))?,
+                details: {
+                    let mut details = Details::default();
+                    for (names, &detail) in names.iter_mut().zip(Detail::ALL) {
+                        details.set(detail, names.next().ok_or(field("name"))?);
+                    }
+                    details
+                },
             })
         })
     }

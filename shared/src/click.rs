@@ -28,8 +28,77 @@ pub struct Click<'a> {
     /// Which target, counted from 1 in the order in which the link had them; 0 for the fallback of
     /// a link that had ended.
     pub target_revision: u32,
-    /// Host of the referring page; empty if unknown.
-    pub referrer: &'a str,
+    /// Who clicked, as a number that is alike for a day (UTC) and within a workspace, and says
+    /// nothing else: a keyed hash. 0 if it is unknown or the visitor asked not to be followed.
+    pub visitor: u64,
+    pub privacy: Privacy,
+    pub channel: Channel,
+    pub device: Device,
+    pub details: Details<'a>,
+}
+
+/// What a visitor's browser asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Privacy {
+    /// `DNT: 1`
+    pub do_not_track: bool,
+    /// `Sec-GPC: 1` (Global Privacy Control)
+    pub global_privacy_control: bool,
+}
+
+impl Privacy {
+    /// Bit 0: do not track; bit 1: global privacy control.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        self.do_not_track as u8 | (self.global_privacy_control as u8) << 1
+    }
+
+    /// `None` if a newer version wrote it.
+    #[must_use]
+    pub const fn from_bits(bits: u8) -> Option<Self> {
+        match bits {
+            0..=3 => {
+                Some(Self { do_not_track: bits & 1 != 0, global_privacy_control: bits & 2 != 0 })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the visitor asked not to be followed, in either way.
+    #[must_use]
+    pub const fn is_wanted(self) -> bool {
+        self.do_not_track || self.global_privacy_control
+    }
+}
+
+/// A name for each [`Detail`] of a click; empty where it is unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Details<'a>([&'a str; Detail::ALL.len()]);
+
+impl<'a> Details<'a> {
+    #[must_use]
+    pub fn of(names: &[(Detail, &'a str)]) -> Self {
+        let mut details = Self::default();
+        for &(detail, name) in names {
+            details.set(detail, name);
+        }
+        details
+    }
+
+    #[must_use]
+    pub const fn get(&self, detail: Detail) -> &'a str {
+        self.0[detail as usize]
+    }
+
+    pub const fn set(&mut self, detail: Detail, name: &'a str) {
+        self.0[detail as usize] = name;
+    }
+
+    /// All of them, in the order of [`Detail::ALL`].
+    #[must_use]
+    pub const fn names(&self) -> &[&'a str; Detail::ALL.len()] {
+        &self.0
+    }
 }
 
 macro_rules! wire_enum {
@@ -78,5 +147,88 @@ wire_enum! {
         Link = 0 "link",
         /// The URL in a QR code: it ends in `?via=qr`.
         Qr = 1 "qr",
+    }
+}
+
+wire_enum! {
+    /// What a click is told apart by, beyond what its numbers say. Names are as visitors sent them
+    /// or as lists say; each is bounded in length by whoever finds it out.
+    Detail {
+        /// Host of the referring page, in lower case.
+        Referrer = 0 "referrer",
+        /// Path of the referring page, where it is kept.
+        ReferrerPath = 1 "referrer_path",
+        /// ISO 3166-1 alpha-2, such as `DE`.
+        Country = 2 "country",
+        /// ISO 3166-2 without the country, or a name.
+        Region = 3 "region",
+        City = 4 "city",
+        Browser = 5 "browser",
+        /// As much of it as tells releases apart: `140`, `17.4`.
+        BrowserVersion = 6 "browser_version",
+        Os = 7 "os",
+        OsVersion = 8 "os_version",
+        /// The first language that the browser asks for, without region: `de`.
+        Language = 9 "language",
+        UtmSource = 10 "utm_source",
+        UtmMedium = 11 "utm_medium",
+        UtmCampaign = 12 "utm_campaign",
+        UtmTerm = 13 "utm_term",
+        UtmContent = 14 "utm_content",
+    }
+}
+
+wire_enum! {
+    /// What kind of place a visitor came from.
+    Channel {
+        /// Nothing is known: typed, scanned, or opened by a program that does not say.
+        Direct = 0 "direct",
+        /// A page that none of the lists know.
+        Referral = 1 "referral",
+        Search = 2 "search",
+        Social = 3 "social",
+        Mail = 4 "mail",
+        Messenger = 5 "messenger",
+        Video = 6 "video",
+        /// An assistant that answers with links.
+        Ai = 7 "ai",
+        /// An advertisement, as the campaign's medium says.
+        Paid = 8 "paid",
+        /// A campaign whose medium says nothing else.
+        Campaign = 9 "campaign",
+    }
+}
+
+wire_enum! {
+    /// What a visitor held in hand.
+    Device {
+        Unknown = 0 "unknown",
+        Desktop = 1 "desktop",
+        Mobile = 2 "mobile",
+        Tablet = 3 "tablet",
+        Tv = 4 "tv",
+        Console = 5 "console",
+        Wearable = 6 "wearable",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn privacy_survives_its_bits_and_newer_bits_are_refused() {
+        for bits in 0..=3 {
+            assert_eq!(Privacy::from_bits(bits).map(Privacy::bits), Some(bits));
+        }
+        assert_eq!(Privacy::from_bits(4), None);
+        assert!(!Privacy::default().is_wanted());
+    }
+
+    #[test]
+    fn a_numbers_place_in_the_list_is_the_number() {
+        for (at, detail) in Detail::ALL.iter().enumerate() {
+            assert_eq!(*detail as usize, at);
+        }
     }
 }

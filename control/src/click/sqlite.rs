@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use carom_shared::batch::{Batch, Token};
-use carom_shared::click::Kind;
+use carom_shared::click::{Detail, Kind};
 use carom_shared::{Click, LinkId, UnixMillis, WorkspaceId};
 use sqlx::{Sqlite, Transaction};
 
@@ -83,7 +83,9 @@ impl ClickStore {
             tx.rollback().await?;
             return Ok(Stored::TooOld);
         }
-        let referrers = intern(&mut tx, batch.clicks().map(|click| click.referrer)).await?;
+        let referrers =
+            intern(&mut tx, batch.clicks().map(|click| click.details.get(Detail::Referrer)))
+                .await?;
         let mut rollup = HashMap::new();
         let mut rows = Vec::with_capacity(batch.len());
         for (at, click) in (0_i64..).zip(batch.clicks()) {
@@ -221,7 +223,7 @@ fn click_row(click: &Click<'_>, seq: i64, referrers: &HashMap<&str, i64>) -> [i6
         i64::from(click.status),
         i64::from(click.target_revision),
         // 0: none. Every other referrer of the batch was interned.
-        referrers.get(click.referrer).copied().unwrap_or_default(),
+        referrers.get(click.details.get(Detail::Referrer)).copied().unwrap_or_default(),
     ]
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 use carom_control::{StoreBatchError, Stored};
 use carom_shared::batch::{BatchBuilder, BatchFile, Token};
-use carom_shared::click::{Kind, Via};
+use carom_shared::click::{Channel, Detail, Details, Device, Kind, Privacy, Via};
 use carom_shared::{Click, Code, DomainId, RouteRecord};
 use insta::assert_snapshot;
 
@@ -21,7 +21,11 @@ fn batch(record: &RouteRecord, domain: DomainId) -> BatchFile {
                 variant: 0,
                 status: 302,
                 target_revision: record.target_revision,
-                referrer: "news.example",
+                visitor: 0,
+                privacy: Privacy::default(),
+                channel: Channel::Direct,
+                device: Device::Unknown,
+                details: Details::of(&[(Detail::Referrer, "news.example")]),
             });
         }
     }

@@ -12,7 +12,7 @@ use carom_edge::resolve::{Origin, OriginError, OriginFuture, RouteChange};
 use carom_edge::ship::{ClickSink, SinkError, SinkFuture, Stored};
 use carom_edge::{Domains, Edge, EdgeConfig, EdgeError, EdgeParts, SpoolConfig, Stopped};
 use carom_shared::batch::{Batch, Token};
-use carom_shared::click::{Kind, Via};
+use carom_shared::click::{Detail, Kind, Via};
 use carom_shared::{
     Code, DomainId, Host, LinkId, QueryPolicy, RedirectStatus, RouteRecord, RouteState,
     SystemRandom, TestClock, UnixMillis, WorkspaceId,
@@ -213,7 +213,7 @@ impl From<carom_shared::Click<'_>> for Row {
             via: click.via,
             status: click.status,
             target_revision: click.target_revision,
-            referrer: click.referrer.to_owned(),
+            referrer: click.details.get(Detail::Referrer).to_owned(),
         }
     }
 }

@@ -94,7 +94,7 @@ impl<'a> BlockReader<'a> {
 }
 
 /// The values of a `String` column, in order; never ends by itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Strings<'a>(&'a [u8]);
 
 impl<'a> Strings<'a> {

@@ -13,7 +13,11 @@ fn click(row: u32, referrer: &str) -> Click<'_> {
         variant: 0,
         status: 302,
         target_revision: 1,
-        referrer,
+        visitor: 0x0102_0304_0506_0708,
+        privacy: Privacy { do_not_track: true, global_privacy_control: false },
+        channel: Channel::Search,
+        device: Device::Tablet,
+        details: Details::of(&[(Detail::Referrer, referrer)]),
     }
 }
 
@@ -36,7 +40,7 @@ fn golden_bytes_of_format_1() {
     assert_eq!(file.bytes[80..84], crc32c::crc32c(&file.bytes[..80]).to_le_bytes());
 
     let block = Batch::from_bytes(&file.bytes).unwrap().block;
-    let golden = b"\x0b\x02\
+    let golden = b"\x1d\x02\
         \x09workspace\x05Int64\x07\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\
         \x04link\x05Int64\x01\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\
         \x06domain\x05Int64\x03\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\0\
@@ -47,7 +51,25 @@ fn golden_bytes_of_format_1() {
         \x07variant\x06UInt16\0\0\0\0\
         \x06status\x06UInt16\x2e\x01\x2e\x01\
         \x0ftarget_revision\x06UInt32\x01\0\0\0\x01\0\0\0\
-        \x08referrer\x06String\x09a.example\0";
+        \x07visitor\x06UInt64\x08\x07\x06\x05\x04\x03\x02\x01\x08\x07\x06\x05\x04\x03\x02\x01\
+        \x07privacy\x05UInt8\x01\x01\
+        \x07channel\x05UInt8\x02\x02\
+        \x06device\x05UInt8\x03\x03\
+        \x08referrer\x06String\x09a.example\0\
+        \x0dreferrer_path\x06String\0\0\
+        \x07country\x06String\0\0\
+        \x06region\x06String\0\0\
+        \x04city\x06String\0\0\
+        \x07browser\x06String\0\0\
+        \x0fbrowser_version\x06String\0\0\
+        \x02os\x06String\0\0\
+        \x0aos_version\x06String\0\0\
+        \x08language\x06String\0\0\
+        \x0autm_source\x06String\0\0\
+        \x0autm_medium\x06String\0\0\
+        \x0cutm_campaign\x06String\0\0\
+        \x08utm_term\x06String\0\0\
+        \x0butm_content\x06String\0\0";
     assert_eq!(block, golden);
 }
 
@@ -96,12 +118,13 @@ fn a_builder_is_used_again() {
 proptest! {
     #[test]
     fn any_clicks_survive(rows in proptest::collection::vec(
-        (1_i64.., any::<u32>(), 1_u32..9, 0_usize..5, 0_usize..2, any::<(u16, u16, u32)>(), "\\PC{0,40}"),
+        (1_i64.., any::<u32>(), 1_u32..9, 0_usize..5, 0_usize..2, any::<(u16, u16, u32, u64)>(),
+            proptest::collection::vec("\\PC{0,40}", Detail::ALL.len())),
         0..200,
     )) {
         let clicks: Vec<Click<'_>> = rows
             .iter()
-            .map(|(link, at_s, n, kind, via, (variant, status, target_revision), referrer)| Click {
+            .map(|(link, at_s, n, kind, via, (variant, status, target_revision, visitor), names)| Click {
                 link: LinkId::try_from(*link).unwrap(),
                 at_s: *at_s,
                 n: *n,
@@ -110,7 +133,15 @@ proptest! {
                 variant: *variant,
                 status: *status,
                 target_revision: *target_revision,
-                ..click(0, referrer)
+                visitor: *visitor,
+                details: {
+                    let mut details = Details::default();
+                    for (detail, name) in Detail::ALL.iter().zip(names) {
+                        details.set(*detail, name);
+                    }
+                    details
+                },
+                ..click(0, "")
             })
             .collect();
         let mut builder = BatchBuilder::new();

@@ -1,7 +1,7 @@
 use super::*;
 use carom_shared::DomainId;
 use carom_shared::batch::BatchBuilder;
-use carom_shared::click::Via;
+use carom_shared::click::{Channel, Details, Device, Privacy, Via};
 use proptest::prelude::*;
 
 /// 2026-01-01T00:00:00Z
@@ -37,7 +37,11 @@ fn click(link: i64, kind: Kind, at_s: u32, n: u32, referrer: &str) -> Click<'_> 
         variant: 0,
         status: 302,
         target_revision: 1,
-        referrer,
+        visitor: 0,
+        privacy: Privacy::default(),
+        channel: Channel::Direct,
+        device: Device::Unknown,
+        details: Details::of(&[(Detail::Referrer, referrer)]),
     }
 }
 
