@@ -24,15 +24,17 @@ use crate::domain::store::{domain_ensure_default, domain_list};
 use crate::feed::store::feed_ensure;
 use crate::http::cursor::CursorKey;
 use crate::http::problem::ApiError;
+use crate::idempotency::Answer;
+use crate::idempotency::store::{Known, once_read};
 use crate::link::Link;
-use crate::link::command::CreateLink;
-use crate::link::store::{CreateRefused, route_resolve};
+use crate::link::command::{CreateLink, EditLink};
+use crate::link::store::{CreateRefused, EditRefused, route_resolve};
 use crate::metrics::{Gauges, Metrics};
 use crate::operator::{KeyCreated, KeyView};
 use crate::publish::{Publisher, SubscribedError, Subscriber};
 use crate::secret::store::secret_ensure;
 use crate::workspace::store::workspace_ensure_first;
-use crate::write::{Command, Reply, WriteError, Writer};
+use crate::write::{Command, OnceRequest, Performed, Reply, WriteError, Writer};
 
 /// What [`App::open`] needs.
 pub struct OpenOptions {
@@ -240,22 +242,49 @@ impl App {
     pub(crate) async fn link_create(
         &self,
         command: CreateLink,
-    ) -> Result<Result<Link, CreateRefused>, WriteError> {
-        let command = Box::new(command);
-        let result = self.0.writer.run(|reply| Command::CreateLink(command, reply)).await?;
-        if result.is_ok() {
+        once: Option<OnceRequest<Result<Link, CreateRefused>>>,
+    ) -> Result<Performed<Result<Link, CreateRefused>>, WriteError> {
+        let create = |reply| Command::CreateLink(Box::new(command), reply);
+        let performed = self.0.writer.run_once(once, create).await?;
+        if let Performed::Now(Ok(_)) = performed {
             self.metrics().links_created.add(1);
         }
-        Ok(result)
+        Ok(performed)
     }
 
     pub(crate) async fn links_create(
         &self,
         commands: Vec<CreateLink>,
-    ) -> Result<Vec<Result<Link, CreateRefused>>, WriteError> {
-        let results = self.0.writer.run_bulk(commands).await?;
-        self.metrics().links_created.add(results.iter().flatten().count() as u64);
-        Ok(results)
+        once: Option<OnceRequest<Vec<Result<Link, CreateRefused>>>>,
+    ) -> Result<Performed<Vec<Result<Link, CreateRefused>>>, WriteError> {
+        let permit = self.0.writer.bulk_permit()?;
+        let create = |reply| Command::CreateLinks(commands, permit, reply);
+        let performed = self.0.writer.run_once(once, create).await?;
+        if let Performed::Now(results) = &performed {
+            self.metrics().links_created.add(results.iter().flatten().count() as u64);
+        }
+        Ok(performed)
+    }
+
+    pub(crate) async fn links_edit(
+        &self,
+        commands: Vec<EditLink>,
+        once: Option<OnceRequest<Vec<Result<Link, EditRefused>>>>,
+    ) -> Result<Performed<Vec<Result<Link, EditRefused>>>, WriteError> {
+        let permit = self.0.writer.bulk_permit()?;
+        self.0.writer.run_once(once, |reply| Command::EditLinks(commands, permit, reply)).await
+    }
+
+    /// What a request was answered that is not to be carried out again.
+    pub(crate) async fn answered_before<T>(
+        &self,
+        request: OnceRequest<T>,
+    ) -> Result<Option<Answer>, ApiError> {
+        match once_read(self.read(), &request.id, &request.fingerprint, self.now()).await? {
+            Known::New => Ok(None),
+            Known::Answered(answer) => Ok(Some(answer)),
+            Known::Other => Err(ApiError::KeyUsed),
+        }
     }
 
     /// Waits until a command is durable and published.

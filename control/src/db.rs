@@ -227,6 +227,7 @@ macro_rules! control_schema {
             5 "0005_route",
             6 "0006_feed",
             7 "0007_secret",
+            9 "0009_idempotency",
         )
     };
 }

@@ -30,7 +30,10 @@ pub fn api_router(app: &App) -> Router {
     let router = Router::new()
         .route("/shorten", post(crate::link::api::shorten))
         .route("/api/v1/links", get(crate::link::api::list).post(crate::link::api::create))
-        .route("/api/v1/links/bulk", post(crate::link::api::bulk::create))
+        .route(
+            "/api/v1/links/bulk",
+            post(crate::link::api::bulk::create).patch(crate::link::api::bulk::edit),
+        )
         .route(
             "/api/v1/links/{id}",
             get(crate::link::api::fetch)

@@ -27,6 +27,7 @@ mod db;
 mod domain;
 mod feed;
 mod http;
+mod idempotency;
 mod link;
 mod metrics;
 pub mod operator;

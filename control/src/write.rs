@@ -5,8 +5,12 @@
 //! waits for at most two. A refused command has written nothing, and the others do not notice.
 //! After the commit, changes are published in their order, and then each command is answered.
 //!
-//! A command that is in the queue is carried out even if its client is gone. If the commit fails,
-//! nothing of it is done, and each of its commands fails.
+//! A command that is in the queue is carried out even if its client is gone. If something fails
+//! before the commit, nothing is done, and each of its commands says so; if the commit itself
+//! fails, nobody knows, and they say that.
+//!
+//! A request that came with an idempotency key is looked up and stored here, in the transaction of
+//! its effect: see [`crate::idempotency`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,25 +24,58 @@ use crate::apikey::store::{NewKey, key_create, key_revoke};
 use crate::db::{Database, StoreError, Tx};
 use crate::feed::NewChange;
 use crate::feed::store::{PRUNED_MAX, feed_append, feed_prune};
+use crate::idempotency::store::PRUNED_MAX as ANSWERS_PRUNED_MAX;
+use crate::idempotency::store::{Known, once_find, once_insert, once_prune};
+use crate::idempotency::{Answer, Begun, OnceId, UnderWay};
 use crate::link::Link;
 use crate::link::command::{CreateLink, EditLink};
 use crate::link::store::{CreateRefused, EditRefused, link_create, link_edit};
 use crate::metrics::Metrics;
-use crate::publish::{Change, Publisher};
+use crate::publish::Publisher;
 
 /// Commands that wait, at most; more are refused at once.
 const QUEUE_MAX: usize = 1024;
 /// Commands of one commit, at most: how long the first of them waits for the last.
 const BATCH_MAX: usize = 256;
-/// Commands in the queue that make many links, at most. Each holds the writer for up to a second
+/// Commands in the queue that write many links, at most. Each holds the writer for up to a second
 /// while all others wait.
 const BULK_MAX: usize = 4;
 /// How often old changes are removed.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 
-pub(crate) type Reply<T> = oneshot::Sender<T>;
-/// Tells a client, once the commit is durable and published.
-type Answer = Box<dyn FnOnce() + Send>;
+/// Tells a client, once the outcome of the commit is known.
+type Answered = Box<dyn FnOnce(Result<(), WriteError>) + Send>;
+
+/// Where the result of a command goes.
+pub(crate) struct Reply<T> {
+    sender: oneshot::Sender<Result<Performed<T>, WriteError>>,
+    once: Option<Once<T>>,
+}
+
+/// What a request with an idempotency key brings with it.
+struct Once<T> {
+    begun: Begun,
+    fingerprint: [u8; 32],
+    store: Store<T>,
+}
+
+/// The answer to a result, if it is one to be given again.
+type Store<T> = Box<dyn FnOnce(&T) -> Option<Answer> + Send>;
+
+/// A request that came with an idempotency key.
+pub(crate) struct OnceRequest<T> {
+    pub(crate) id: OnceId,
+    pub(crate) fingerprint: [u8; 32],
+    pub(crate) store: Store<T>,
+}
+
+/// What became of a command.
+#[derive(Debug)]
+pub(crate) enum Performed<T> {
+    Now(T),
+    /// The same request was answered before.
+    Before(Answer),
+}
 
 /// What can be written.
 pub(crate) enum Command {
@@ -46,6 +83,8 @@ pub(crate) enum Command {
     /// As many creates, each with its own result. The permit is given back with the answer.
     CreateLinks(Vec<CreateLink>, OwnedSemaphorePermit, Reply<Vec<Result<Link, CreateRefused>>>),
     EditLink(Box<EditLink>, Reply<Result<Link, EditRefused>>),
+    /// As many edits, each with its own result.
+    EditLinks(Vec<EditLink>, OwnedSemaphorePermit, Reply<Vec<Result<Link, EditRefused>>>),
     CreateKey(NewKey, Reply<KeyRow>),
     RevokeKey(ApiKeyId, Reply<Option<KeyRow>>),
 }
@@ -57,8 +96,16 @@ pub(crate) enum WriteError {
     Busy,
     #[error("the control plane is closing")]
     Closing,
-    #[error("the commit failed; the writer logged why")]
+    /// Nothing was done.
+    #[error("the transaction failed before its commit; the writer logged why")]
     Failed,
+    /// It is done, or it is not.
+    #[error("the commit failed; the writer logged why")]
+    Unknown,
+    #[error("a request with this idempotency key is under way")]
+    KeyUnderWay,
+    #[error("the idempotency key was used for another request")]
+    KeyUsed,
 }
 
 /// The way into the queue.
@@ -66,6 +113,7 @@ pub(crate) enum WriteError {
 pub(crate) struct Writer {
     queue: mpsc::Sender<Command>,
     bulk: Arc<Semaphore>,
+    under_way: UnderWay,
 }
 
 /// The other end of the queue.
@@ -90,7 +138,8 @@ impl Writer {
         let (queue, commands) = mpsc::channel(QUEUE_MAX);
         let prune_after = UnixMillis::new(i64::MIN);
         let task = WriterTask { db, clock, random, publisher, metrics, commands, prune_after };
-        (Self { queue, bulk: Arc::new(Semaphore::new(BULK_MAX)) }, task)
+        let bulk = Arc::new(Semaphore::new(BULK_MAX));
+        (Self { queue, bulk, under_way: UnderWay::default() }, task)
     }
 
     /// Queues a command and waits until it is durable and published.
@@ -98,22 +147,36 @@ impl Writer {
         &self,
         command: impl FnOnce(Reply<T>) -> Command,
     ) -> Result<T, WriteError> {
-        let (reply, answer) = oneshot::channel();
-        self.queue.try_send(command(reply)).map_err(|error| match error {
+        match self.run_once(None, command).await? {
+            Performed::Now(done) => Ok(done),
+            // Only a request with a key can have been answered before.
+            Performed::Before(_) => Err(WriteError::Failed),
+        }
+    }
+
+    /// As [`Writer::run`], for a request that may come with an idempotency key.
+    pub(crate) async fn run_once<T>(
+        &self,
+        once: Option<OnceRequest<T>>,
+        command: impl FnOnce(Reply<T>) -> Command,
+    ) -> Result<Performed<T>, WriteError> {
+        let begin = |OnceRequest { id, fingerprint, store }| {
+            let begun = self.under_way.begin(id).ok_or(WriteError::KeyUnderWay)?;
+            Ok(Once { begun, fingerprint, store })
+        };
+        let once = once.map(begin).transpose()?;
+        let (sender, answer) = oneshot::channel();
+        self.queue.try_send(command(Reply { sender, once })).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => WriteError::Busy,
             mpsc::error::TrySendError::Closed(_) => WriteError::Closing,
         })?;
-        // The writer drops the replies of a commit that failed.
-        answer.await.map_err(|_| WriteError::Failed)
+        // The writer drops the replies of what failed before its commit.
+        answer.await.unwrap_or(Err(WriteError::Failed))
     }
 
-    /// As [`Writer::run`], for many links to be made at once.
-    pub(crate) async fn run_bulk(
-        &self,
-        links: Vec<CreateLink>,
-    ) -> Result<Vec<Result<Link, CreateRefused>>, WriteError> {
-        let permit = Arc::clone(&self.bulk).try_acquire_owned().map_err(|_| WriteError::Busy)?;
-        self.run(|reply| Command::CreateLinks(links, permit, reply)).await
+    /// Room for one command that writes many links.
+    pub(crate) fn bulk_permit(&self) -> Result<OwnedSemaphorePermit, WriteError> {
+        Arc::clone(&self.bulk).try_acquire_owned().map_err(|_| WriteError::Busy)
     }
 
     /// Commands that wait.
@@ -145,32 +208,21 @@ impl WriterTask {
             if count == 0 {
                 return;
             }
-            match self.commit(&mut waiting).await {
-                Ok((answers, changes)) => {
-                    self.metrics.commits.add(1);
-                    self.publisher.publish(&changes);
-                    if let Some(last) = changes.last() {
-                        self.metrics.feed_seq.set(last.seq);
-                    }
-                    answers.into_iter().for_each(|answer| answer());
-                }
-                Err(error) => {
-                    self.metrics.commits_failed.add(1);
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        commands = count,
-                        "commit failed: nothing of it was done"
-                    );
-                    waiting.clear();
-                }
+            if let Err(error) = self.commit(&mut waiting).await {
+                self.metrics.commits_failed.add(1);
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    commands = count,
+                    "a transaction of commands failed"
+                );
+                waiting.clear();
             }
         }
     }
 
-    async fn commit(
-        &mut self,
-        waiting: &mut Vec<Command>,
-    ) -> Result<(Vec<Answer>, Vec<Change>), StoreError> {
+    /// Carries out what waits and answers it. After an error all that was not answered is dropped:
+    /// nothing of it was done.
+    async fn commit(&mut self, waiting: &mut Vec<Command>) -> Result<(), StoreError> {
         let mut tx = self.db.begin().await?;
         let now = self.clock.now();
         let mut answers = Vec::with_capacity(waiting.len());
@@ -180,14 +232,25 @@ impl WriterTask {
         }
         let changes = feed_append(&mut tx, changes, now).await?;
         if now >= self.prune_after {
-            let pruned = feed_prune(&mut tx, now).await?;
+            let is_full = |pruned, max| pruned >= max;
+            let more = is_full(feed_prune(&mut tx, now).await?, PRUNED_MAX)
+                | is_full(once_prune(&mut tx, now).await?, ANSWERS_PRUNED_MAX);
             // A full hand means that more is waiting: go on with the next commit.
-            if pruned < PRUNED_MAX {
+            if !more {
                 self.prune_after = now.saturating_add(PRUNE_INTERVAL);
             }
         }
-        tx.commit().await?;
-        Ok((answers, changes))
+        if let Err(error) = tx.commit().await {
+            answers.into_iter().for_each(|answer| answer(Err(WriteError::Unknown)));
+            return Err(error);
+        }
+        self.metrics.commits.add(1);
+        self.publisher.publish(&changes);
+        if let Some(last) = changes.last() {
+            self.metrics.feed_seq.set(last.seq);
+        }
+        answers.into_iter().for_each(|answer| answer(Ok(())));
+        Ok(())
     }
 }
 
@@ -198,46 +261,107 @@ async fn apply(
     now: UnixMillis,
     random: &dyn Random,
     changes: &mut Vec<NewChange>,
-) -> Result<Answer, StoreError> {
+) -> Result<Answered, StoreError> {
     Ok(match command {
         Command::CreateLink(command, reply) => {
-            let result = link_create(tx, *command, now, random).await?;
-            let result = result.map(|(link, change)| {
-                changes.push(change);
-                link
-            });
-            answer(reply, result)
+            perform(tx, reply, now, async |tx| {
+                let created = link_create(tx, *command, now, random).await?;
+                Ok(noting(changes, created.map(|(link, change)| (link, Some(change)))))
+            })
+            .await?
         }
         Command::CreateLinks(commands, permit, reply) => {
-            let mut results = Vec::with_capacity(commands.len());
-            for command in commands {
-                let result = link_create(tx, command, now, random).await?;
-                results.push(result.map(|(link, change)| {
-                    changes.push(change);
-                    link
-                }));
-            }
-            let answer = answer(reply, results);
-            // Held until the commit is done: that is what the others wait for.
-            Box::new(move || {
-                drop(permit);
-                answer();
-            })
+            let answer = perform(tx, reply, now, async |tx| {
+                let mut results = Vec::with_capacity(commands.len());
+                for command in commands {
+                    let created = link_create(tx, command, now, random).await?;
+                    results
+                        .push(noting(changes, created.map(|(link, change)| (link, Some(change)))));
+                }
+                Ok(results)
+            });
+            holding(permit, answer.await?)
         }
         Command::EditLink(command, reply) => {
-            let result = link_edit(tx, *command, now).await?;
-            let result = result.map(|(link, change)| {
-                changes.extend(change);
-                link
-            });
-            answer(reply, result)
+            perform(tx, reply, now, async |tx| {
+                let edited = link_edit(tx, *command, now).await?;
+                Ok(noting(changes, edited))
+            })
+            .await?
         }
-        Command::CreateKey(key, reply) => answer(reply, key_create(tx, key, now, random).await?),
-        Command::RevokeKey(id, reply) => answer(reply, key_revoke(tx, id, now).await?),
+        Command::EditLinks(commands, permit, reply) => {
+            let answer = perform(tx, reply, now, async |tx| {
+                let mut results = Vec::with_capacity(commands.len());
+                for command in commands {
+                    let edited = link_edit(tx, command, now).await?;
+                    results.push(noting(changes, edited));
+                }
+                Ok(results)
+            });
+            holding(permit, answer.await?)
+        }
+        Command::CreateKey(key, reply) => {
+            perform(tx, reply, now, async |tx| key_create(tx, key, now, random).await).await?
+        }
+        Command::RevokeKey(id, reply) => {
+            perform(tx, reply, now, async |tx| key_revoke(tx, id, now).await).await?
+        }
     })
 }
 
-fn answer<T: Send + 'static>(reply: Reply<T>, value: T) -> Answer {
-    // A client that is gone does not hear the answer; its command is done all the same.
-    Box::new(move || drop(reply.send(value)))
+/// Does the work of a command, unless the same request was answered before.
+async fn perform<T: Send + 'static>(
+    tx: &mut Tx,
+    reply: Reply<T>,
+    now: UnixMillis,
+    work: impl AsyncFnOnce(&mut Tx) -> Result<T, StoreError>,
+) -> Result<Answered, StoreError> {
+    let Reply { sender, once } = reply;
+    let Some(Once { begun, fingerprint, store }) = once else {
+        return Ok(answer(sender, Ok(Performed::Now(work(tx).await?)), None));
+    };
+    let outcome = match once_find(tx, begun.id(), &fingerprint, now).await? {
+        Known::New => {
+            let done = work(tx).await?;
+            if let Some(answer) = store(&done) {
+                once_insert(tx, begun.id(), &fingerprint, &answer, now).await?;
+            }
+            Ok(Performed::Now(done))
+        }
+        Known::Answered(answer) => Ok(Performed::Before(answer)),
+        Known::Other => Err(WriteError::KeyUsed),
+    };
+    Ok(answer(sender, outcome, Some(begun)))
+}
+
+fn answer<T: Send + 'static>(
+    sender: oneshot::Sender<Result<Performed<T>, WriteError>>,
+    outcome: Result<Performed<T>, WriteError>,
+    begun: Option<Begun>,
+) -> Answered {
+    Box::new(move |committed| {
+        // Whoever comes with the same key from now on is told of what is stored.
+        drop(begun);
+        // A client that is gone does not hear the answer; its command is done all the same.
+        drop(sender.send(committed.and(outcome)));
+    })
+}
+
+/// Keeps the permit until the commit is done: that is what the others wait for.
+fn holding(permit: OwnedSemaphorePermit, answer: Answered) -> Answered {
+    Box::new(move |committed| {
+        drop(permit);
+        answer(committed);
+    })
+}
+
+/// Notes what a command changes; gives what it answers.
+fn noting<E>(
+    changes: &mut Vec<NewChange>,
+    result: Result<(Link, Option<NewChange>), E>,
+) -> Result<Link, E> {
+    result.map(|(link, change)| {
+        changes.extend(change);
+        link
+    })
 }

@@ -1,7 +1,7 @@
 //! What handlers take from a request, each of which answers with a problem document if it cannot;
 //! and the JSON that they give back.
 
-use axum::body::to_bytes;
+use axum::body::{Bytes, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::response::{IntoResponse, Response};
 use http::request::Parts;
@@ -24,73 +24,87 @@ const BODY_MAX: usize = 64 * 1024;
 /// Bytes of a body that holds many items.
 const BULK_BODY_MAX: usize = 1024 * 1024;
 
-/// A JSON body. In a request: one document, of a type that refuses unknown fields. In a response it
-/// ends with a line end, for those who read it in a terminal.
+/// A JSON body. In a request: one document, of a type that refuses unknown fields.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Json<T>(pub(crate) T);
 
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
-        match serde_json::to_vec(&self.0) {
-            Ok(mut body) => {
-                body.push(b'\n');
-                ([(header::CONTENT_TYPE, "application/json")], body).into_response()
-            }
-            Err(error) => ApiError::Internal(Arc::new(error)).into_response(),
-        }
+        let body = to_json(&self.0);
+        let header = [(header::CONTENT_TYPE, "application/json")];
+        body.map(|body| (header, body)).into_response()
     }
 }
 
-impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
-    type Rejection = ApiError;
+/// The bytes of a JSON body, with a line end for those who read it in a terminal.
+pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>, ApiError> {
+    let body = serde_json::to_vec(value);
+    let mut body = body.map_err(|error| ApiError::Internal(Arc::new(error)))?;
+    body.push(b'\n');
+    Ok(body)
+}
 
-    async fn from_request(request: Request, _: &App) -> Result<Self, ApiError> {
-        read_body(request, &["application/json"], BODY_MAX).await.map(Self)
-    }
+/// A body that is JSON.
+pub(crate) trait JsonBody: Sized {
+    /// The media types it may come as.
+    const MEDIA_TYPES: &[&str];
+    /// Bytes, at most.
+    const MAX: usize;
+
+    /// # Errors
+    /// The bytes are not such a body.
+    fn parse(bytes: &[u8]) -> Result<Self, ApiError>;
+}
+
+macro_rules! json_body {
+    ($($name:ident: $media_types:expr, $max:expr;)+) => {$(
+        impl<T: DeserializeOwned> JsonBody for $name<T> {
+            const MEDIA_TYPES: &[&str] = $media_types;
+            const MAX: usize = $max;
+
+            fn parse(bytes: &[u8]) -> Result<Self, ApiError> {
+                from_json(bytes).map(Self)
+            }
+        }
+
+        impl<T: DeserializeOwned> FromRequest<App> for $name<T> {
+            type Rejection = ApiError;
+
+            async fn from_request(request: Request, _: &App) -> Result<Self, ApiError> {
+                Self::parse(&read_bytes::<Self>(request).await?.1)
+            }
+        }
+    )+};
 }
 
 /// A JSON body with many items.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BulkJson<T>(pub(crate) T);
 
-impl<T: DeserializeOwned> FromRequest<App> for BulkJson<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, _: &App) -> Result<Self, ApiError> {
-        read_body(request, &["application/json"], BULK_BODY_MAX).await.map(Self)
-    }
-}
-
 /// A JSON body that says what to change (RFC 7396).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MergePatch<T>(pub(crate) T);
 
-impl<T: DeserializeOwned> FromRequest<App> for MergePatch<T> {
-    type Rejection = ApiError;
-
-    async fn from_request(request: Request, _: &App) -> Result<Self, ApiError> {
-        let media_types = ["application/merge-patch+json", "application/json"];
-        read_body(request, &media_types, BODY_MAX).await.map(Self)
-    }
+json_body! {
+    Json: &["application/json"], BODY_MAX;
+    BulkJson: &["application/json"], BULK_BODY_MAX;
+    MergePatch: &["application/merge-patch+json", "application/json"], BODY_MAX;
 }
 
-async fn read_body<T: DeserializeOwned>(
-    request: Request,
-    media_types: &[&str],
-    max: usize,
-) -> Result<T, ApiError> {
-    let media_type = media_type(request.headers());
-    if !media_types.iter().any(|known| known.eq_ignore_ascii_case(media_type)) {
+/// The media type, in lower case, and the bytes of a body of the kind `B`.
+pub(crate) async fn read_bytes<B: JsonBody>(request: Request) -> Result<(String, Bytes), ApiError> {
+    let media_type = media_type(request.headers()).to_ascii_lowercase();
+    if !B::MEDIA_TYPES.contains(&&*media_type) {
         return Err(ApiError::MediaType);
     }
-    let body = to_bytes(request.into_body(), max).await.map_err(|error| {
+    let body = to_bytes(request.into_body(), B::MAX).await.map_err(|error| {
         if error.source().is_some_and(<dyn Error>::is::<LengthLimitError>) {
-            ApiError::BodyTooLarge { max }
+            ApiError::BodyTooLarge { max: B::MAX }
         } else {
             ApiError::Request("the body ended before its length".into())
         }
     })?;
-    from_json(&body)
+    Ok((media_type, body))
 }
 
 fn media_type(headers: &HeaderMap) -> &str {

@@ -47,10 +47,14 @@ pub(crate) fn is_known(headers: &HeaderMap, version: u64) -> Result<bool, ApiErr
     })
 }
 
+/// The entity tag of a version.
+pub(crate) fn tag_of(version: u64) -> String {
+    format!("\"{version}\"")
+}
+
 /// The header that names a version.
 pub(crate) fn etag(version: u64) -> (HeaderName, HeaderValue) {
-    let value = HeaderValue::try_from(format!("\"{version}\""));
-    (ETAG, value.expect("digits and quotes are a header value"))
+    (ETAG, HeaderValue::try_from(tag_of(version)).expect("digits and quotes are a header value"))
 }
 
 enum Tags {

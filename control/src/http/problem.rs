@@ -81,9 +81,13 @@ pub(crate) enum ApiError {
     Precondition {
         version: u64,
     },
+    KeyUsed,
+    KeyUnderWay,
     Busy,
     Closing,
     Timeout,
+    /// It is not known whether it was done.
+    Unknown,
     Internal(Arc<dyn Error + Send + Sync>),
 }
 
@@ -130,10 +134,18 @@ kinds! {
         "Another link has it, or it is a reserved word. Choose another, or none for a random one.";
     PRECONDITION = "precondition-failed" PRECONDITION_FAILED "It has changed since"
         "If-Match names another version than there is. Read it again, then decide. Nothing was done.";
+    KEY_USED = "idempotency-mismatch" UNPROCESSABLE_ENTITY "The idempotency key was used before"
+        "Another request of the last 24 hours had the same Idempotency-Key. Nothing was done.";
+    KEY_UNDER_WAY = "idempotency-in-progress" CONFLICT "The request is still being carried out"
+        "A request with this Idempotency-Key is under way. Wait as long as the Retry-After header \
+         says, then send it again to hear its answer.";
     OVERLOADED = "overloaded" SERVICE_UNAVAILABLE "The service is busy"
         "Nothing was done. Wait as long as the Retry-After header says, then try again.";
     TIMEOUT = "timeout" SERVICE_UNAVAILABLE "The request took too long"
         "It may have been carried out: look before trying again.";
+    UNKNOWN = "outcome-unknown" SERVICE_UNAVAILABLE "It is not known whether it was done"
+        "The database failed while it made the change durable: look before trying again, or send \
+         the same request with the same Idempotency-Key.";
     INTERNAL = "internal" INTERNAL_SERVER_ERROR "Something went wrong"
         "The operator finds the cause in the log, under the request id that instance ends with.";
 }
@@ -159,8 +171,11 @@ impl ApiError {
             Self::BadCredentials => Kind::BAD_CREDENTIALS,
             Self::CodeReserved(_) | Self::CodeTaken(_) => Kind::CODE_TAKEN,
             Self::Precondition { .. } => Kind::PRECONDITION,
+            Self::KeyUsed => Kind::KEY_USED,
+            Self::KeyUnderWay => Kind::KEY_UNDER_WAY,
             Self::Busy | Self::Closing => Kind::OVERLOADED,
             Self::Timeout => Kind::TIMEOUT,
+            Self::Unknown => Kind::UNKNOWN,
             Self::Internal(_) => Kind::INTERNAL,
         }
     }
@@ -182,8 +197,11 @@ impl ApiError {
             | Self::Invalid(_)
             | Self::NoCredentials
             | Self::BadCredentials
+            | Self::KeyUsed
+            | Self::KeyUnderWay
             | Self::Busy
             | Self::Timeout
+            | Self::Unknown
             | Self::Internal(_) => self.kind().help.into(),
         }
     }
@@ -233,9 +251,12 @@ impl From<StoreError> for ApiError {
 impl From<WriteError> for ApiError {
     fn from(error: WriteError) -> Self {
         match error {
-            WriteError::Busy => Self::Busy,
+            // What failed before the commit was not done, and the writer logged why.
+            WriteError::Busy | WriteError::Failed => Self::Busy,
             WriteError::Closing => Self::Closing,
-            WriteError::Failed => Self::Internal(Arc::new(error)),
+            WriteError::Unknown => Self::Unknown,
+            WriteError::KeyUnderWay => Self::KeyUnderWay,
+            WriteError::KeyUsed => Self::KeyUsed,
         }
     }
 }
@@ -315,7 +336,11 @@ pub(super) fn render(
             let value = HeaderValue::from_static("Bearer error=\"invalid_token\"");
             headers.insert(header::WWW_AUTHENTICATE, value);
         }
-        ApiError::Busy | ApiError::Closing | ApiError::Timeout => {
+        ApiError::Busy
+        | ApiError::Closing
+        | ApiError::Timeout
+        | ApiError::Unknown
+        | ApiError::KeyUnderWay => {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
         _ => {}

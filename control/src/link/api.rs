@@ -8,35 +8,36 @@ pub(crate) use view::rfc3339;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use carom_shared::LinkId;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::Link;
 use super::command::{Edit, EditLink, Field, LinkBody, Rules, check_change, check_create};
 use super::list::{ListParams, check_list};
-use super::store::{link_fetch, link_list, target_history};
+use super::store::{CreateRefused, link_fetch, link_list, target_history};
 use crate::app::App;
 use crate::http::auth::Caller;
 use crate::http::extract::{Id, Json, MergePatch, NoParams, Params};
-use crate::http::precondition::{IfMatch, etag, is_known};
+use crate::http::precondition::{IfMatch, etag, is_known, tag_of};
 use crate::http::problem::ApiError;
-use crate::write::Command;
+use crate::idempotency::Answer;
+use crate::idempotency::api::Keyed;
+use crate::write::{Command, Performed};
 use view::{LinkView, TargetView};
-
-/// The status of a link that was made, where many are made at once.
-const CREATED: u16 = StatusCode::CREATED.as_u16();
 
 /// `POST /api/v1/links`
 pub(crate) async fn create(
     State(app): State<App>,
     caller: Caller,
-    Json(body): Json<LinkBody>,
+    request: Keyed<Json<LinkBody>>,
 ) -> Result<Response, ApiError> {
-    let link = make(&app, caller, &body).await?;
-    let location = HeaderValue::try_from(format!("/api/v1/links/{}", link.id))
-        .expect("digits and ASCII literals are a header value");
-    let headers = [(header::LOCATION, location), etag(link.version)];
-    Ok((StatusCode::CREATED, headers, Json(LinkView::new(&app, link))).into_response())
+    let answer = |app: &App, link: &Link| {
+        let location = Some(format!("/api/v1/links/{}", link.id));
+        let etag = Some(tag_of(link.version));
+        let answer = Answer::json(StatusCode::CREATED, &LinkView::new(app, link.clone()))?;
+        Ok(Answer { location, etag, ..answer })
+    };
+    make(&app, caller, &request.body.0, &request, "POST /api/v1/links", answer).await
 }
 
 /// The body of `POST /shorten`.
@@ -57,18 +58,44 @@ struct ShortenView {
 pub(crate) async fn shorten(
     State(app): State<App>,
     caller: Caller,
-    Json(body): Json<ShortenBody>,
+    request: Keyed<Json<ShortenBody>>,
 ) -> Result<Response, ApiError> {
-    let link = make(&app, caller, &LinkBody { url: body.url, ..LinkBody::default() }).await?;
-    let short_url = app.domain_set().short_url(link.domain, &link.code);
-    let view = Json(ShortenView { code: link.code.to_string(), short_url });
-    Ok((StatusCode::CREATED, view).into_response())
+    let body = LinkBody { url: request.body.0.url.clone(), ..LinkBody::default() };
+    let answer = |app: &App, link: &Link| {
+        let short_url = app.domain_set().short_url(link.domain, &link.code);
+        let view = ShortenView { code: link.code.to_string(), short_url };
+        Answer::json(StatusCode::CREATED, &view)
+    };
+    make(&app, caller, &body, &request, "POST /shorten", answer).await
 }
 
-async fn make(app: &App, caller: Caller, body: &LinkBody) -> Result<Link, ApiError> {
+async fn make<B: Sync>(
+    app: &App,
+    caller: Caller,
+    body: &LinkBody,
+    request: &Keyed<B>,
+    route: &'static str,
+    answer: fn(&App, &Link) -> Result<Answer, ApiError>,
+) -> Result<Response, ApiError> {
     let rules = Rules { domains: app.domain_set(), policy: app.policy(), now: app.now() };
-    let command = check_create(body, caller.workspace, caller.key, rules)?;
-    Ok(app.link_create(command).await??)
+    let stored = app.clone();
+    let once = request.request(caller, route, move |made: &Result<Link, CreateRefused>| {
+        made.as_ref().ok().and_then(|link| answer(&stored, link).ok())
+    });
+    let command = match check_create(body, caller.workspace, caller.key, rules) {
+        Ok(command) => command,
+        // What makes no sense any more may have made sense when it was done.
+        Err(refusal) => match once {
+            Some(once) => {
+                return app.answered_before(once).await?.map(Answer::replay).ok_or(refusal.into());
+            }
+            None => return Err(refusal.into()),
+        },
+    };
+    match app.link_create(command, once).await? {
+        Performed::Now(made) => Ok(answer(app, &made?)?.into_response()),
+        Performed::Before(answer) => Ok(answer.replay()),
+    }
 }
 
 /// `GET /api/v1/links/{id}`

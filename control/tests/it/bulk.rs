@@ -124,3 +124,54 @@ async fn only_a_few_wait_at_a_time() {
     let again = test.post(BULK, r#"{"links":[{"url":"https://example.com/"}]}"#).await;
     assert_eq!(again.status, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn links_are_changed_deleted_and_restored_together() {
+    let test = Test::new().await;
+    let mut ids = Vec::new();
+    for code in ["a", "b", "c", "d"] {
+        let body = json!({"url": "https://example.com/", "code": code}).to_string();
+        let made = test.post("/api/v1/links", &body).await.json();
+        ids.push(made["id"].as_str().unwrap().to_owned());
+    }
+    test.call(Method::DELETE, &format!("/api/v1/links/{}", ids[2]), "").await;
+    let before = test.metric("carom_control_commits_total").await;
+    let body = json!({"links": [
+        {"id": ids[0], "change": {"title": "new", "tags": ["x"]}},
+        {"id": ids[1], "action": "delete", "version": 1},
+        {"id": ids[2], "action": "restore"},
+        {"id": ids[3], "version": 7, "change": {"title": "lost"}},
+        {"id": "1", "action": "delete"},
+        {"id": ids[3], "change": {"url": "ftp://example.com/"}},
+        {"id": ids[3]},
+        {"id": ids[3], "action": "delete", "change": {}},
+    ]});
+    let answer = test.call(Method::PATCH, BULK, &body.to_string()).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(test.metric("carom_control_commits_total").await - before, 1);
+    let results = answer.json()["results"].clone();
+    let results = results.as_array().unwrap();
+    let outcomes: Vec<(u64, &Value)> = results
+        .iter()
+        .map(|result| (result["status"].as_u64().unwrap(), &result["problem"]["code"]))
+        .collect();
+    let failed = |status, code: &str| (status, Value::from(code));
+    let expected = [
+        (200, Value::Null),
+        (204, Value::Null),
+        (200, Value::Null),
+        failed(412, "precondition-failed"),
+        failed(404, "not-found"),
+        failed(422, "validation"),
+        failed(422, "validation"),
+        failed(422, "validation"),
+    ];
+    assert_eq!(outcomes, expected.iter().map(|(status, code)| (*status, code)).collect::<Vec<_>>());
+    for (index, id) in [(0, &ids[0]), (2, &ids[2])] {
+        let link = test.get(&format!("/api/v1/links/{id}")).await;
+        assert_eq!(link.json(), results[index]["link"]);
+    }
+    assert_eq!(results[0]["link"]["title"], "new");
+    assert_eq!(test.get(&format!("/api/v1/links/{}", ids[1])).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(test.get(&format!("/api/v1/links/{}", ids[3])).await.json()["version"], 1);
+}

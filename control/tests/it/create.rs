@@ -139,7 +139,7 @@ async fn a_commit_that_fails_does_nothing_at_all() {
     test.database.execute("alter table change rename to hidden").await;
     let body = r#"{"url":"https://example.com/","code":"once"}"#;
     let failed = test.post("/api/v1/links", body).await;
-    assert_eq!(failed.json()["code"], "internal");
+    assert_eq!(failed.json()["code"], "overloaded");
     assert_eq!(test.get("/api/v1/stats").await.json()["links"], 0);
     test.database.execute("alter table hidden rename to change").await;
     assert_eq!(test.post("/api/v1/links", body).await.status, StatusCode::CREATED);

@@ -11,6 +11,7 @@ mod clicks;
 mod create;
 mod database;
 mod edit;
+mod idempotency;
 mod operator;
 #[cfg(feature = "postgres-tests")]
 #[path = "../support/postgres.rs"]

@@ -1,27 +1,68 @@
 //! Many links at once, each with its own result.
+//!
+//! All that can be done is done in one commit; the rest says why not. A body that cannot be read
+//! does nothing.
+
+use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use carom_shared::LinkId;
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::CREATED;
 use super::view::LinkView;
 use crate::app::App;
 use crate::http::RequestId;
 use crate::http::auth::Caller;
-use crate::http::extract::{BulkJson, Json, Object};
+use crate::http::extract::{BulkJson, Object};
+use crate::http::precondition::IfMatch;
 use crate::http::problem::{ApiError, FieldError, Problem};
+use crate::idempotency::Answer;
+use crate::idempotency::api::Keyed;
 use crate::link::Link;
-use crate::link::command::{LinkBody, Rules, check_create};
+use crate::link::command::{Edit, EditLink, LinkBody, Rules, check_change, check_create};
+use crate::link::store::{CreateRefused, EditRefused};
+use crate::write::Performed;
 
 /// Links of one call.
 const LINKS_MAX: usize = 1000;
 
+/// The links to be made.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct BulkBody {
+pub(crate) struct CreateBody {
     links: Vec<Object<LinkBody>>,
+}
+
+/// The links to be edited.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EditBody {
+    links: Vec<Object<EditItem>>,
+}
+
+/// What to do with one link.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EditItem {
+    id: LinkId,
+    /// Only if the link has this version, as `If-Match` says it for one link.
+    version: Option<u64>,
+    #[serde(default)]
+    action: Action,
+    /// What a change changes.
+    change: Option<Object<LinkBody>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Action {
+    #[default]
+    Change,
+    Delete,
+    Restore,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -29,64 +70,156 @@ struct BulkView {
     results: Vec<ResultView>,
 }
 
-/// What became of one item: a link or a problem.
+/// What became of one item: a link, or a problem. A link that was deleted is not shown.
 #[derive(Clone, Debug, Serialize)]
 struct ResultView {
     index: usize,
     status: u16,
-    #[serde(flatten)]
-    outcome: Outcome,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<Box<LinkView>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<Problem>,
 }
 
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Outcome {
-    Link(Box<LinkView>),
-    Problem(Problem),
-}
-
-/// `POST /api/v1/links/bulk`: makes those links that can be made, all in one commit. A body that
-/// cannot be read makes none.
+/// `POST /api/v1/links/bulk`: makes those links that can be made.
 pub(crate) async fn create(
     State(app): State<App>,
     Extension(id): Extension<RequestId>,
     caller: Caller,
-    BulkJson(body): BulkJson<BulkBody>,
+    request: Keyed<BulkJson<CreateBody>>,
 ) -> Result<Response, ApiError> {
-    if body.links.len() > LINKS_MAX {
-        let detail = format!("one call makes at most {LINKS_MAX} links");
+    let links = &request.body.0.links;
+    check_count(links.len())?;
+    let rules = Rules { domains: app.domain_set(), policy: app.policy(), now: app.now() };
+    let checked = links
+        .iter()
+        .map(|Object(link)| Ok(check_create(link, caller.workspace, caller.key, rules)?));
+    let (commands, items) = Items::sort(&app, id, StatusCode::CREATED, checked);
+    let stored = items.clone();
+    let once = request.request(caller, "POST /api/v1/links/bulk", move |done: &Vec<_>| {
+        stored.answer::<CreateRefused>(done).ok()
+    });
+    let performed = app.links_create(commands, once).await?;
+    items.respond(performed)
+}
+
+/// `PATCH /api/v1/links/bulk`: changes, deletes and restores those links for which it can be done.
+pub(crate) async fn edit(
+    State(app): State<App>,
+    Extension(id): Extension<RequestId>,
+    caller: Caller,
+    request: Keyed<BulkJson<EditBody>>,
+) -> Result<Response, ApiError> {
+    let links = &request.body.0.links;
+    check_count(links.len())?;
+    let checked = links.iter().map(|Object(item)| check_edit(&app, caller, item));
+    let (commands, items) = Items::sort(&app, id, StatusCode::OK, checked);
+    let stored = items.clone();
+    let once = request.request(caller, "PATCH /api/v1/links/bulk", move |done: &Vec<_>| {
+        stored.answer::<EditRefused>(done).ok()
+    });
+    let performed = app.links_edit(commands, once).await?;
+    items.respond(performed)
+}
+
+fn check_count(links: usize) -> Result<(), ApiError> {
+    if links > LINKS_MAX {
+        let detail = format!("one call takes at most {LINKS_MAX} links");
         return Err(ApiError::Invalid(vec![FieldError::new("#/links", "too-many", detail)]));
     }
-    let rules = Rules { domains: app.domain_set(), policy: app.policy(), now: app.now() };
-    let mut commands = Vec::with_capacity(body.links.len());
-    // Why an item is refused before it is written; `None` for each of the commands, in their order.
-    let mut refusals = Vec::with_capacity(body.links.len());
-    for Object(link) in &body.links {
-        match check_create(link, caller.workspace, caller.key, rules) {
-            Ok(command) => {
-                commands.push(command);
-                refusals.push(None);
-            }
-            Err(refusal) => refusals.push(Some(ApiError::from(refusal))),
+    Ok(())
+}
+
+fn check_edit(app: &App, caller: Caller, item: &EditItem) -> Result<EditLink, ApiError> {
+    let edit = match (item.action, &item.change) {
+        (Action::Change, Some(Object(change))) => {
+            Edit::Change(Box::new(check_change(change, app.policy())?))
         }
-    }
-    let made = if commands.is_empty() { Vec::new() } else { app.links_create(commands).await? };
-    let mut made = made.into_iter();
-    let outcomes = refusals.into_iter().filter_map(|refusal| match refusal {
-        Some(refusal) => Some(Err(refusal)),
-        None => made.next().map(|result| result.map_err(ApiError::from)),
-    });
-    let view = |(index, outcome): (usize, Result<Link, ApiError>)| match outcome {
-        Ok(link) => ResultView {
-            index,
-            status: CREATED,
-            outcome: Outcome::Link(Box::new(LinkView::new(&app, link))),
-        },
-        Err(error) => {
-            let problem = error.problem(&id, app.problem_base());
-            ResultView { index, status: problem.status, outcome: Outcome::Problem(problem) }
+        (Action::Delete, None) => Edit::Delete,
+        (Action::Restore, None) => Edit::Restore,
+        (Action::Change, None) => {
+            let detail = "say what to change";
+            return Err(ApiError::Invalid(vec![FieldError::new(
+                "#/change",
+                "required",
+                detail.into(),
+            )]));
+        }
+        (Action::Delete | Action::Restore, Some(_)) => {
+            let detail = "only the action change changes anything";
+            return Err(ApiError::Invalid(vec![FieldError::new(
+                "#/change",
+                "unexpected",
+                detail.into(),
+            )]));
         }
     };
-    let results = outcomes.enumerate().map(view).collect();
-    Ok(Json(BulkView { results }).into_response())
+    let if_match = item.version.map_or(IfMatch::Any, |version| IfMatch::Versions(vec![version]));
+    let Caller { key: edited_by, workspace } = caller;
+    Ok(EditLink { workspace, link: item.id, edited_by, if_match, edit })
+}
+
+/// The items of a call, in their order: why each is refused before it is written, if it is.
+#[derive(Clone)]
+struct Items {
+    app: App,
+    id: RequestId,
+    done: StatusCode,
+    refusals: Arc<[Option<ApiError>]>,
+}
+
+impl Items {
+    /// Puts the commands aside from what is refused.
+    fn sort<C>(
+        app: &App,
+        id: RequestId,
+        done: StatusCode,
+        checked: impl Iterator<Item = Result<C, ApiError>>,
+    ) -> (Vec<C>, Self) {
+        let mut commands = Vec::with_capacity(checked.size_hint().0);
+        let refusals = checked.map(|item| item.map(|command| commands.push(command)).err());
+        let refusals = refusals.collect();
+        (commands, Self { app: app.clone(), id, done, refusals })
+    }
+
+    fn respond<E: Clone + Into<ApiError>>(
+        &self,
+        performed: Performed<Vec<Result<Link, E>>>,
+    ) -> Result<Response, ApiError> {
+        match performed {
+            Performed::Now(done) => Ok(self.answer(&done)?.into_response()),
+            Performed::Before(answer) => Ok(answer.replay()),
+        }
+    }
+
+    /// The answer, where `done` says what became of each command.
+    fn answer<E: Clone + Into<ApiError>>(
+        &self,
+        done: &[Result<Link, E>],
+    ) -> Result<Answer, ApiError> {
+        let mut done = done.iter();
+        let outcomes = self.refusals.iter().filter_map(|refusal| match refusal {
+            Some(refusal) => Some(Err(refusal.clone())),
+            None => done.next().map(|result| result.clone().map_err(Into::into)),
+        });
+        let results = outcomes.enumerate().map(|(index, outcome)| self.view(index, outcome));
+        Answer::json(StatusCode::OK, &BulkView { results: results.collect() })
+    }
+
+    fn view(&self, index: usize, outcome: Result<Link, ApiError>) -> ResultView {
+        match outcome {
+            Ok(link) if link.deleted_at.is_some() => {
+                let status = StatusCode::NO_CONTENT.as_u16();
+                ResultView { index, status, link: None, problem: None }
+            }
+            Ok(link) => {
+                let link = Some(Box::new(LinkView::new(&self.app, link)));
+                ResultView { index, status: self.done.as_u16(), link, problem: None }
+            }
+            Err(error) => {
+                let problem = error.problem(&self.id, self.app.problem_base());
+                ResultView { index, status: problem.status, link: None, problem: Some(problem) }
+            }
+        }
+    }
 }
