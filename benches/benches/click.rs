@@ -3,9 +3,11 @@
 use std::hint::black_box;
 
 use carom_benches::{NOW, domain, link, raw_click, referrer_host, workspace};
+use carom_edge::EnrichConfig;
+use carom_edge::enrich::Enricher;
 use carom_shared::batch::{Batch, BatchBuilder, BatchFile};
 use carom_shared::click::{Channel, Detail, Details, Device, Kind, Privacy, Via};
-use carom_shared::{Click, Random, RawClick, SeededRandom};
+use carom_shared::{Click, Random, RawClick, Salts, SeededRandom};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const ROWS: u32 = 10_000;
@@ -78,5 +80,49 @@ fn batch(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, ring, batch);
+/// User agents that have to be worked out, because only one is remembered.
+const USER_AGENTS: [&str; 6] = [
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \
+     Chrome/143.0.0.0 Safari/537.36 Edg/143.0.0.0",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like \
+     Gecko) Version/18.5 Mobile/15E148 Safari/604.1",
+    "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) \
+     Chrome/142.0.0.0 Mobile Safari/537.36",
+    "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like \
+     Gecko) Mobile/15E148 Instagram 320.0.0.30.87 (iPhone14,2; iOS 17_4; de_DE; scale=3.00)",
+    "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+];
+
+fn enrich(c: &mut Criterion) {
+    let salts = Salts::default().roll(NOW, &SeededRandom::new(1));
+    let mut group = c.benchmark_group("enrich");
+    group.throughput(Throughput::Elements(1));
+
+    let mut enricher = Enricher::alone(&EnrichConfig::default(), salts.clone());
+    let plain = raw_click();
+    let campaign = RawClick {
+        query: b"utm_source=newsletter&utm_medium=email&utm_campaign=spring%20sale",
+        ..plain
+    };
+    for (name, click) in [("known_agent", plain), ("known_agent_and_campaign", campaign)] {
+        group.bench_function(name, |b| {
+            b.iter(|| black_box(enricher.enrich(black_box(&click))).visitor);
+        });
+    }
+
+    let config = EnrichConfig { max_user_agents: 1, ..EnrichConfig::default() };
+    let mut enricher = Enricher::alone(&config, salts);
+    group.bench_function("unknown_agent", |b| {
+        let mut agents = USER_AGENTS.iter().cycle();
+        b.iter(|| {
+            let user_agent = agents.next().map_or(&b""[..], |agent| agent.as_bytes());
+            let click = RawClick { user_agent, ..plain };
+            black_box(enricher.enrich(black_box(&click))).visitor
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, ring, enrich, batch);
 criterion_main!(benches);

@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use carom_benches::raw_click;
 use carom_edge::enrich::Enricher;
-use carom_edge::spool::ring::RingReader;
+use carom_edge::spool::ring::{RingReader, RingSize};
 use carom_shared::{RawClick, SeededRandom};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 const CLICKS: u64 = 5000;
-const RING_BYTES: u64 = 16 << 20;
+const RING: RingSize = RingSize { bytes: 16 << 20, count_bytes: 0 };
 
 fn ring(c: &mut Criterion) {
     let dir = tempfile::tempdir().expect("a folder for the ring");
     let random = Arc::new(SeededRandom::new(1));
     let (mut recorder, mut reader) =
-        RingReader::create(dir.path(), 0, RING_BYTES, random).expect("a ring");
+        RingReader::create(dir.path(), 0, RING, random).expect("a ring");
     let click = raw_click();
     let mut group = c.benchmark_group("ring");
     group.throughput(Throughput::Elements(CLICKS));
@@ -24,7 +24,7 @@ fn ring(c: &mut Criterion) {
     group.bench_function("record", |b| {
         b.iter_batched(
             || {
-                reader.read(usize::MAX, |_| ()).expect("records");
+                reader.read(usize::MAX, |_| ());
                 reader.mark_drained().expect("a drained ring");
             },
             |()| (0..CLICKS).for_each(|_| recorder.record(black_box(&click)).expect("room")),

@@ -1,7 +1,9 @@
 //! Health and metrics, on a listener of their own.
 
+use std::sync::Arc;
+
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use carom_shared::exposition;
@@ -9,12 +11,38 @@ use http::{StatusCode, header};
 
 use crate::app::App;
 
+/// What a program adds to health and metrics that the control plane does not know.
+pub trait Addition: Send + Sync + 'static {
+    /// In Prometheus' text format.
+    fn metrics(&self) -> String;
+    /// What people should know who ask whether it is ready; it is ready all the same.
+    fn concern(&self) -> Option<String>;
+}
+
+struct Nothing;
+
+impl Addition for Nothing {
+    fn metrics(&self) -> String {
+        String::new()
+    }
+
+    fn concern(&self) -> Option<String> {
+        None
+    }
+}
+
 /// The router of health and metrics.
 pub fn router(app: &App) -> Router {
+    router_with(app, Arc::new(Nothing))
+}
+
+/// The same, with what the program adds.
+pub fn router_with(app: &App, addition: Arc<dyn Addition>) -> Router {
     let router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(metrics));
+        .route("/metrics", get(metrics))
+        .layer(Extension(addition));
     crate::http::finish(app, "admin", router)
 }
 
@@ -33,8 +61,15 @@ async fn livez(State(app): State<App>) -> Response {
     }
 }
 
-async fn readyz(State(app): State<App>) -> Response {
-    if app.is_draining() { plain_unavailable("draining\n") } else { "ok\n".into_response() }
+async fn readyz(
+    State(app): State<App>,
+    Extension(addition): Extension<Arc<dyn Addition>>,
+) -> Response {
+    match addition.concern() {
+        _ if app.is_draining() => plain_unavailable("draining\n"),
+        None => "ok\n".into_response(),
+        Some(concern) => format!("ok; {concern}\n").into_response(),
+    }
 }
 
 /// Probes read the status, people the text: no problem document here.
@@ -42,6 +77,10 @@ fn plain_unavailable(text: &'static str) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
-async fn metrics(State(app): State<App>) -> Response {
-    ([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], metrics_text(&app)).into_response()
+async fn metrics(
+    State(app): State<App>,
+    Extension(addition): Extension<Arc<dyn Addition>>,
+) -> Response {
+    let text = metrics_text(&app) + &addition.metrics();
+    ([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], text).into_response()
 }

@@ -1,20 +1,22 @@
 //! [`App`]: the open control plane, and what the composing program asks of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use carom_shared::batch::{Batch, Token};
 use carom_shared::settings::InvalidSetting;
 use carom_shared::{
-    ApiKeyId, Clock, Code, DomainId, Host, Random, RouteRecord, TargetPolicy, UnixMillis,
+    ApiKeyId, Clock, Code, DomainId, Host, Random, RouteRecord, Salts, TargetPolicy, UnixMillis,
     WorkspaceId,
 };
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::apikey::KeyRow;
 use crate::apikey::command::{Secret, check_name};
 use crate::apikey::store::{NewKey, key_list};
+use crate::click::live::Live;
+use crate::click::retention::RetentionTask;
 use crate::click::sqlite::ClickStore;
 use crate::click::{StoreBatchError, Stored};
 use crate::config::{Checked, Config};
@@ -27,14 +29,18 @@ use crate::http::problem::ApiError;
 use crate::idempotency::Answer;
 use crate::idempotency::store::{Known, once_read};
 use crate::link::Link;
+use crate::link::clicks::CarryTask;
 use crate::link::command::{CreateLink, EditLink};
+use crate::link::import::Imported;
+use crate::link::search::IndexTask;
 use crate::link::store::{CreateRefused, EditRefused, route_resolve};
 use crate::metrics::{Gauges, Metrics};
+use crate::missing;
 use crate::operator::{KeyCreated, KeyView};
 use crate::publish::{Publisher, SubscribedError, Subscriber};
 use crate::secret::store::secret_ensure;
 use crate::workspace::store::workspace_ensure_first;
-use crate::write::{Command, OnceRequest, Performed, Reply, WriteError, Writer};
+use crate::write::{Command, ImportLinks, OnceRequest, Performed, Reply, WriteError, Writer};
 
 /// What [`App::open`] needs.
 pub struct OpenOptions {
@@ -68,6 +74,9 @@ struct Inner {
     problem_base: String,
     db: Database,
     clicks: ClickStore,
+    clicks_stored: Arc<Notify>,
+    carrying: Arc<Mutex<()>>,
+    live: Arc<Live>,
     writer: Writer,
     cursor_key: CursorKey,
     publisher: Arc<Publisher>,
@@ -79,7 +88,8 @@ struct Inner {
     random: Arc<dyn Random>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    is_draining: AtomicBool,
+    /// Cancelled: readiness fails, and what would go on for ever ends.
+    draining: CancellationToken,
 }
 
 impl App {
@@ -121,12 +131,32 @@ impl App {
             Arc::clone(&metrics),
         );
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(IndexTask::new(&task, writer.clone()).run(stop.clone()));
         tasks.spawn(task.run(stop.clone()));
+        let retention = RetentionTask {
+            clicks: clicks.clone(),
+            clock: Arc::clone(&clock),
+            days: config.clicks.retention_days,
+        };
+        tasks.spawn(retention.run(stop.clone()));
+        let clicks_stored = Arc::new(Notify::new());
+        let carrying = Arc::default();
+        let carry = CarryTask {
+            read: db.read.clone(),
+            clicks: clicks.clone(),
+            writer: writer.clone(),
+            stored: Arc::clone(&clicks_stored),
+            carrying: Arc::clone(&carrying),
+        };
+        tasks.spawn(carry.run(stop.clone()));
         Ok(Self(Arc::new(Inner {
             config,
             problem_base: control_url.as_str().to_owned(),
             db,
             clicks,
+            clicks_stored,
+            carrying,
+            live: Arc::default(),
             writer,
             cursor_key,
             publisher,
@@ -138,7 +168,7 @@ impl App {
             random,
             tasks,
             stop,
-            is_draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
         })))
     }
 
@@ -153,9 +183,10 @@ impl App {
         self.0.clicks.close().await;
     }
 
-    /// Lets readiness fail from now on, so that load balancers look elsewhere.
+    /// Lets readiness fail from now on, so that load balancers look elsewhere, and ends live feeds,
+    /// so that no listener waits for them.
     pub fn drain(&self) {
-        self.0.is_draining.store(true, Ordering::Relaxed);
+        self.0.draining.cancel();
     }
 
     /// Lets a subscriber know of each change before its command is answered. Once, before serving.
@@ -176,6 +207,16 @@ impl App {
         code: &Code,
     ) -> Result<Option<RouteRecord>, StoreError> {
         route_resolve(&self.0.db.read, domain, code).await
+    }
+
+    /// What the numbers of visitors are made with: the salts of yesterday, today and tomorrow. Ask
+    /// again within a day; the same process and every other on this database is told the same.
+    ///
+    /// # Errors
+    /// A sentence for the log, if they cannot be had now.
+    pub async fn salts(&self) -> Result<Salts, String> {
+        let salts = self.0.writer.run(Command::RollSalts).await;
+        salts.map_err(|error| format!("cannot read the salts of visitors' numbers: {error}"))
     }
 
     /// Every domain: its id, its host, and whether it is the default one.
@@ -205,11 +246,42 @@ impl App {
             Stored::New { rows: _, clicks } => {
                 metrics.batches_stored.add(1);
                 metrics.clicks_stored.add(clicks);
+                self.0.clicks_stored.notify_one();
+                self.0.live.publish(&batch);
             }
             Stored::Duplicate => metrics.batches_duplicate.add(1),
             Stored::TooOld => metrics.batches_too_old.add(1),
         }
         Ok(stored)
+    }
+
+    /// Counts requests for codes that do not exist. Each of them once or, where this fails, not at
+    /// all: do not hand them over again, they may be counted.
+    ///
+    /// # Errors
+    /// A sentence for the log; those of the domains before it in the order of ids are counted.
+    pub async fn note_missing(
+        &self,
+        requests: impl IntoIterator<Item = (DomainId, Code, u64)>,
+    ) -> Result<(), String> {
+        for (domain, codes) in missing::by_domain(requests) {
+            // A domain that is gone; its row would be missed and everybody's commit fail.
+            if self.domain_set().by_id(domain).is_none() {
+                continue;
+            }
+            let noted = self.0.writer.run(|reply| Command::NoteMissing(domain, codes, reply)).await;
+            noted
+                .map_err(|error| format!("requests for missing codes are not counted: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// Erases all clicks of a workspace: rows, rollups, totals. Returns how many rows there were.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store of clicks fails; calling it again goes on.
+    pub async fn erase_workspace_clicks(&self, workspace: WorkspaceId) -> Result<u64, StoreError> {
+        self.0.clicks.erase_workspace(workspace, self.now()).await
     }
 
     /// The settings it was opened with.
@@ -229,6 +301,11 @@ impl App {
         };
         let row = self.0.writer.run(|reply| Command::CreateKey(key, reply)).await?;
         Ok(KeyCreated { key: secret.reveal(), view: KeyView::from(row) })
+    }
+
+    /// Whose links an operator imports and exports, and whose keys are made.
+    pub(crate) fn first_workspace(&self) -> WorkspaceId {
+        self.0.first_workspace
     }
 
     pub(crate) async fn key_list(&self) -> Result<Vec<KeyRow>, StoreError> {
@@ -264,6 +341,22 @@ impl App {
             self.metrics().links_created.add(results.iter().flatten().count() as u64);
         }
         Ok(performed)
+    }
+
+    /// Imports links of a file in one commit, with what became of each.
+    pub(crate) async fn links_import(
+        &self,
+        import: ImportLinks,
+    ) -> Result<Vec<Imported>, WriteError> {
+        let is_dry_run = import.is_dry_run;
+        let permit = self.0.writer.bulk_permit()?;
+        let run = |reply| Command::ImportLinks(import, permit, reply);
+        let outcomes = self.0.writer.run(run).await?;
+        if !is_dry_run {
+            let made = outcomes.iter().filter(|outcome| matches!(outcome, Imported::Made));
+            self.metrics().links_created.add(made.count() as u64);
+        }
+        Ok(outcomes)
     }
 
     pub(crate) async fn links_edit(
@@ -307,6 +400,15 @@ impl App {
         &self.0.clicks
     }
 
+    pub(crate) fn live(&self) -> &Arc<Live> {
+        &self.0.live
+    }
+
+    /// Held while clicks are carried over to the links.
+    pub(crate) fn carrying(&self) -> &Mutex<()> {
+        &self.0.carrying
+    }
+
     pub(crate) fn domain_set(&self) -> &Domains {
         &self.0.domains
     }
@@ -332,7 +434,17 @@ impl App {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.0.is_draining.load(Ordering::Relaxed)
+        self.0.draining.is_cancelled()
+    }
+
+    /// Returns once [`App::drain`] was called.
+    pub(crate) async fn draining(&self) {
+        self.0.draining.cancelled().await;
+    }
+
+    /// Runs a task that ends by itself once [`App::drain`] was called; closing waits for it.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.tasks.spawn(task);
     }
 
     /// Whether the one task without which nothing can be changed is there.
@@ -341,6 +453,10 @@ impl App {
     }
 
     pub(crate) fn gauges(&self) -> Gauges {
-        Gauges { writes_waiting: self.0.writer.waiting(), is_draining: self.is_draining() }
+        Gauges {
+            writes_waiting: self.0.writer.waiting(),
+            live_streams: self.0.live.streams(),
+            is_draining: self.is_draining(),
+        }
     }
 }

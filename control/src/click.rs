@@ -1,11 +1,18 @@
-//! Clicks: stored exactly once per batch, and asked for as totals.
+//! Clicks: stored exactly once per batch, and asked for as reports.
 
 pub(crate) mod api;
+pub(crate) mod csv;
+pub(crate) mod export;
+pub(crate) mod live;
+pub(crate) mod report;
+pub(crate) mod retention;
+pub(crate) mod sketch;
 pub(crate) mod sqlite;
 
 use carom_shared::click::Kind;
 use carom_shared::{LinkId, UnixMillis, WorkspaceId};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::db::StoreError;
 
@@ -33,7 +40,8 @@ pub enum StoreBatchError {
 }
 
 /// Clicks by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Kinds)]
 pub struct Totals {
     /// By people: the number that is meant by "clicks" everywhere.
     pub clicks: u64,
@@ -56,19 +64,11 @@ impl Totals {
     }
 }
 
-/// Totals of one link or of many, and when a person last clicked.
+/// Totals of all links, and when a person last clicked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
     pub(crate) totals: Totals,
     pub(crate) last_click_at: Option<UnixMillis>,
-}
-
-/// Whose clicks are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
-    All,
-    Workspace(WorkspaceId),
-    Link(WorkspaceId, LinkId),
 }
 
 /// A link among those with the most clicks.

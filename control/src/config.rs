@@ -99,18 +99,22 @@ pub(crate) enum DatabaseAt {
 pub struct ClicksConfig {
     /// `sqlite://PATH`; `{data_dir}` stands for the data folder.
     pub url: String,
+    /// Days for which each click is kept, with its details; 0 keeps them for ever. Totals and series
+    /// of clicks and visitors stay when details go.
+    pub retention_days: u32,
 }
 
 impl Default for ClicksConfig {
     fn default() -> Self {
-        Self { url: "sqlite://{data_dir}/clicks.db".into() }
+        Self { url: "sqlite://{data_dir}/clicks.db".into(), retention_days: 400 }
     }
 }
 
 /// Without the URL, which may hold a password, if a wrong one.
 impl std::fmt::Debug for ClicksConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ClicksConfig").finish_non_exhaustive()
+        let mut config = f.debug_struct("ClicksConfig");
+        config.field("retention_days", &self.retention_days).finish_non_exhaustive()
     }
 }
 

@@ -20,6 +20,7 @@
 //! disk, and one [`Tx`] writes at a time, over all processes.
 
 mod postgres;
+pub(crate) mod snapshot;
 mod sqlite;
 
 use std::time::Duration;
@@ -227,12 +228,17 @@ macro_rules! control_schema {
             5 "0005_route",
             6 "0006_feed",
             7 "0007_secret",
+            8 "0008_click_cursor",
             9 "0009_idempotency",
+            10 "0010_salt",
+            11 "0011_link_search",
+            12 "0012_missing_code",
+            13 "0013_imported_clicks",
         )
     };
 }
 
-const SCHEMA_SQLITE: Schema = control_schema!("sqlite");
+pub(crate) const SCHEMA_SQLITE: Schema = control_schema!("sqlite");
 const SCHEMA_POSTGRES: Schema = control_schema!("postgres");
 
 fn migrator(schema: Schema) -> Migrator {

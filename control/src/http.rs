@@ -13,7 +13,6 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use carom_shared::Random;
 use http::{HeaderName, HeaderValue, header};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -27,25 +26,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The API, for people and programs with a key.
 pub fn api_router(app: &App) -> Router {
-    let router = Router::new()
-        .route("/shorten", post(crate::link::api::shorten))
-        .route("/api/v1/links", get(crate::link::api::list).post(crate::link::api::create))
-        .route(
-            "/api/v1/links/bulk",
-            post(crate::link::api::bulk::create).patch(crate::link::api::bulk::edit),
-        )
-        .route(
-            "/api/v1/links/{id}",
-            get(crate::link::api::fetch)
-                .patch(crate::link::api::change)
-                .delete(crate::link::api::delete),
-        )
-        .route("/api/v1/links/{id}/restore", post(crate::link::api::restore))
-        .route("/api/v1/links/{id}/history", get(crate::link::api::history))
-        .route("/api/v1/links/{id}/stats", get(crate::click::api::link_stats))
-        .route("/api/v1/stats", get(crate::click::api::workspace_stats))
-        .route("/problems/{code}", get(problem::describe));
-    finish(app, "api", router)
+    finish(app, "api", crate::openapi::router())
 }
 
 /// A request's name: in its answer, in the problem document, in the log. A version 4 UUID
@@ -133,6 +114,7 @@ mod tests {
     use super::*;
     use crate::config::{ClicksConfig, Config, ControlConfig, DatabaseConfig};
     use axum::body::{Body, to_bytes};
+    use axum::routing::get;
     use carom_shared::{SeededRandom, TestClock};
     use std::sync::Arc;
     use tower::ServiceExt;

@@ -21,6 +21,7 @@
 pub mod admin;
 mod apikey;
 mod app;
+pub mod backup;
 mod click;
 mod config;
 mod db;
@@ -30,8 +31,11 @@ mod http;
 mod idempotency;
 mod link;
 mod metrics;
+mod missing;
+mod openapi;
 pub mod operator;
 mod publish;
+mod salt;
 mod secret;
 mod server;
 #[cfg(test)]
@@ -45,5 +49,6 @@ pub use app::{App, OpenError, OpenOptions};
 pub use click::{StoreBatchError, Stored, Totals};
 pub use config::{ClicksConfig, Config, ControlConfig, DatabaseConfig};
 pub use db::{DbOpenError, StoreError};
+pub use openapi::openapi_document;
 pub use publish::{Change, SubscribedError, Subscriber};
 pub use server::{Limits, Listener, serve};

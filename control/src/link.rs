@@ -1,8 +1,12 @@
 //! Links and their routes: what a code leads to.
 
 pub(crate) mod api;
+pub(crate) mod clicks;
 pub(crate) mod command;
+pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod list;
+pub(crate) mod search;
 pub(crate) mod store;
 pub(crate) mod tag;
 
@@ -48,8 +52,14 @@ pub(crate) struct Link {
     pub(crate) updated_at: UnixMillis,
     /// Since when its code answers 410; until it is restored.
     pub(crate) deleted_at: Option<UnixMillis>,
-    /// `None` if no API key made it.
+    /// `None` if it was imported.
     pub(crate) created_by: Option<ApiKeyId>,
+    /// Clicks by people, as far as they were carried over: see [`clicks`].
+    pub(crate) clicks: u64,
+    /// Clicks that it had before it was imported, as the file said.
+    pub(crate) imported_clicks: u64,
+    /// Of a person; `None`: never clicked.
+    pub(crate) last_click_at: Option<UnixMillis>,
 }
 
 impl Link {

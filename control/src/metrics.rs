@@ -45,6 +45,7 @@ pub(crate) struct Metrics {
     pub(crate) batches_too_old: Counter,
     pub(crate) clicks_stored: Counter,
     pub(crate) feed_seq: Counter,
+    pub(crate) links_unindexed: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +67,7 @@ struct Requests {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gauges {
     pub(crate) writes_waiting: usize,
+    pub(crate) live_streams: usize,
     pub(crate) is_draining: bool,
 }
 
@@ -134,8 +136,15 @@ impl Metrics {
         );
         out.gauge("carom_control_feed_seq", "Number of the newest change.")
             .sample(&[], self.feed_seq.get());
+        out.gauge(
+            "carom_control_links_unindexed",
+            "Links that the index of texts does not know yet; each slows searches down.",
+        )
+        .sample(&[], self.links_unindexed.get());
         out.gauge("carom_control_writes_waiting", "Commands that wait to be written.")
             .sample(&[], gauges.writes_waiting as u64);
+        out.gauge("carom_control_live_streams", "Open streams of the live feed, at most 100.")
+            .sample(&[], gauges.live_streams as u64);
         out.gauge("carom_control_draining", "1 while the process is shutting down.")
             .sample(&[], u64::from(gauges.is_draining));
         out.finish()

@@ -10,23 +10,40 @@
 //! POST   /v1/keys        {"name"}
 //! DELETE /v1/keys/{id}
 //! GET    /v1/stats?top=N
+//! GET    /v1/report                    parameters and answer of the API's statistics
+//! GET    /v1/links/{link}              an id, a code, or a short URL
+//! GET    /v1/links/{link}/report
+//! POST   /v1/import                    links of a file: carom import
+//! GET    /v1/export/links              all links, page by page: carom export
+//! GET    /v1/export/clicks             all clicks, page by page: carom export --clicks
 //! ```
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get};
-use carom_shared::{ApiKeyId, LinkId, WorkspaceId};
+use axum::routing::{delete, get, post};
+use carom_shared::{ApiKeyId, Code, Host, LinkId, WorkspaceId};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use crate::apikey::KeyRow;
 use crate::app::App;
-use crate::click::{Scope, TopLink, Totals};
+use crate::click::api::answer;
+use crate::click::report::ReportScope;
+use crate::click::report::params::ReportParams;
+use crate::click::{TopLink, Totals};
 use crate::http::extract::{Id, Json, Params};
 use crate::http::problem::ApiError;
+use crate::click::export::all::export_clicks;
 use crate::link::api::rfc3339;
-use crate::link::store::{link_count, link_fetch};
+use crate::link::export::api::export_links;
+use crate::link::import::api::import;
+use crate::link::store::{link_count, link_fetch, link_owner};
+
+pub use crate::click::export::all::{ClicksFormat, ClicksText};
+pub use crate::link::export::api::LinksPage;
+pub use crate::link::import::api::{ImportAnswer, ImportRequest, RowAnswer};
+pub use crate::link::import::{ForwardRecord, LinkRecord, OnConflict};
 
 /// Links in the list of the most clicked.
 const TOP_MAX: u32 = 100;
@@ -38,7 +55,13 @@ pub fn router(app: &App) -> Router {
         .route("/v1/health", get(health))
         .route("/v1/keys", get(keys).post(create_key))
         .route("/v1/keys/{id}", delete(revoke_key))
-        .route("/v1/stats", get(stats));
+        .route("/v1/stats", get(stats))
+        .route("/v1/report", get(report))
+        .route("/v1/links/{link}", get(link))
+        .route("/v1/links/{link}/report", get(link_report))
+        .route("/v1/import", post(import))
+        .route("/v1/export/links", get(export_links))
+        .route("/v1/export/clicks", get(export_clicks));
     crate::http::finish(app, "operator", router)
 }
 
@@ -100,6 +123,14 @@ pub struct TopView {
     pub clicks: u64,
     pub bots: u64,
     pub last_click_at: Option<String>,
+}
+
+/// A link, as whoever names it knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkName {
+    pub id: LinkId,
+    /// `None` if it was deleted.
+    pub short_url: Option<String>,
 }
 
 /// Whether the process works.
@@ -164,7 +195,7 @@ async fn stats(
         return Err(ApiError::Request(format!("top is at most {TOP_MAX}")));
     }
     let links = link_count(app.read(), None).await?;
-    let summary = app.clicks().summary(Scope::All).await?;
+    let summary = app.clicks().summary().await?;
     let mut top = Vec::new();
     for row in app.clicks().top(limit).await? {
         top.push(top_view(&app, row).await?);
@@ -182,4 +213,55 @@ async fn top_view(app: &App, row: TopLink) -> Result<TopView, ApiError> {
         bots: row.bots,
         last_click_at: row.last_click_at.map(rfc3339),
     })
+}
+
+/// Reports on everybody's clicks.
+async fn report(
+    State(app): State<App>,
+    Params(params): Params<ReportParams>,
+) -> Result<Response, ApiError> {
+    answer(&app, ReportScope::All, &params).await
+}
+
+async fn link(State(app): State<App>, Path(name): Path<String>) -> Result<Response, ApiError> {
+    let (workspace, id) = find_link(&app, &name).await?;
+    let link = link_fetch(app.read(), workspace, id).await?;
+    let short_url = link.map(|link| app.domain_set().short_url(link.domain, &link.code));
+    Ok(Json(LinkName { id, short_url }).into_response())
+}
+
+async fn link_report(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Params(params): Params<ReportParams>,
+) -> Result<Response, ApiError> {
+    let (workspace, id) = find_link(&app, &name).await?;
+    answer(&app, ReportScope::Link(workspace, id), &params).await
+}
+
+/// The link that an operator means: by its id, by its short URL, or by its code, on the default
+/// domain if several have it. Also one that was deleted.
+async fn find_link(app: &App, name: &str) -> Result<(WorkspaceId, LinkId), ApiError> {
+    if let Ok(id) = name.parse::<LinkId>()
+        && let Some(workspace) = link_owner(app.read(), id).await?
+    {
+        return Ok((workspace, id));
+    }
+    let address = name.split_once("://").map_or(name, |(_, address)| address);
+    let (host, code) = match address.split_once('/') {
+        Some((host, code)) => (Some(Host::parse(host)), code),
+        None => (None, address),
+    };
+    let host = host.transpose().map_err(|_| ApiError::NotFound("link"))?;
+    let code = Code::parse(code).map_err(|_| ApiError::NotFound("link"))?;
+    let domains = app.domain_set();
+    // The default domain comes first.
+    for domain in
+        domains.all().iter().filter(|of| host.as_ref().is_none_or(|host| of.host == *host))
+    {
+        if let Some(route) = app.resolve(domain.id, &code).await? {
+            return Ok((route.workspace, route.link));
+        }
+    }
+    Err(ApiError::NotFound("link"))
 }

@@ -90,7 +90,7 @@ impl TestDb {
         let target = TargetUrl::parse("https://example.com/a", &TargetPolicy::default());
         CreateLink {
             workspace: self.workspace,
-            created_by: self.key,
+            created_by: Some(self.key),
             domain: self.domain,
             code: code.map(|code| Code::parse(code).unwrap()),
             target: target.unwrap(),

@@ -15,8 +15,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use carom_shared::{ApiKeyId, Clock, Random, UnixMillis};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use carom_shared::{ApiKeyId, Clock, Code, DomainId, Random, Salts, UnixMillis};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::apikey::KeyRow;
@@ -28,10 +29,15 @@ use crate::idempotency::store::PRUNED_MAX as ANSWERS_PRUNED_MAX;
 use crate::idempotency::store::{Known, once_find, once_insert, once_prune};
 use crate::idempotency::{Answer, Begun, OnceId, UnderWay};
 use crate::link::Link;
+use crate::link::clicks::{ClickCursor, LinkClicks};
 use crate::link::command::{CreateLink, EditLink};
-use crate::link::store::{CreateRefused, EditRefused, link_create, link_edit};
+use crate::link::import::{ImportLink, Imported, OnConflict};
+use crate::link::search::{Indexed, pages_index};
+use crate::link::store::{CreateRefused, EditRefused, link_clicks_set, link_create, link_edit, links_import};
 use crate::metrics::Metrics;
+use crate::missing::store::missing_note;
 use crate::publish::Publisher;
+use crate::salt::store::salt_roll;
 
 /// Commands that wait, at most; more are refused at once.
 const QUEUE_MAX: usize = 1024;
@@ -82,11 +88,30 @@ pub(crate) enum Command {
     CreateLink(Box<CreateLink>, Reply<Result<Link, CreateRefused>>),
     /// As many creates, each with its own result. The permit is given back with the answer.
     CreateLinks(Vec<CreateLink>, OwnedSemaphorePermit, Reply<Vec<Result<Link, CreateRefused>>>),
+    /// Links of a file, each with what became of it.
+    ImportLinks(ImportLinks, OwnedSemaphorePermit, Reply<Vec<Imported>>),
     EditLink(Box<EditLink>, Reply<Result<Link, EditRefused>>),
     /// As many edits, each with its own result.
     EditLinks(Vec<EditLink>, OwnedSemaphorePermit, Reply<Vec<Result<Link, EditRefused>>>),
+    /// What links were clicked, and up to where that is.
+    SetLinkClicks(Vec<LinkClicks>, ClickCursor, Reply<()>),
+    /// Some new and changed links go into the index of texts: more, the longer ago this was asked.
+    IndexLinks(Instant, Reply<Indexed>),
+    /// Requests for codes of a domain that do not exist, each code once.
+    NoteMissing(DomainId, Vec<(Code, u64)>, Reply<()>),
+    /// What the numbers of visitors are made with at this time.
+    RollSalts(Reply<Salts>),
     CreateKey(NewKey, Reply<KeyRow>),
     RevokeKey(ApiKeyId, Reply<Option<KeyRow>>),
+}
+
+/// Links of a file, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct ImportLinks {
+    pub(crate) links: Vec<ImportLink>,
+    pub(crate) on_conflict: OnConflict,
+    /// Nothing is written.
+    pub(crate) is_dry_run: bool,
 }
 
 /// Why a command was not carried out, or why nobody knows.
@@ -123,6 +148,8 @@ pub(crate) struct WriterTask {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) publisher: Arc<Publisher>,
     pub(crate) metrics: Arc<Metrics>,
+    /// Told when links were written.
+    pub(crate) written: Arc<Notify>,
     commands: mpsc::Receiver<Command>,
     prune_after: UnixMillis,
 }
@@ -137,7 +164,9 @@ impl Writer {
     ) -> (Self, WriterTask) {
         let (queue, commands) = mpsc::channel(QUEUE_MAX);
         let prune_after = UnixMillis::new(i64::MIN);
-        let task = WriterTask { db, clock, random, publisher, metrics, commands, prune_after };
+        let written = Arc::new(Notify::new());
+        let task =
+            WriterTask { db, clock, random, publisher, metrics, written, commands, prune_after };
         let bulk = Arc::new(Semaphore::new(BULK_MAX));
         (Self { queue, bulk, under_way: UnderWay::default() }, task)
     }
@@ -248,6 +277,7 @@ impl WriterTask {
         self.publisher.publish(&changes);
         if let Some(last) = changes.last() {
             self.metrics.feed_seq.set(last.seq);
+            self.written.notify_one();
         }
         answers.into_iter().for_each(|answer| answer(Ok(())));
         Ok(())
@@ -282,6 +312,15 @@ async fn apply(
             });
             holding(permit, answer.await?)
         }
+        Command::ImportLinks(ImportLinks { links, on_conflict, is_dry_run }, permit, reply) => {
+            let answer = perform(tx, reply, now, async |tx| {
+                let imported = links_import(tx, &links, on_conflict, is_dry_run, now, random);
+                let (outcomes, made) = imported.await?;
+                changes.extend(made);
+                Ok(outcomes)
+            });
+            holding(permit, answer.await?)
+        }
         Command::EditLink(command, reply) => {
             perform(tx, reply, now, async |tx| {
                 let edited = link_edit(tx, *command, now).await?;
@@ -299,6 +338,19 @@ async fn apply(
                 Ok(results)
             });
             holding(permit, answer.await?)
+        }
+        Command::SetLinkClicks(links, cursor, reply) => {
+            perform(tx, reply, now, async |tx| link_clicks_set(tx, &links, cursor).await).await?
+        }
+        Command::IndexLinks(asked, reply) => {
+            perform(tx, reply, now, async |tx| pages_index(tx, asked).await).await?
+        }
+        Command::NoteMissing(domain, codes, reply) => {
+            let note = async |tx: &mut Tx| missing_note(tx, domain, &codes, now).await;
+            perform(tx, reply, now, note).await?
+        }
+        Command::RollSalts(reply) => {
+            perform(tx, reply, now, async |tx| salt_roll(tx, now, random).await).await?
         }
         Command::CreateKey(key, reply) => {
             perform(tx, reply, now, async |tx| key_create(tx, key, now, random).await).await?

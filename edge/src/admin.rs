@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 use carom_shared::exposition;
 
 use crate::metrics::{Gauges, Metrics};
+use crate::pressure::Pressure;
 use crate::resolve::Resolver;
+use crate::spool::losses::Losses;
 use crate::spool::outbox::Outbox;
 
 const CONNECTIONS_MAX: usize = 64;
@@ -30,6 +32,7 @@ pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) resolver: Resolver,
     pub(crate) outbox: Arc<Outbox>,
+    pub(crate) losses: Arc<Losses>,
     pub(crate) ring_segments_limit: usize,
     /// Cancelled once the edge drains: it is alive, and wants no new visitors.
     pub(crate) draining: CancellationToken,
@@ -88,7 +91,13 @@ impl Admin {
                 text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")
             }
             // No store is asked: what the edge knows, it can answer without them.
-            "/readyz" => text(StatusCode::OK, "ready\n"),
+            "/readyz" => match Pressure::of(&self.metrics, &self.outbox) {
+                Pressure::None => text(StatusCode::OK, "ready\n"),
+                pressure => {
+                    let (level, meaning) = (pressure.level(), pressure.as_str());
+                    text(StatusCode::OK, format!("ready; pressure {level} of 5: {meaning}\n"))
+                }
+            },
             "/metrics" => self.metrics(),
             _ => text(StatusCode::NOT_FOUND, "here are /livez, /readyz and /metrics\n"),
         }
@@ -100,9 +109,11 @@ impl Admin {
             routes,
             route_bytes,
             batches_waiting: self.outbox.len(),
+            outbox_bytes: self.outbox.fill(),
+            pressure: Pressure::of(&self.metrics, &self.outbox),
             ring_segments_limit: self.ring_segments_limit,
         };
-        let mut response = text(StatusCode::OK, self.metrics.render(&gauges));
+        let mut response = text(StatusCode::OK, self.metrics.render(&gauges, &self.losses));
         response
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static(exposition::CONTENT_TYPE));

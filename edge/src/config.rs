@@ -2,15 +2,21 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use carom_shared::AddressBlock;
 use carom_shared::settings::InvalidSetting;
 use serde::{Deserialize, Serialize};
 
+use crate::enrich::EnrichConfig;
 use crate::resolve::ResolveConfig;
 
 /// Threads, at most: each has a ring of its own.
 const THREADS_MAX: usize = 1024;
 /// Connections, at most: more than a process can have descriptors.
 const CONNECTIONS_MAX: usize = 1 << 24;
+/// User agents that are remembered, at most: 600 MB of them.
+const USER_AGENTS_MAX: usize = 1 << 22;
+/// Blocks of trusted proxies, at most: each is looked at for each request that a proxy brings.
+const TRUSTED_PROXIES_MAX: usize = 256;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -19,6 +25,8 @@ pub struct EdgeConfig {
     pub listen: SocketAddr,
     /// Health and metrics; for operators, not for visitors.
     pub admin_listen: SocketAddr,
+    /// Proxies whose `X-Forwarded-For` is believed: addresses and blocks of them.
+    pub trusted_proxies: Vec<AddressBlock>,
     /// Threads that answer; 0: one per processor.
     pub threads: usize,
     /// Open connections in all, at most; more wait in the kernel's queue.
@@ -29,7 +37,21 @@ pub struct EdgeConfig {
     /// How long a stop may take, in milliseconds: half of it for requests under way, the rest for
     /// clicks to be stored.
     pub drain_timeout_ms: u64,
+    /// What a visitor gets while clicks cannot be recorded in full.
+    pub on_overload: OnOverload,
     pub resolve: ResolveConfig,
+    pub enrich: EnrichConfig,
+}
+
+/// What a visitor gets while the click ring is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnOverload {
+    /// The redirect; the click is only counted, or if that is not possible either, dropped.
+    #[default]
+    Count,
+    /// 503: for those who would rather send nobody than not know of it.
+    Refuse,
 }
 
 impl Default for EdgeConfig {
@@ -37,11 +59,14 @@ impl Default for EdgeConfig {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9080)),
+            trusted_proxies: Vec::new(),
             threads: 0,
             max_connections: 50_000,
             header_timeout_ms: 10_000,
             drain_timeout_ms: 8000,
+            on_overload: OnOverload::default(),
             resolve: ResolveConfig::default(),
+            enrich: EnrichConfig::default(),
         }
     }
 }
@@ -67,6 +92,8 @@ impl EdgeConfig {
             ("edge.threads", self.threads, THREADS_MAX),
             ("edge.max_connections", self.max_connections, CONNECTIONS_MAX),
             ("edge.resolve.max_in_flight", resolve.max_in_flight, CONNECTIONS_MAX),
+            ("edge.enrich.max_user_agents", self.enrich.max_user_agents, USER_AGENTS_MAX),
+            ("edge.trusted_proxies", self.trusted_proxies.len(), TRUSTED_PROXIES_MAX),
         ] {
             if value > max {
                 return Err(InvalidSetting::new(setting, format!("must be at most {max}")));

@@ -2,12 +2,17 @@
 
 use std::collections::HashMap;
 
-use carom_shared::{DomainId, Host};
+use http::HeaderValue;
+
+use carom_shared::{DomainId, Host, TargetUrl};
 
 /// From the host of a request to the domain whose codes it means. An unknown host means none:
 /// it never gets another domain's links.
 #[derive(Debug, Default)]
-pub struct Domains(HashMap<Box<[u8]>, DomainId>);
+pub struct Domains {
+    hosts: HashMap<Box<[u8]>, DomainId>,
+    homes: HashMap<DomainId, HeaderValue>,
+}
 
 impl Domains {
     /// `(id, host, is the default domain)`. A default domain on this machine's loopback answers
@@ -23,7 +28,21 @@ impl Domains {
             }
             hosts.insert(host.as_str().as_bytes().into(), *id);
         }
-        Self(hosts)
+        Self { hosts, homes: HashMap::new() }
+    }
+
+    /// Lets `/` of a domain lead somewhere.
+    #[must_use]
+    pub fn with_home(mut self, domain: DomainId, home: &TargetUrl) -> Self {
+        // A target is ASCII without controls: always a header value.
+        self.homes.extend(HeaderValue::from_str(home.as_str()).ok().map(|home| (domain, home)));
+        self
+    }
+
+    /// Where `/` of a domain leads.
+    #[must_use]
+    pub fn home(&self, domain: DomainId) -> Option<&HeaderValue> {
+        self.homes.get(&domain)
     }
 
     /// The domain of a host as a request wrote it: in any case, with a port or a final dot.
@@ -41,7 +60,7 @@ impl Domains {
         let lower = lower.get_mut(..name.len())?;
         lower.copy_from_slice(name);
         lower.make_ascii_lowercase();
-        self.0.get(&*lower).copied()
+        self.hosts.get(&*lower).copied()
     }
 }
 

@@ -1,8 +1,9 @@
 //! Ring → batch → outbox: the one thread that turns recorded clicks into batches.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,11 @@ use carom_shared::{Clock, RawClick};
 use crate::enrich::Enricher;
 use crate::metrics::{Metrics, OnPanic};
 use crate::spool::Spool;
-use crate::spool::outbox::Outbox;
+use crate::spool::compact::Compactor;
+use crate::spool::losses::{Loss, Losses};
+use crate::spool::outbox::{Outbox, Waiting};
 use crate::spool::ring::RingReader;
+use crate::spool::snapshot::{SnapshotOrder, SpoolAccess, SpoolSnapshot};
 
 /// Rows at which a batch is cut before its time: a store takes so many in one transaction without
 /// keeping others waiting.
@@ -29,27 +33,48 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(crate) struct Drainer {
     /// The lock on the folder: nobody else may have it while a write of this thread is under way,
     /// however long the disk takes.
-    pub(crate) _spool: Arc<Spool>,
+    pub(crate) spool: Arc<Spool>,
     pub(crate) rings: Vec<RingReader>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) losses: Arc<Losses>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) enricher: Enricher,
+    pub(crate) compactor: Compactor,
     pub(crate) flush: Duration,
 }
 
 /// The drainer's thread.
 pub(crate) struct DrainThread {
     /// Ends with whether the rings are empty.
-    thread: JoinHandle<bool>,
+    thread: Option<JoinHandle<bool>>,
     orders: Arc<Orders>,
 }
 
-#[derive(Default)]
-struct Orders {
+#[derive(Debug, Default)]
+pub(crate) struct Orders {
     /// Nothing will be recorded any more: empty the rings and end.
     finish: AtomicBool,
     /// Waiting is over: what is not written by now stays in the ring for the next start.
     give_up: AtomicBool,
+    /// Empty the rings, and take a snapshot of the spool.
+    snapshot: Mutex<Option<SnapshotOrder>>,
+    snapshots: AtomicU32,
+}
+
+impl Orders {
+    /// Asks for a snapshot, instead of one that was asked for and not begun. The drainer is to be
+    /// woken.
+    pub(crate) fn ask_for_snapshot(&self) -> Receiver<io::Result<SpoolSnapshot>> {
+        let number = self.snapshots.fetch_add(1, Ordering::Relaxed);
+        let (order, answer) = SnapshotOrder::new(number);
+        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Some(order);
+        answer
+    }
+
+    fn take_snapshot_order(&self) -> Option<SnapshotOrder> {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 impl DrainThread {
@@ -59,21 +84,37 @@ impl DrainThread {
         let thread = std::thread::Builder::new().name("drainer".to_owned()).spawn(move || {
             let metrics = Arc::clone(&drainer.metrics);
             let _lost = OnPanic(|| metrics.threads_lost.add(1));
-            drainer.run(&taken)
+            let is_empty = drainer.run(&taken);
+            // Whoever waits for one hears that there will be none.
+            drop(taken.take_snapshot_order());
+            is_empty
         })?;
-        Ok(Self { thread, orders })
+        Ok(Self { thread: Some(thread), orders })
     }
 
     /// Empties the rings and ends, at the latest at `until`; whether they are empty.
-    pub(crate) fn finish(self, until: Instant) -> bool {
+    pub(crate) fn finish(&mut self, until: Instant) -> bool {
         self.orders.finish.store(true, Ordering::Release);
-        self.thread.thread().unpark();
-        while !self.thread.is_finished() && Instant::now() < until {
+        let Some(thread) = self.thread.take() else { return false };
+        thread.thread().unpark();
+        while !thread.is_finished() && Instant::now() < until {
             std::thread::park_timeout(Duration::from_millis(5));
         }
         self.orders.give_up.store(true, Ordering::Release);
-        self.thread.thread().unpark();
-        self.thread.is_finished() && self.thread.join().unwrap_or(false)
+        thread.thread().unpark();
+        thread.is_finished() && thread.join().unwrap_or(false)
+    }
+
+    pub(crate) fn access(&self) -> SpoolAccess {
+        let drainer = self.thread.as_ref().map(|thread| thread.thread().clone());
+        SpoolAccess { orders: Arc::clone(&self.orders), drainer }
+    }
+
+    /// Tells it to end without writing anything more, and does not wait for it.
+    pub(crate) fn give_up(&self) -> Option<&JoinHandle<bool>> {
+        self.orders.finish.store(true, Ordering::Release);
+        self.orders.give_up.store(true, Ordering::Release);
+        self.thread.as_ref().inspect(|thread| thread.thread().unpark())
     }
 }
 
@@ -82,69 +123,144 @@ impl Drainer {
     /// whether they are empty.
     fn run(mut self, orders: &Orders) -> bool {
         let mut builder = BatchBuilder::new();
-        let mut enricher = Enricher::default();
         let mut oldest: Option<Instant> = None;
+        let mut counted_at = Instant::now();
+        let mut snapshot: Option<SnapshotOrder> = None;
         loop {
             // Before reading: whatever was recorded before the order is then read.
             let finishing = orders.finish.load(Ordering::Acquire);
-            let Ok(read) = self.until_done(orders, "read the click ring", |drainer| {
-                drainer.read(&mut builder, &mut enricher)
-            }) else {
+            snapshot = snapshot.or_else(|| orders.take_snapshot_order());
+            let flushing = finishing || snapshot.is_some();
+            if orders.give_up.load(Ordering::Acquire) {
                 return false;
-            };
+            }
+            self.enricher.refresh(Instant::now());
+            let room = CUT_ROWS - builder.len();
+            let read = self.read(&mut builder);
             if !builder.is_empty() {
                 oldest.get_or_insert_with(Instant::now);
             }
             let due = oldest.is_some_and(|oldest| oldest.elapsed() >= self.flush);
-            if !builder.is_empty() && (finishing || due || builder.len() >= CUT_ROWS) {
-                oldest = None;
+            let mut is_idle = read == 0;
+            if !builder.is_empty() && (flushing || due || builder.len() >= CUT_ROWS) {
+                (oldest, is_idle) = (None, false);
                 if self.cut(&mut builder, orders).is_err() {
                     return false;
                 }
-            } else if finishing {
-                return true;
-            } else if read == 0 {
-                std::thread::park_timeout(IDLE);
+            }
+            if builder.is_empty() && (flushing || counted_at.elapsed() >= self.flush) {
+                counted_at = Instant::now();
+                match self.cut_counts(&mut builder, orders) {
+                    Ok(tables) => is_idle &= tables == 0,
+                    Err(GivenUp) => return false,
+                }
+            }
+            // There was room for more: every ring was read to its end.
+            if read < room
+                && let Some(order) = snapshot.take()
+            {
+                order.carry_out(&self.spool);
+            }
+            match (is_idle, finishing) {
+                (true, true) => return true,
+                (true, false) => std::thread::park_timeout(IDLE),
+                (false, _) => {}
             }
         }
     }
 
-    fn read(&mut self, builder: &mut BatchBuilder, enricher: &mut Enricher) -> io::Result<usize> {
+    fn read(&mut self, builder: &mut BatchBuilder) -> usize {
+        let Self { rings, enricher, metrics, losses, .. } = self;
         let mut read = 0;
-        for ring in &mut self.rings {
+        for ring in &mut *rings {
             read +=
                 ring.read(CUT_ROWS - builder.len(), |payload| match RawClick::decode(payload) {
                     Ok(click) => builder.push(&enricher.enrich(&click)),
                     Err(error) => {
-                        self.metrics.clicks_unreadable.add(1);
+                        metrics.clicks_unreadable.add(1);
+                        losses.add(Loss::Damaged, 1);
                         tracing::error!(%error, "a recorded click cannot be read");
                     }
-                })?;
+                });
+            metrics.sync_errors.add(ring.take_failures());
         }
-        let in_use = self.rings.iter().map(RingReader::segments_in_use).sum::<usize>();
-        self.metrics.ring_segments.set(in_use as u64);
-        Ok(read)
+        let in_use = rings.iter().map(RingReader::segments_in_use).sum::<usize>();
+        metrics.ring_segments.set(in_use as u64);
+        read
     }
 
-    /// Writes what was read as a batch, then lets the ring have its room back. The error is that it
-    /// was told to give up; the clicks are then still in the ring.
+    /// Writes what was read as a batch, then lets the ring have its room back.
     fn cut(&mut self, builder: &mut BatchBuilder, orders: &Orders) -> Result<(), GivenUp> {
         let ranges: Vec<Range> = self.rings.iter().flat_map(RingReader::ranges).collect();
         let rows = builder.len() as u64;
-        let batch = builder.finish(self.clock.now(), &ranges);
+        self.ship(builder, &ranges, orders, |drainer| {
+            drainer.rings.iter_mut().try_for_each(RingReader::mark_drained)
+        })?;
+        self.metrics.clicks_drained.add(rows);
+        Ok(())
+    }
+
+    /// Writes what was only counted, a batch for each table; returns how many there were.
+    fn cut_counts(
+        &mut self,
+        builder: &mut BatchBuilder,
+        orders: &Orders,
+    ) -> Result<usize, GivenUp> {
+        let mut tables = 0;
+        for index in 0..self.rings.len() {
+            if !self.rings[index].take_counts() {
+                continue;
+            }
+            tables += 1;
+            let (damaged, range) = self.rings[index].counts(|row| builder.push(&row));
+            self.losses.add(Loss::Damaged, damaged as u64);
+            let mark = |drainer: &mut Self| drainer.rings[index].mark_counts_drained();
+            match range {
+                Some(range) if !builder.is_empty() => {
+                    self.ship(builder, &[range], orders, mark)?;
+                }
+                _ => self.until_done(orders, "mark counts as drained", mark)?,
+            }
+            if let Some(worker) = self.metrics.workers.get(index) {
+                worker.pressure.set(0);
+            }
+        }
+        Ok(tables)
+    }
+
+    /// Writes a batch, marks what is in it, and gives it to the shipper. The error is that it was
+    /// told to give up; the clicks are then still where they were.
+    fn ship(
+        &mut self,
+        builder: &mut BatchBuilder,
+        ranges: &[Range],
+        orders: &Orders,
+        mark: impl FnMut(&mut Self) -> io::Result<()>,
+    ) -> Result<(), GivenUp> {
+        let batch = builder.finish(self.clock.now(), ranges);
         let token = self.outbox.name(&batch);
         self.until_done(orders, "write a batch of clicks", |drainer| {
+            drainer.relieve();
             drainer.outbox.put(&token, &batch)
         })?;
         // A batch whose segments are not marked must not be shipped: were it stored, removed, and
         // the machine then stopped, its clicks would be drained again.
-        self.until_done(orders, "mark clicks as drained", |drainer| {
-            drainer.rings.iter_mut().try_for_each(RingReader::mark_drained)
-        })?;
-        self.outbox.hand_over(token);
-        self.metrics.clicks_drained.add(rows);
-        self.metrics.batch_bytes.add(batch.bytes.len() as u64);
+        self.until_done(orders, "mark clicks as drained", mark)?;
+        let bytes = batch.bytes.len() as u64;
+        self.outbox.hand_over(Waiting { token, bytes, is_compact: false });
+        self.metrics.batch_bytes.add(bytes);
         Ok(())
+    }
+
+    /// Makes room in the outbox, where that is needed and possible.
+    fn relieve(&mut self) {
+        if self.outbox.is_above_limit() || self.compactor.is_pending() {
+            let relieved = self.compactor.relieve(&self.outbox, &*self.clock, &self.losses);
+            if let Err(error) = relieved {
+                self.metrics.spool_errors.add(1);
+                tracing::error!(%error, "cannot compact the outbox; it is tried again");
+            }
+        }
     }
 
     fn until_done<T>(
@@ -155,8 +271,12 @@ impl Drainer {
     ) -> Result<T, GivenUp> {
         loop {
             match attempt(self) {
-                Ok(done) => return Ok(done),
+                Ok(done) => {
+                    self.metrics.drain_stalled.set(0);
+                    return Ok(done);
+                }
                 Err(error) => {
+                    self.metrics.drain_stalled.set(1);
                     self.metrics.spool_errors.add(1);
                     tracing::error!(%error, "cannot {what}; clicks wait in the ring");
                 }

@@ -19,6 +19,7 @@
 //! ```text
 //! spool    ring: a record in memory that belongs to the kernel                   edge-N
 //! enrich   RawClick -> Click: kinds and names; the address ends here             pure
+//! sync     what is recorded goes to the disk, as often as the setting says       syncer
 //! drain    clicks -> a batch in the outbox, synced                               drainer
 //! ship     batch -> ClickSink, until it is stored                                background
 //! ```
@@ -32,6 +33,9 @@ mod domains;
 mod drain;
 pub mod enrich;
 mod metrics;
+mod missing;
+pub mod pressure;
+mod proxy;
 pub mod query;
 pub mod record;
 pub mod request;
@@ -53,23 +57,32 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use carom_shared::{Clock, Random};
+use carom_shared::{Clock, Random, Salts};
 
-pub use config::EdgeConfig;
+pub use config::{EdgeConfig, OnOverload};
 pub use domains::Domains;
+pub use enrich::EnrichConfig;
+pub use missing::{MissingCode, MissingCodes};
+pub use pressure::Pressure;
+pub use spool::losses::Loss;
 pub use spool::recover::Recovered;
+pub use spool::snapshot::{SnapshotError, SpoolAccess, SpoolAtRest, SpoolSnapshot};
+pub use spool::sync::Durability;
 pub use spool::{SpoolConfig, SpoolError};
 
 use admin::Admin;
 use drain::{DrainThread, Drainer};
+use enrich::Enricher;
 use metrics::{Metrics, OnPanic};
 use resolve::{Origin, Resolver, RouteChange};
 use server::Shared;
-use ship::ClickSink;
+use ship::{ClickSink, Shipper};
 use spool::Spool;
+use spool::compact::Compactor;
 use spool::outbox::Outbox;
-use spool::recover::recover;
-use spool::ring::{Recorder, RingReader, segments};
+use spool::recover::Recovery;
+use spool::ring::{Recorder, RingReader, RingSize, segments};
+use spool::sync::{SyncThread, Syncer};
 
 /// How long a stop waits for tasks that were told to end.
 const TASKS_END: Duration = Duration::from_secs(1);
@@ -82,6 +95,8 @@ pub struct EdgeParts {
     pub spool_dir: PathBuf,
     /// The hosts that are answered.
     pub domains: Domains,
+    /// What today's visitors are told apart by; [`EdgeFeed::set_salts`] brings tomorrow's.
+    pub salts: Salts,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub origin: Arc<dyn Origin>,
@@ -117,6 +132,11 @@ impl EdgeFeed {
     pub fn set_domains(&self, domains: Domains) {
         self.0.domains.store(Arc::new(domains));
     }
+
+    /// Replaces the salts by which visitors are told apart. Clicks of days without one have none.
+    pub fn set_salts(&self, salts: Salts) {
+        self.0.salts.store(Arc::new(salts));
+    }
 }
 
 /// A running edge.
@@ -134,6 +154,7 @@ pub struct Edge {
     end: CancellationToken,
     workers: Vec<JoinHandle<()>>,
     drainer: DrainThread,
+    syncer: SyncThread,
     tasks: TaskTracker,
     _spool: Arc<Spool>,
 }
@@ -163,27 +184,42 @@ impl Edge {
         let (address, admin_address) = (listeners.address, listeners.admin_address);
 
         let spool = Arc::new(Spool::open(&parts.spool_dir, &*parts.random)?);
-        let outbox = Outbox::open(&spool)
+        let outbox = Outbox::open(&spool, parts.spool.max_bytes)
             .map_err(|source| SpoolError::Io { path: spool.outbox_dir(), source })?;
         let outbox = Arc::new(outbox);
-        let recovered = recover(&spool, &outbox, &*parts.clock)?;
+        let losses = Arc::new(spool.losses()?);
         let metrics = Arc::new(Metrics::new(threads));
+        let salts = Arc::new(ArcSwap::from_pointee(parts.salts));
+        let mut enricher = Enricher::new(&config.enrich, &salts, &*parts.random, &metrics);
+        let recovered =
+            Recovery::new(&spool, &outbox, &losses, &*parts.clock).run(&mut enricher)?;
         metrics.clicks_recovered.add(recovered.clicks);
-        let (recorders, rings) = rings(&spool, threads, parts.spool.ring_bytes, &parts.random)?;
+        let (recorders, rings) = rings(&spool, threads, &parts.spool, &parts.random)?;
+        let syncer = Syncer::new(&rings, &parts.spool, Arc::clone(&losses), Arc::clone(&metrics));
+        let syncer = SyncThread::start(syncer).map_err(EdgeError::Thread)?;
 
         let shared = Arc::new(Shared {
             resolver: Resolver::new(&config.resolve, parts.origin, parts.background.clone()),
             domains: ArcSwap::from_pointee(parts.domains),
+            salts,
+            missing: Arc::default(),
+            trusted_proxies: config.trusted_proxies.into(),
             clock: Arc::clone(&parts.clock),
             metrics: Arc::clone(&metrics),
             connections: Arc::new(Semaphore::new(config.max_connections)),
             header_timeout: Duration::from_millis(config.header_timeout_ms),
             request_drain: Duration::from_millis(config.drain_timeout_ms / 2),
+            losses: Arc::clone(&losses),
+            is_synced: parts.spool.durability == Durability::Always,
+            on_overload: config.on_overload,
         });
         let drainer = DrainThread::start(Drainer {
-            _spool: Arc::clone(&spool),
+            spool: Arc::clone(&spool),
             rings,
+            enricher,
+            compactor: Compactor::default(),
             outbox: Arc::clone(&outbox),
+            losses,
             clock: parts.clock,
             metrics: Arc::clone(&metrics),
             flush: Duration::from_millis(parts.spool.flush_ms),
@@ -201,11 +237,14 @@ impl Edge {
             end: CancellationToken::new(),
             workers: Vec::with_capacity(threads),
             drainer,
+            syncer,
             tasks: TaskTracker::new(),
             shared,
             _spool: spool,
         };
-        edge.run_in_background(&parts.background, ship::run(outbox, parts.sink, metrics));
+        let stop = edge.stop.clone();
+        let shipper = Shipper { outbox, sink: parts.sink, random: parts.random, metrics, stop };
+        edge.run_in_background(&parts.background, shipper.run());
         let admin = Admin::run(edge.admin(), listeners.admin);
         edge.run_in_background(&parts.background, admin);
         edge.run_workers(listeners.workers, recorders)
@@ -218,11 +257,13 @@ impl Edge {
     ) -> Result<Self, EdgeError> {
         for (index, (listener, recorder)) in listeners.into_iter().zip(recorders).enumerate() {
             let shared = Arc::clone(&self.shared);
-            let stop = self.stop.clone();
+            let (stop, end) = (self.stop.clone(), self.end.clone());
             let run = move || {
                 let metrics = Arc::clone(&shared.metrics);
                 let _lost = OnPanic(|| metrics.threads_lost.add(1));
-                if let Err(error) = server::run_worker(shared, index, listener, recorder, &stop) {
+                if let Err(error) =
+                    server::run_worker(shared, index, listener, recorder, &stop, end)
+                {
                     tracing::error!(%error, thread = index, "an edge thread could not start");
                     metrics.threads_lost.add(1);
                 }
@@ -254,14 +295,40 @@ impl Edge {
             metrics: Arc::clone(&self.shared.metrics),
             resolver: self.shared.resolver.clone(),
             outbox: Arc::clone(&self.outbox),
+            losses: Arc::clone(&self.shared.losses),
             ring_segments_limit: self.ring_segments_limit,
             draining: self.stop.clone(),
         })
     }
 
+    /// How full the way of a click is.
+    #[must_use]
+    pub fn pressure(&self) -> Pressure {
+        Pressure::of(&self.shared.metrics, &self.outbox)
+    }
+
+    /// What could not be kept, over all starts on this spool; clicks, but for torn and damaged
+    /// records.
+    #[must_use]
+    pub fn lost(&self, loss: Loss) -> u64 {
+        self.shared.losses.get(loss)
+    }
+
+    /// What takes snapshots of the spool, for backups.
+    #[must_use]
+    pub fn spool(&self) -> SpoolAccess {
+        self.drainer.access()
+    }
+
     #[must_use]
     pub fn feed(&self) -> EdgeFeed {
         EdgeFeed(Arc::clone(&self.shared))
+    }
+
+    /// Codes that were asked for and do not exist, to be taken from time to time.
+    #[must_use]
+    pub fn missing_codes(&self) -> Arc<MissingCodes> {
+        Arc::clone(&self.shared.missing)
     }
 
     /// What the start found of the last run.
@@ -284,10 +351,10 @@ impl Edge {
     /// Stops: no new visitors, requests under way are answered, clicks are drained and stored, all
     /// within the drain timeout. Waits on threads, so it belongs on a thread that may wait.
     #[must_use]
-    pub fn stop(self) -> Stopped {
+    pub fn stop(mut self) -> Stopped {
         let until = Instant::now() + self.drain_timeout;
         self.stop.cancel();
-        for worker in self.workers {
+        for worker in std::mem::take(&mut self.workers) {
             drop(worker.join());
         }
         // The workers took their recorders with them: the rings are complete.
@@ -295,19 +362,44 @@ impl Edge {
         while self.outbox.len() > 0 && Instant::now() < until {
             std::thread::park_timeout(Duration::from_millis(5));
         }
-        self.end.cancel();
-        self.tasks.close();
-        // They hold a port and look into the spool: whoever starts next should find both free. Each
-        // ends at its next step, which is never far.
-        let until = Instant::now() + TASKS_END;
-        while !self.tasks.is_empty() && Instant::now() < until {
-            std::thread::park_timeout(Duration::from_millis(1));
-        }
+        self.end_tasks();
         Stopped {
             clicks_recorded: self.shared.metrics.sum(|worker| &worker.clicks_recorded),
             batches_waiting: self.outbox.len(),
             batches_quarantined: self.shared.metrics.batches_quarantined.get(),
             ring_drained,
+        }
+    }
+
+    /// Ends what runs in the background. It holds a port and looks into the spool: whoever starts
+    /// next should find both free. Each task ends at its next step, which is never far.
+    fn end_tasks(&self) {
+        self.end.cancel();
+        self.tasks.close();
+        let syncer = self.syncer.finish();
+        let until = Instant::now() + TASKS_END;
+        while Instant::now() < until
+            && !(self.tasks.is_empty() && syncer.is_none_or(JoinHandle::is_finished))
+        {
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+}
+
+/// An edge that is dropped without [`Edge::stop`] ends at once: connections are cut, and what is in
+/// the spool is the next start's. Waits for its threads, a second at most.
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        let drainer = self.drainer.give_up();
+        self.end_tasks();
+        let until = Instant::now() + TASKS_END;
+        let is_ended = || {
+            self.workers.iter().all(JoinHandle::is_finished)
+                && drainer.is_none_or(JoinHandle::is_finished)
+        };
+        while Instant::now() < until && !is_ended() {
+            std::thread::park_timeout(Duration::from_millis(1));
         }
     }
 }
@@ -341,13 +433,14 @@ impl Listeners {
 fn rings(
     spool: &Spool,
     threads: usize,
-    bytes: u64,
+    config: &SpoolConfig,
     random: &Arc<dyn Random>,
 ) -> Result<(Vec<Recorder>, Vec<RingReader>), EdgeError> {
     let made: Result<Vec<_>, _> = (0..threads)
         .map(|index| {
             let worker = u16::try_from(index).unwrap_or(u16::MAX);
-            RingReader::create(&spool.ring_dir(), worker, bytes, Arc::clone(random))
+            let size = RingSize { bytes: config.ring_bytes, count_bytes: config.count_bytes };
+            RingReader::create(&spool.ring_dir(), worker, size, Arc::clone(random))
         })
         .collect();
     let made = made.map_err(|source| EdgeError::Ring { dir: spool.ring_dir(), source })?;

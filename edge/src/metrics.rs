@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use carom_shared::exposition::Exposition;
 
+use crate::pressure::Pressure;
 use crate::respond::ErrorPage;
+use crate::spool::losses::{Loss, Losses};
 
 /// A count that only grows.
 #[derive(Debug, Default)]
@@ -54,17 +56,48 @@ pub(crate) struct WorkerMetrics {
     pub(crate) redirects: Counter,
     pub(crate) previews: Counter,
     pub(crate) files: Counter,
+    pub(crate) homes: Counter,
     errors: [Counter; ErrorPage::ALL.len()],
     pub(crate) memory_hits: Counter,
     pub(crate) absence_hits: Counter,
     pub(crate) look_ups: Counter,
     pub(crate) clicks_recorded: Counter,
-    pub(crate) clicks_dropped: Counter,
+    /// Clicks whose response did not wait for their sync any longer.
+    pub(crate) clicks_unsynced: Counter,
+    /// 4 while clicks are only counted, 5 while some are dropped, else 0.
+    pub(crate) pressure: Gauge,
 }
 
 impl WorkerMetrics {
     pub(crate) fn error(&self, page: ErrorPage) {
         self.errors[page as usize].add(1);
+    }
+}
+
+/// Counts of what is found out about clicks.
+#[derive(Debug, Default)]
+pub(crate) struct EnrichMetrics {
+    /// User agents that were not remembered and had to be read.
+    pub(crate) agents_read: Counter,
+    /// Names that were replaced, because a link had too many new ones.
+    pub(crate) names_refused: Counter,
+    /// 1 while addresses have places, else 0.
+    pub(crate) geo_loaded: Gauge,
+    pub(crate) geo_errors: Counter,
+}
+
+impl EnrichMetrics {
+    fn render(&self, page: &mut Exposition) {
+        page.counter(
+            "carom_edge_clients_read_total", "Programs of visitors that were not remembered.",
+        )
+        .sample(&[], self.agents_read.get());
+        page.counter("carom_edge_names_refused_total", "Names of clicks that became (other).")
+            .sample(&[], self.names_refused.get());
+        page.gauge("carom_edge_geo_loaded", "Whether a file of places is in use.")
+            .sample(&[], self.geo_loaded.get());
+        page.counter("carom_edge_geo_errors_total", "Files of places that could not be used.")
+            .sample(&[], self.geo_errors.get());
     }
 }
 
@@ -86,6 +119,12 @@ pub(crate) struct Metrics {
     pub(crate) batches_quarantined: Counter,
     pub(crate) spool_errors: Counter,
     pub(crate) ship_errors: Counter,
+    pub(crate) sync_errors: Counter,
+    /// 1 while the store does not take batches.
+    pub(crate) store_away: Gauge,
+    /// 1 while no batch can be written.
+    pub(crate) drain_stalled: Gauge,
+    pub(crate) enrich: EnrichMetrics,
 }
 
 /// What is looked up at the moment of asking.
@@ -93,6 +132,9 @@ pub(crate) struct Gauges {
     pub(crate) routes: u64,
     pub(crate) route_bytes: u64,
     pub(crate) batches_waiting: usize,
+    /// Of the outbox, and how many it may have.
+    pub(crate) outbox_bytes: (u64, u64),
+    pub(crate) pressure: Pressure,
     pub(crate) ring_segments_limit: usize,
 }
 
@@ -112,6 +154,10 @@ impl Metrics {
             batches_quarantined: Counter::default(),
             spool_errors: Counter::default(),
             ship_errors: Counter::default(),
+            sync_errors: Counter::default(),
+            store_away: Gauge::default(),
+            drain_stalled: Gauge::default(),
+            enrich: EnrichMetrics::default(),
         }
     }
 
@@ -120,10 +166,12 @@ impl Metrics {
     }
 
     /// The page at `/metrics`.
-    pub(crate) fn render(&self, gauges: &Gauges) -> String {
+    pub(crate) fn render(&self, gauges: &Gauges, losses: &Losses) -> String {
         let mut page = Exposition::new();
         self.render_requests(&mut page);
         self.render_clicks(&mut page);
+        render_losses(&mut page, losses);
+        self.enrich.render(&mut page);
         page.gauge("carom_edge_threads_lost", "Threads that ended and are not coming back.")
             .sample(&[], self.threads_lost.get());
         page.gauge("carom_edge_ring_segments", "Segments of the click rings that are in use.")
@@ -135,6 +183,14 @@ impl Metrics {
             .sample(&[], gauges.route_bytes);
         page.gauge("carom_edge_batches_waiting", "Batches of clicks that wait to be stored.")
             .sample(&[], gauges.batches_waiting as u64);
+        page.gauge("carom_edge_outbox_bytes", "Bytes of batches of clicks that wait.")
+            .sample(&[], gauges.outbox_bytes.0);
+        page.gauge("carom_edge_outbox_bytes_limit", "Bytes of batches that may wait.")
+            .sample(&[], gauges.outbox_bytes.1);
+        page.gauge(
+            "carom_edge_pressure_level", "0: clicks are stored as they come; 5: they are lost.",
+        )
+        .sample(&[], u64::from(gauges.pressure.level()));
         page.finish()
     }
 
@@ -143,6 +199,7 @@ impl Metrics {
         answers.sample(&[("status", "redirect")], self.sum(|worker| &worker.redirects));
         answers.sample(&[("status", "preview")], self.sum(|worker| &worker.previews));
         answers.sample(&[("status", "file")], self.sum(|worker| &worker.files));
+        answers.sample(&[("status", "home")], self.sum(|worker| &worker.homes));
         for error in ErrorPage::ALL {
             let count = self.sum(|worker| &worker.errors[*error as usize]);
             answers.sample(&[("status", error.status().as_str())], count);
@@ -163,8 +220,11 @@ impl Metrics {
     fn render_clicks(&self, page: &mut Exposition) {
         page.counter("carom_edge_clicks_recorded_total", "Clicks recorded before their answer.")
             .sample(&[], self.sum(|worker| &worker.clicks_recorded));
-        page.counter("carom_edge_clicks_dropped_total", "Clicks answered and not recorded.")
-            .sample(&[("reason", "ring_full")], self.sum(|worker| &worker.clicks_dropped));
+        page.counter(
+            "carom_edge_clicks_unsynced_total",
+            "Clicks answered before they were on the disk, though they should have been.",
+        )
+        .sample(&[], self.sum(|worker| &worker.clicks_unsynced));
         for (name, help, counter) in [
             (
                 "carom_edge_clicks_recovered_total", "Clicks of an earlier run found in the ring.",
@@ -190,8 +250,40 @@ impl Metrics {
                 &self.spool_errors,
             ),
             ("carom_edge_ship_errors_total", "Failed tries to store a batch.", &self.ship_errors),
+            ("carom_edge_sync_errors_total", "Failed syncs of recorded clicks.", &self.sync_errors),
         ] {
             page.counter(name, help).sample(&[], counter.get());
         }
     }
+}
+
+/// Totals over all starts on the spool.
+fn render_losses(page: &mut Exposition, losses: &Losses) {
+    for (name, help, reason, loss) in [
+        (
+            "carom_edge_clicks_dropped_total",
+            "Clicks answered and not recorded.",
+            "table_full",
+            Loss::Dropped,
+        ),
+        ("carom_edge_clicks_lost_total", "Clicks recorded and lost.", "power", Loss::Power),
+        (
+            "carom_edge_clicks_counted_total",
+            "Clicks of which only the number was recorded.",
+            "ring_full",
+            Loss::Counted,
+        ),
+        (
+            "carom_edge_clicks_compacted_total",
+            "Clicks of which only the number was kept.",
+            "outbox_full",
+            Loss::Compacted,
+        ),
+    ] {
+        page.counter(name, help).sample(&[("reason", reason)], losses.get(loss));
+    }
+    page.counter("carom_edge_records_torn_total", "Records whose writing a kill interrupted.")
+        .sample(&[], losses.get(Loss::Torn));
+    page.counter("carom_edge_records_damaged_total", "Records that could not be read.")
+        .sample(&[], losses.get(Loss::Damaged));
 }

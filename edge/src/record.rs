@@ -40,7 +40,33 @@ pub fn click<'a>(
         user_agent: visitor.user_agent,
         referrer: visitor.referrer,
         language: visitor.language,
-        // Only campaigns are of interest; anything else in a query is between visitor and target.
-        query: if query.contains("utm_") { query.as_bytes() } else { b"" },
+        query: campaign(query).as_bytes(),
+    }
+}
+
+/// A query from its first parameter of a campaign on; the ring has room for 255 bytes, and what
+/// others put in front must not take it. Anything else is between visitor and target.
+fn campaign(query: &str) -> &str {
+    let mut starts = query.match_indices("utm_").map(|(at, _)| at);
+    let first = starts.find(|at| *at == 0 || query.as_bytes()[at - 1] == b'&');
+    first.and_then(|at| query.get(at..)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_kept_from_its_campaign_on() {
+        for (query, kept) in [
+            ("utm_source=a&b=c", "utm_source=a&b=c"),
+            ("fbclid=x&utm_source=a", "utm_source=a"),
+            ("to=utm_x&utm_source=a", "utm_source=a"),
+            ("xutm_source=a", ""),
+            ("a=b", ""),
+            ("", ""),
+        ] {
+            assert_eq!(campaign(query), kept, "{query}");
+        }
     }
 }

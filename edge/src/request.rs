@@ -30,7 +30,9 @@ pub enum Resource<'a> {
     Robots,
     /// `/favicon.ico`
     Favicon,
-    /// `/`, which no domain has a home for, and paths that no code can have.
+    /// `/`: the domain's home.
+    Home,
+    /// Paths that no code can have.
     Nothing,
 }
 
@@ -87,6 +89,7 @@ impl<'a> Resource<'a> {
             return Self::Link(name);
         }
         match name {
+            "" => Self::Home,
             "robots.txt" => Self::Robots,
             "favicon.ico" => Self::Favicon,
             _ => name.strip_suffix('+').filter(is_code).map_or(Self::Nothing, Self::Preview),
@@ -182,6 +185,7 @@ mod tests {
         for (method, uri, host, domain, resource) in [
             ("GET", "/abc", "localhost:8080", 1, Resource::Link("abc")),
             ("GET", "/abc?x=1", "127.0.0.1", 1, Resource::Link("abc")),
+            ("GET", "/", "localhost", 1, Resource::Home),
             ("HEAD", "/a_B-9", "Go.Example.com.", 2, Resource::Link("a_B-9")),
             ("GET", "http://go.example.com/x", "GO.example.com", 2, Resource::Link("x")),
             ("GET", "/abc+", "go.example.com", 2, Resource::Preview("abc")),
@@ -194,9 +198,7 @@ mod tests {
             assert_eq!((ask.domain.get(), ask.resource), (domain, resource), "{uri}");
             assert_eq!(ask.head, method == "HEAD");
         }
-        for path in
-            ["/", "/a/b", "/+", "/a++", "/+a", "/a+b", "/a%2B", "/a%41", "/Robots.txt", "//a"]
-        {
+        for path in ["/a/b", "/+", "/a++", "/+a", "/a+b", "/a%2B", "/a%41", "/Robots.txt", "//a"] {
             let request = request("GET", path, &["go.example.com"]);
             let ask = Ask::parse(&request, false, &domains()).unwrap();
             assert_eq!(ask.resource, Resource::Nothing, "{path}");

@@ -18,8 +18,8 @@
 //! for everyone who comes too late, not for the campaign in the query of one of them, which
 //! therefore stays behind.
 //!
-//! Besides links a domain has [`file::robots`] and [`file::favicon`]. Its `/` is 404: domains have
-//! no home yet.
+//! Besides links a domain has [`file::robots`] and [`file::favicon`]. Its `/` leads to its home, if
+//! it has one: a temporary redirect, which is no click.
 
 pub mod file;
 mod page;
@@ -41,7 +41,22 @@ const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 /// For every answer that names or stands for a link: links are shared, not found by searching.
 const NOINDEX: HeaderValue = HeaderValue::from_static("noindex, nofollow");
 
+const NO_STORE: HeaderValue = HeaderValue::from_static("private, no-store");
+const STRICT_ORIGIN: HeaderValue = HeaderValue::from_static("strict-origin-when-cross-origin");
+
 pub type Body = Full<Bytes>;
+
+/// The answer to `/` of a domain with a home.
+#[must_use]
+pub fn home(location: &HeaderValue) -> Response<Body> {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = StatusCode::FOUND;
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, location.clone());
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(REFERRER_POLICY, STRICT_ORIGIN);
+    response
+}
 
 /// Where a link leads at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -112,14 +127,12 @@ impl<'a> Redirect<'a> {
         let headers = response.headers_mut();
         headers.insert(LOCATION, self.location(query));
         headers.insert(CACHE_CONTROL, self.cache_control(now));
-        headers
-            .insert(REFERRER_POLICY, HeaderValue::from_static("strict-origin-when-cross-origin"));
+        headers.insert(REFERRER_POLICY, STRICT_ORIGIN);
         headers.insert(X_ROBOTS_TAG, NOINDEX);
         response
     }
 
     fn cache_control(&self, now: UnixMillis) -> HeaderValue {
-        const NO_STORE: HeaderValue = HeaderValue::from_static("private, no-store");
         if !self.status().is_permanent() {
             return NO_STORE;
         }

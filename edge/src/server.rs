@@ -28,14 +28,19 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use carom_shared::{Clock, Code, DomainId};
+use carom_shared::{AddressBlock, Clock, Code, DomainId, Salts};
 
+use crate::config::OnOverload;
 use crate::domains::Domains;
 use crate::metrics::{Metrics, WorkerMetrics};
+use crate::missing::MissingCodes;
+use crate::pressure::Pressure;
+use crate::proxy;
 use crate::record;
 use crate::request::{Ask, Form, Resource, Visitor};
 use crate::resolve::{Key, Known, Resolver, Route, Unavailable};
-use crate::respond::{Body, ErrorPage, Redirect, file, preview};
+use crate::respond::{self, Body, ErrorPage, Redirect, file, preview};
+use crate::spool::losses::{Loss, Losses};
 use crate::spool::ring::Recorder;
 
 /// Connections that the kernel holds until a thread accepts them.
@@ -85,12 +90,20 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
 pub(crate) struct Shared {
     pub(crate) resolver: Resolver,
     pub(crate) domains: ArcSwap<Domains>,
+    /// The drainer's, who is told of new ones.
+    pub(crate) salts: Arc<ArcSwap<Salts>>,
+    pub(crate) missing: Arc<MissingCodes>,
+    pub(crate) trusted_proxies: Box<[AddressBlock]>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) header_timeout: Duration,
     /// How long a stop waits for requests under way.
     pub(crate) request_drain: Duration,
+    pub(crate) losses: Arc<Losses>,
+    /// Whether a response waits until its click is on the disk.
+    pub(crate) is_synced: bool,
+    pub(crate) on_overload: OnOverload,
 }
 
 /// One thread's own.
@@ -100,16 +113,18 @@ struct Worker {
     recorder: RefCell<Recorder>,
     http: http1::Builder,
     stop: CancellationToken,
+    end: CancellationToken,
 }
 
-/// Runs one thread of the edge until `stop`, then until its requests are answered or the drain
-/// timeout is over.
+/// Runs one thread of the edge until `stop`, then until its requests are answered, the drain
+/// timeout is over, or `end`.
 pub(crate) fn run_worker(
     shared: Arc<Shared>,
     index: usize,
     listener: TcpListener,
     recorder: Recorder,
     stop: &CancellationToken,
+    end: CancellationToken,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut http = http1::Builder::new();
@@ -121,7 +136,8 @@ pub(crate) fn run_worker(
         .half_close(false);
     // A child of its own: connections look at the token at each wake, and a token is a lock.
     let stop = stop.child_token();
-    let worker = Rc::new(Worker { shared, index, recorder: RefCell::new(recorder), http, stop });
+    let recorder = RefCell::new(recorder);
+    let worker = Rc::new(Worker { shared, index, recorder, http, stop, end });
     LocalSet::new().block_on(&runtime, async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         worker.accept(listener).await;
@@ -160,7 +176,11 @@ impl Worker {
         }
         drop(listener);
         tasks.close();
-        if tokio::time::timeout(self.shared.request_drain, tasks.wait()).await.is_err() {
+        let waited = tokio::select! {
+            () = self.end.cancelled() => return,
+            waited = tokio::time::timeout(self.shared.request_drain, tasks.wait()) => waited,
+        };
+        if waited.is_err() {
             tracing::warn!(
                 connections = tasks.len(),
                 "connections are cut: they did not end in time"
@@ -228,7 +248,8 @@ impl Worker {
                 let route = self.route(ask.domain, code).await?;
                 let redirect = Redirect::of(&route, now)?;
                 let visitor = Visitor::read(headers);
-                self.record(&record::click(ask, &visitor, peer, &redirect, now));
+                let address = proxy::client(&self.shared.trusted_proxies, peer, headers);
+                self.record(&record::click(ask, &visitor, address, &redirect, now)).await?;
                 self.metrics().redirects.add(1);
                 Ok(redirect.response(ask.query, now))
             }
@@ -246,11 +267,25 @@ impl Worker {
                 self.metrics().files.add(1);
                 Ok(file::favicon())
             }
+            Resource::Home => {
+                let domains = self.shared.domains.load();
+                let home = domains.home(ask.domain).ok_or(ErrorPage::NotFound)?;
+                self.metrics().homes.add(1);
+                Ok(respond::home(home))
+            }
             Resource::Nothing => Err(ErrorPage::NotFound),
         }
     }
 
     async fn route(&self, domain: DomainId, code: &str) -> Result<Arc<Route>, ErrorPage> {
+        let route = self.find_route(domain, code).await;
+        if matches!(route, Err(ErrorPage::NotFound)) {
+            self.shared.missing.count(domain, code);
+        }
+        route
+    }
+
+    async fn find_route(&self, domain: DomainId, code: &str) -> Result<Arc<Route>, ErrorPage> {
         let key = Key::new(domain, code);
         match self.shared.resolver.known(&key) {
             Known::Route(route) => {
@@ -273,10 +308,35 @@ impl Worker {
     }
 
     /// Records before the response exists: what is answered is recorded, whatever happens next.
-    fn record(&self, click: &carom_shared::RawClick<'_>) {
-        match self.recorder.borrow_mut().record(click) {
-            Ok(()) => self.metrics().clicks_recorded.add(1),
-            Err(_) => self.metrics().clicks_dropped.add(1),
+    ///
+    /// With `spool.durability = always` this waits for the disk, in company; else for nothing.
+    async fn record(&self, click: &carom_shared::RawClick<'_>) -> Result<(), ErrorPage> {
+        let recorded = self.recorder.borrow_mut().record(click);
+        if recorded.is_err() {
+            return self.record_overload(click);
         }
+        self.metrics().clicks_recorded.add(1);
+        if self.shared.is_synced {
+            let synced = self.recorder.borrow_mut().synced();
+            if !synced.wait().await {
+                self.metrics().clicks_unsynced.add(1);
+            }
+        }
+        Ok(())
+    }
+
+    /// The ring is full: keeps the number, or the total, or nothing, as the operator wants it.
+    #[cold]
+    fn record_overload(&self, click: &carom_shared::RawClick<'_>) -> Result<(), ErrorPage> {
+        if self.shared.on_overload == OnOverload::Refuse {
+            return Err(ErrorPage::Unavailable);
+        }
+        let (loss, pressure) = match self.recorder.borrow_mut().count(click) {
+            Ok(()) => (Loss::Counted, Pressure::Counting),
+            Err(_) => (Loss::Dropped, Pressure::Dropping),
+        };
+        self.shared.losses.add(loss, 1);
+        self.metrics().pressure.set(pressure.level().into());
+        Ok(())
     }
 }

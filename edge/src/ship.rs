@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use carom_shared::Random;
 use carom_shared::batch::Token;
+use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::spool::outbox::Outbox;
@@ -41,18 +43,59 @@ pub enum SinkError {
 
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// Failed tries after which another batch may go first: what is wrong may be this one's own.
+const TRIES: u32 = 10;
 
-/// Ships batches, oldest first, for ever. Cancelled between any two steps it loses nothing: a
-/// batch leaves the outbox only after the store has it.
-pub(crate) async fn run(outbox: Arc<Outbox>, sink: Arc<dyn ClickSink>, metrics: Arc<Metrics>) {
-    loop {
-        let token = outbox.next().await;
+pub(crate) struct Shipper {
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) sink: Arc<dyn ClickSink>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Cancelled: the time until everything ends is short, so waits are.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Shipper {
+    /// Ships batches, oldest first, for ever. Cancelled between any two steps it loses nothing: a
+    /// batch leaves the outbox only after the store has it.
+    pub(crate) async fn run(self) {
+        let Self { outbox, sink, metrics, .. } = &self;
         let mut backoff = BACKOFF_MIN;
-        while let Err(error) = ship(&outbox, &*sink, &token, &metrics).await {
+        let mut failed = 0_u32;
+        loop {
+            let token = outbox.next().await;
+            let Err(error) = ship(outbox, &**sink, &token, metrics).await else {
+                (backoff, failed) = (BACKOFF_MIN, 0);
+                metrics.store_away.set(0);
+                continue;
+            };
+            if matches!(error, ShipError::Sink(_)) {
+                metrics.store_away.set(1);
+            }
             metrics.ship_errors.add(1);
             tracing::warn!(%error, batch = %token, retry_ms = backoff.as_millis(), "a batch of clicks is not stored yet");
-            tokio::time::sleep(backoff).await;
+            failed += 1;
+            if failed.is_multiple_of(TRIES) {
+                outbox.postpone(&token);
+            }
+            self.wait(backoff).await;
             backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    /// Waits for half of the time at least, and for a random part of the rest: the edges of a fleet
+    /// should not come back to their store at once. A stop ends the wait, and makes later ones
+    /// short.
+    async fn wait(&self, backoff: Duration) {
+        let mut byte = [0];
+        self.random.fill(&mut byte);
+        let jittered = backoff / 2 + backoff / 512 * u32::from(byte[0]);
+        if self.stop.is_cancelled() {
+            return tokio::time::sleep(jittered.min(BACKOFF_MIN)).await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(jittered) => {}
+            () = self.stop.cancelled() => {}
         }
     }
 }
@@ -73,6 +116,7 @@ async fn ship(
         }
         Err(error) => return Err(ShipError::Io(error)),
     };
+    outbox.may_be_sent(token).map_err(ShipError::Io)?;
     match sink.store(token.clone(), batch).await {
         Ok(stored) => {
             outbox.remove(token).map_err(ShipError::Io)?;

@@ -3,8 +3,13 @@
 //! ```text
 //! spool/lock               held by the process that records here
 //! spool/identity           the folder's name and how often it was started on
+//! spool/losses             totals of what could not be kept, memory mapped   (losses)
 //! spool/ring/*.seg         seconds: raw clicks, memory mapped, recycled      (segment, map, ring)
+//! spool/ring/*.cnt         counts of clicks that found no room there         (count)
+//! spool/ring/*.note        how far a segment is drained whose disk failed    (segment)
 //! spool/outbox/*.clk       until stored: batches; immutable, synced          (outbox)
+//! spool/sent               which of them no store can have seen              (outbox)
+//! spool/snapshot/          second names of batches, while a backup is made     (snapshot)
 //! spool/quarantine/        what could not be read or will not be taken; never deleted here
 //! ```
 //!
@@ -26,21 +31,46 @@
 //!
 //! At start the same rules read backwards ([`recover`]): what a segment holds beyond its note and
 //! beyond every batch in the outbox was answered and not yet drained, and becomes a batch.
+//!
+//! Beside that, a thread of its own puts records on the disk before they are in a batch ([`sync`]):
+//! a killed process loses nothing, and a machine without power no more than the setting says.
+//!
+//! # Pressure
+//!
+//! The redirect never waits. What gives, in this order ([`crate::pressure`] shows it):
+//!
+//! | level | what happens | what is lost |
+//! |---|---|---|
+//! | 1 | the store is away: batches wait in the outbox | nothing |
+//! | 2 | the outbox nears its quota: its oldest batches become counts ([`compact`]) | detail |
+//! | 3 | the outbox or the disk is full, or fails: clicks wait in the rings | nothing yet |
+//! | 4 | a ring is full: clicks are counted in a table ([`count`]) | detail |
+//! | 5 | the table is full: clicks are dropped, and their total kept ([`losses`]) | clicks |
 
+pub(crate) mod compact;
+mod count;
+mod disk;
+pub(crate) mod losses;
 mod map;
 pub(crate) mod outbox;
 pub(crate) mod recover;
 pub mod ring;
 mod segment;
+pub mod snapshot;
+pub(crate) mod sync;
 
 use std::fs::{DirBuilder, File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use carom_shared::Random;
+use carom_shared::settings::InvalidSetting;
+
+use losses::Losses;
+use sync::Durability;
 
 /// Limits of the spool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,18 +82,66 @@ pub struct SpoolConfig {
     /// Ring of one edge thread, in bytes; reserved on disk at the start. What clicks may fill while
     /// the disk is stuck: at 256 bytes a click, 64 MiB are 5 seconds of 50,000 clicks a second.
     pub ring_bytes: u64,
+    /// Each of the two tables in which an edge thread counts clicks while its ring is full, in
+    /// bytes; reserved on disk at the start. 64 bytes are one link for a quarter of an hour.
+    pub count_bytes: u64,
+    /// What the power failing may cost.
+    pub durability: Durability,
+    /// With `durability = interval`: how long a click may be in memory only, in milliseconds.
+    pub sync_interval_ms: u64,
+    /// Batches that wait for the store, in bytes, at most; 0: 10 GiB or a fifth of the disk,
+    /// whichever is less. Beyond four fifths of it, detail is given up; at it, clicks wait in
+    /// the rings. A twentieth of the disk stays free in any case.
+    pub max_bytes: u64,
 }
 
 impl Default for SpoolConfig {
     fn default() -> Self {
-        Self { flush_ms: 1000, ring_bytes: 64 << 20 }
+        Self {
+            flush_ms: 1000,
+            ring_bytes: 64 << 20,
+            count_bytes: 4 << 20,
+            durability: Durability::default(),
+            sync_interval_ms: 200,
+            max_bytes: 0,
+        }
+    }
+}
+
+/// More in one ring would be reserved for each thread.
+const RING_BYTES_MAX: u64 = 16 << 30;
+const SYNC_INTERVAL_MS_MAX: u64 = 60_000;
+
+impl SpoolConfig {
+    /// Checks what the types alone do not say.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`] names the first setting that cannot be used.
+    pub fn check(&self) -> Result<(), InvalidSetting> {
+        for (setting, value, max) in [
+            ("spool.ring_bytes", self.ring_bytes, RING_BYTES_MAX),
+            ("spool.count_bytes", self.count_bytes, RING_BYTES_MAX),
+            ("spool.sync_interval_ms", self.sync_interval_ms, SYNC_INTERVAL_MS_MAX),
+        ] {
+            if value > max {
+                return Err(InvalidSetting::new(setting, format!("must be at most {max}")));
+            }
+        }
+        if self.sync_interval_ms < 2 {
+            return Err(InvalidSetting::new("spool.sync_interval_ms", "must be at least 2"));
+        }
+        Ok(())
     }
 }
 
 /// Why a spool cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
-    #[error("{} is in use by another process; two may not record into one spool", .0.display())]
+    #[error(
+        "{} is in use by another process; two may not record into one spool: stop the other one, \
+         or give this one a folder of its own",
+        .0.display()
+    )]
     Locked(PathBuf),
     #[error("{}: {source}", .path.display())]
     Io { path: PathBuf, source: io::Error },
@@ -105,11 +183,20 @@ impl Spool {
             made.map_err(SpoolError::io(&path))?;
         }
         let path = dir.join("lock");
-        let lock = File::create(&path).map_err(SpoolError::io(&path))?;
+        let lock = disk::create(&path).map_err(SpoolError::io(&path))?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => SpoolError::Locked(dir.to_owned()),
             TryLockError::Error(source) => SpoolError::Io { path, source },
         })?;
+
+        // A backup was being made when the last process was killed.
+        let path = dir.join("snapshot");
+        match std::fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(SpoolError::Io { path, source: error });
+            }
+            _ => {}
+        }
 
         let (id, generation) = match read_identity(&dir.join("identity"))? {
             Some((id, generation)) => (id, generation.wrapping_add(1)),
@@ -122,7 +209,7 @@ impl Spool {
         // On disk before the first batch is named by it: a generation never names two of them.
         let text = format!("{}\nid {id:016x}\ngeneration {generation}\n", Self::IDENTITY);
         let path = dir.join("identity");
-        write_durably(&path, text.as_bytes()).map_err(SpoolError::io(&path))?;
+        disk::write_durably(&path, text.as_bytes()).map_err(SpoolError::io(&path))?;
         Ok(Self { dir: dir.to_owned(), id, generation, _lock: lock })
     }
 
@@ -142,8 +229,31 @@ impl Spool {
         self.dir.join("outbox")
     }
 
+    pub(crate) fn sent_path(&self) -> PathBuf {
+        self.dir.join("sent")
+    }
+
+    /// The totals of what could not be kept.
+    pub(crate) fn losses(&self) -> Result<Losses, SpoolError> {
+        let path = self.losses_path();
+        Losses::open(&path, &self.aside("losses")).map_err(SpoolError::io(&path))
+    }
+
+    pub(crate) fn losses_path(&self) -> PathBuf {
+        self.dir.join("losses")
+    }
+
+    pub(crate) fn snapshots_dir(&self) -> PathBuf {
+        self.dir.join("snapshot")
+    }
+
     pub(crate) fn quarantine_dir(&self) -> PathBuf {
         self.dir.join("quarantine")
+    }
+
+    /// Where a file is set aside, under a name that no other start gives.
+    pub(crate) fn aside(&self, name: &str) -> PathBuf {
+        self.quarantine_dir().join(format!("{:08x}-{name}", self.generation))
     }
 }
 
@@ -162,20 +272,6 @@ fn read_identity(path: &Path) -> Result<Option<(u64, u32)>, SpoolError> {
         Some((id, generation))
     })();
     identity.map(Some).ok_or_else(|| SpoolError::Identity(path.to_owned()))
-}
-
-/// Puts a file in its place so that, whenever the machine stops, either the old one is there or
-/// all of the new one.
-fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension("tmp");
-    let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_data()?;
-    std::fs::rename(&temporary, path)?;
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The control plane's API as an experiment uses it: create a link, read links and totals.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -24,6 +25,14 @@ pub(crate) struct Link {
     pub(crate) code: String,
     /// The target as Carom keeps it: what `Location` must be, to the byte.
     pub(crate) url: String,
+}
+
+/// A page of links as `GET /api/v1/links` answers.
+#[derive(Debug, Deserialize)]
+pub(crate) struct LinkPage {
+    pub(crate) data: Vec<Link>,
+    /// Where the next page begins; `None` if this is the last.
+    pub(crate) next_cursor: Option<String>,
 }
 
 /// Clicks by kind. Each answered request is in exactly one of them.
@@ -147,6 +156,98 @@ impl ApiClient {
         self.get(&format!("/api/v1/links/{id}")).await
     }
 
+    /// `GET /api/v1/links`: the first page, or the one that begins at `cursor`.
+    pub(crate) async fn links(&mut self, cursor: Option<&str>) -> Result<LinkPage, ApiError> {
+        let from = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+        self.get(&format!("/api/v1/links?limit=100{from}")).await
+    }
+
+    /// `POST /api/v1/links/bulk`: makes all of these; gives their codes.
+    pub(crate) async fn create_bulk(
+        &mut self,
+        links: &[serde_json::Value],
+    ) -> Result<Vec<String>, Failure> {
+        #[derive(Deserialize)]
+        struct Bulk {
+            results: Vec<Made>,
+        }
+        #[derive(Deserialize)]
+        struct Made {
+            link: Link,
+        }
+        let body = serde_json::json!({ "links": links }).to_string();
+        let made: Result<Bulk, _> = self.call("POST", "/api/v1/links/bulk", &body, 200).await;
+        let made =
+            made.map_err(|error| Failure::new(format!("POST /api/v1/links/bulk: {error}")))?;
+        Ok(made.results.into_iter().map(|made| made.link.code).collect())
+    }
+
+    /// A list of links, by its path: how many there are on its page.
+    pub(crate) async fn list(&mut self, path: &str) -> Result<u64, ApiError> {
+        #[derive(Deserialize)]
+        struct Page {
+            data: Vec<serde::de::IgnoredAny>,
+        }
+        let page: Page = self.get(path).await?;
+        Ok(page.data.len() as u64)
+    }
+
+    /// How many clicks the link shows that has the most.
+    pub(crate) async fn most_clicks(&mut self) -> Result<u64, Failure> {
+        #[derive(Deserialize)]
+        struct Page {
+            data: Vec<Clicked>,
+        }
+        #[derive(Deserialize)]
+        struct Clicked {
+            clicks: u64,
+        }
+        const PATH: &str = "/api/v1/links?sort=clicks&limit=1";
+        let page: Result<Page, _> = self.get(PATH).await;
+        let page = page.map_err(|error| Failure::new(format!("GET {PATH}: {error}")))?;
+        Ok(page.data.first().map_or(0, |link| link.clicks))
+    }
+
+    /// How many links the key's workspace has.
+    pub(crate) async fn links_count(&mut self) -> Result<u64, Failure> {
+        #[derive(Deserialize)]
+        struct Stats {
+            links: u64,
+        }
+        let stats: Result<Stats, _> = self.get("/api/v1/stats").await;
+        let stats = stats.map_err(|error| Failure::new(format!("GET /api/v1/stats: {error}")))?;
+        Ok(stats.links)
+    }
+
+    /// A page of links, most clicked first: id and clicks of each, and where the next page begins.
+    pub(crate) async fn links_by_clicks(
+        &mut self,
+        cursor: Option<&str>,
+    ) -> Result<(Vec<(String, u64)>, Option<String>), Failure> {
+        #[derive(Deserialize)]
+        struct Page {
+            data: Vec<Clicked>,
+            next_cursor: Option<String>,
+        }
+        #[derive(Deserialize)]
+        struct Clicked {
+            id: String,
+            clicks: u64,
+        }
+        let from = cursor.map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
+        let path = format!("/api/v1/links?sort=clicks&limit=100{from}");
+        let page: Result<Page, _> = self.get(&path).await;
+        let page = page.map_err(|error| Failure::new(format!("GET {path}: {error}")))?;
+        let links = page.data.into_iter().map(|link| (link.id, link.clicks));
+        Ok((links.collect(), page.next_cursor))
+    }
+
+    /// A report, by its path.
+    pub(crate) async fn report(&mut self, path: &str) -> Result<Report, Failure> {
+        let report = self.get(path).await;
+        report.map_err(|error| Failure::new(format!("GET {path}: {error}")))
+    }
+
     /// `GET /api/v1/links/{id}/stats`: totals of one link.
     pub(crate) async fn link_totals(&mut self, id: &str) -> Result<Totals, ApiError> {
         let stats: Stats = self.get(&format!("/api/v1/links/{id}/stats")).await?;
@@ -216,6 +317,29 @@ impl ApiClient {
 #[derive(Deserialize)]
 struct Stats {
     totals: Totals,
+}
+
+/// What experiments read of a report.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) totals: ReportTotals,
+    /// By dimension.
+    pub(crate) top: BTreeMap<String, Vec<TopValue>>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct ReportTotals {
+    #[serde(flatten)]
+    pub(crate) totals: Totals,
+    pub(crate) visitors: u64,
+}
+
+/// Clicks with one value of a dimension.
+#[derive(Debug, Deserialize)]
+pub(crate) struct TopValue {
+    pub(crate) value: String,
+    pub(crate) clicks: u64,
+    pub(crate) visitors: u64,
 }
 
 /// Reads a problem document. One that names fields is known by its first.

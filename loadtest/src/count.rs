@@ -22,7 +22,7 @@ use crate::population::{Rng, Zipf, read_lines};
 use crate::process::Cost;
 use crate::report::{per_second, progress};
 use crate::subject::{Subject, SubjectArgs};
-use crate::traffic::{Faults, Route, Seen, Traffic, Until};
+use crate::traffic::{Ask, Faults, Route, Seen, Traffic, Until};
 
 /// Pause between two looks at the totals.
 const TOTALS_POLL: Duration = Duration::from_millis(50);
@@ -107,7 +107,7 @@ pub(crate) async fn run(args: &CountArgs, seed: u64) -> Result<CountReport, Fail
     let user_agents = read_lines(&args.user_agents)?;
     let installation = args.subject.installation("count")?;
     let subject = args.subject.subject(installation.as_ref()).await?;
-    let report = measure(args, seed, &subject, &urls, user_agents).await?;
+    let report = measure(args, seed, &subject, &urls, &user_agents).await?;
     subject.stop().await?;
     if report.passed() {
         args.subject.finish(installation.as_ref())?;
@@ -120,7 +120,7 @@ async fn measure(
     seed: u64,
     subject: &Subject<'_>,
     urls: &Arc<[String]>,
-    user_agents: Vec<String>,
+    user_agents: &[String],
 ) -> Result<CountReport, Failure> {
     let mut client = subject.client()?;
     let before = client.totals().await?;
@@ -135,7 +135,8 @@ async fn measure(
         host: subject.host.clone(),
         routes: routes(&created.links),
         zipf: Zipf::new(created.links.len(), args.zipf),
-        user_agents,
+        asks: user_agents.iter().map(|agent| Ask::with_agent(agent)).collect(),
+        is_logged: false,
         connections: args.connections,
         until: Until::Requests(args.requests),
     };
@@ -193,7 +194,7 @@ pub(crate) async fn wait_for_totals(
 }
 
 /// The totals of each link, in the order of `links`.
-async fn read_link_totals(api: &Api, links: &[Link]) -> Result<Vec<Totals>, Failure> {
+pub(crate) async fn read_link_totals(api: &Api, links: &[Link]) -> Result<Vec<Totals>, Failure> {
     let mut readers = JoinSet::new();
     for (reader, part) in links.chunks(links.len().div_ceil(READERS)).enumerate() {
         let mut client = ApiClient::new(api.clone());

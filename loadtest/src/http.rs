@@ -69,6 +69,8 @@ pub(crate) struct Head {
     len: usize,
     body: Framing,
     location: Option<Range<usize>>,
+    etag: Option<Range<usize>>,
+    replayed: Option<Range<usize>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,12 +79,32 @@ enum Framing {
     Chunked,
 }
 
+impl Head {
+    /// Where the value of header `name` is kept, if it is one that experiments read.
+    fn kept(&mut self, name: &[u8]) -> Option<&mut Option<Range<usize>>> {
+        let is = |other: &[u8]| name.eq_ignore_ascii_case(other);
+        if is(b"location") {
+            Some(&mut self.location)
+        } else if is(b"etag") {
+            Some(&mut self.etag)
+        } else if is(b"idempotent-replayed") {
+            Some(&mut self.replayed)
+        } else {
+            None
+        }
+    }
+}
+
 /// A whole response, borrowed from its connection.
 #[derive(Debug)]
 pub(crate) struct Response<'a> {
     pub(crate) status: u16,
     /// The value of `Location`, if there is one.
     pub(crate) location: Option<&'a [u8]>,
+    /// The value of `ETag`, if there is one.
+    pub(crate) etag: Option<&'a [u8]>,
+    /// The value of `Idempotent-Replayed`, if there is one.
+    pub(crate) replayed: Option<&'a [u8]>,
     pub(crate) body: &'a [u8],
 }
 
@@ -158,7 +180,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         Ok(Response {
             status: head.status,
-            location: self.location(head),
+            location: self.value(head.location.as_ref()),
+            etag: self.value(head.etag.as_ref()),
+            replayed: self.value(head.replayed.as_ref()),
             body: match head.body {
                 Framing::Length(_) => &self.buffer[head.len..],
                 Framing::Chunked => &self.unchunked,
@@ -168,7 +192,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// The value of `Location` in `head`, which [`Connection::read_head`] has just given.
     pub(crate) fn location(&self, head: &Head) -> Option<&[u8]> {
-        head.location.clone().map(|range| &self.buffer[range])
+        self.value(head.location.as_ref())
+    }
+
+    fn value(&self, range: Option<&Range<usize>>) -> Option<&[u8]> {
+        range.map(|range| &self.buffer[range.clone()])
     }
 
     async fn fill(&mut self) -> Result<(), HttpError> {
@@ -186,8 +214,15 @@ fn parse_head(bytes: &[u8]) -> Result<Option<Head>, HttpError> {
     };
     let mut at = find(bytes, b"\r\n").unwrap_or(end);
     let (status, http_1_0) = parse_status_line(&bytes[..at])?;
-    let mut head =
-        Head { status, close: http_1_0, len: end + 4, body: Framing::Length(0), location: None };
+    let mut head = Head {
+        status,
+        close: http_1_0,
+        len: end + 4,
+        body: Framing::Length(0),
+        location: None,
+        etag: None,
+        replayed: None,
+    };
     let mut length = None;
     let mut chunked = false;
     while at < end {
@@ -211,8 +246,10 @@ fn parse_head(bytes: &[u8]) -> Result<Option<Head>, HttpError> {
             chunked = true;
         } else if name.eq_ignore_ascii_case(b"connection") {
             head.close |= text.eq_ignore_ascii_case(b"close");
-        } else if name.eq_ignore_ascii_case(b"location") && head.location.replace(value).is_some() {
-            return Err(HttpError::Malformed("two Location headers"));
+        } else if let Some(kept) = head.kept(name)
+            && kept.replace(value).is_some()
+        {
+            return Err(HttpError::Malformed("a header twice that may come once"));
         }
     }
     head.body = framing(status, length, chunked)?;

@@ -38,6 +38,8 @@ pub(crate) struct Installation {
     carom: PathBuf,
     folder: PathBuf,
     first_port: u16,
+    database_url: Option<String>,
+    settings: Vec<String>,
 }
 
 /// A server that runs on an installation. Dropping it kills it.
@@ -50,12 +52,14 @@ pub(crate) struct Server<'a> {
 }
 
 impl Installation {
-    /// Makes the folder `NAME-PID` below `parent`, for an installation with nothing in it.
+    /// Makes the folder `NAME-PID` below `parent`, for an installation with nothing in it but what
+    /// is in the database of `database_url`; without one it has a database of its own.
     pub(crate) fn create(
         carom: &Path,
         parent: &Path,
         name: &str,
         first_port: u16,
+        database_url: Option<&str>,
     ) -> Result<Self, Failure> {
         let folder = parent.join(format!("{name}-{}", std::process::id()));
         let fail = |path: &Path, error| Failure::new(format!("{}: {error}", path.display()));
@@ -67,7 +71,26 @@ impl Installation {
             carom: fs::canonicalize(carom).map_err(|error| fail(carom, error))?,
             folder: fs::canonicalize(&folder).map_err(|error| fail(&folder, error))?,
             first_port,
+            database_url: database_url.map(str::to_owned),
+            settings: Vec::new(),
         })
+    }
+
+    /// One that an earlier experiment left behind.
+    pub(crate) fn existing(carom: &Path, folder: &Path, first_port: u16) -> Result<Self, Failure> {
+        let fail = |path: &Path, error| Failure::new(format!("{}: {error}", path.display()));
+        Ok(Self {
+            carom: fs::canonicalize(carom).map_err(|error| fail(carom, error))?,
+            folder: fs::canonicalize(folder).map_err(|error| fail(folder, error))?,
+            first_port,
+            database_url: None,
+            settings: Vec::new(),
+        })
+    }
+
+    /// The same with settings of its own, as `--set` takes them.
+    pub(crate) fn with_settings(self, settings: &[&str]) -> Self {
+        Self { settings: settings.iter().map(|&setting| setting.to_owned()).collect(), ..self }
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -150,6 +173,12 @@ impl Installation {
             .env("CAROM_PUBLIC_URL", format!("http://{}", self.edge()))
             .stdin(Stdio::null())
             .kill_on_drop(true);
+        for setting in &self.settings {
+            command.args(["--set", setting]);
+        }
+        if let Some(url) = &self.database_url {
+            command.env("CAROM_DATABASE__URL", url);
+        }
         command
     }
 

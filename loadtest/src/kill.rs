@@ -74,10 +74,9 @@ pub(crate) async fn run(args: &KillArgs, seed: u64) -> Result<KillReport, Failur
     if args.life_ms_min > args.life_ms_max {
         return Err(Failure::new("--life-ms-min is above --life-ms-max"));
     }
-    let PlaceArgs { folder, first_port, keep } = &args.place;
-    let installation = Installation::create(&args.carom, folder, "kill", *first_port)?;
+    let installation = args.place.installation(&args.carom, "kill")?;
     let report = torture(args, seed, &installation).await?;
-    if report.passed() && !keep {
+    if report.passed() && !args.place.keep {
         installation.remove()?;
     }
     Ok(report)

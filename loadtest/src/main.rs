@@ -1,4 +1,5 @@
-//! Programs that measure and torture a running Carom: `count`, `kill`, `redirects`, `creates`.
+//! Programs that measure and torture a running Carom: `count`, `kill`, `once`, `redirects`,
+//! `creates`, `lists`.
 //!
 //! Each is a closed loop over real sockets against the real server; nothing of Carom is linked in.
 //! An experiment prints a report and ends with 0 if it passed, 1 if it did not, 2 if it could not
@@ -7,12 +8,16 @@
 mod api;
 mod count;
 mod creates;
+mod dimensions;
 mod failure;
+mod fill;
 mod http;
 mod installation;
 mod kill;
 mod latency;
 mod links;
+mod lists;
+mod once;
 mod population;
 mod process;
 mod redirects;
@@ -52,10 +57,18 @@ enum Experiment {
     Count(count::CountArgs),
     /// Kill the server under load again and again; nothing may be lost or stored twice.
     Kill(kill::KillArgs),
+    /// Send requests with one idempotency key at once and kill the server; each key makes one link.
+    Once(once::OnceArgs),
     /// Measure redirects a second and their cost.
     Redirects(redirects::RedirectsArgs),
     /// Measure creates a second and their cost.
     Creates(creates::CreatesArgs),
+    /// Measure lists and searches among many links.
+    Lists(lists::ListsArgs),
+    /// Send a crowd of known visitors; each dimension must show what was sent.
+    Dimensions(dimensions::DimensionsArgs),
+    /// Measure what many clicks cost to store, and reports over them.
+    Fill(fill::FillArgs),
 }
 
 fn main() -> ExitCode {
@@ -90,12 +103,28 @@ async fn run(cli: &Cli) -> Result<bool, Failure> {
             let report = kill::run(args, seed).await?;
             finish(&report, report.passed(), cli.json)
         }
+        Experiment::Once(args) => {
+            let report = once::run(args, seed).await?;
+            finish(&report, report.passed(), cli.json)
+        }
         Experiment::Redirects(args) => {
             let report = redirects::run(args, seed).await?;
             finish(&report, report.passed(), cli.json)
         }
         Experiment::Creates(args) => {
             let report = creates::run(args).await?;
+            finish(&report, report.passed(), cli.json)
+        }
+        Experiment::Lists(args) => {
+            let report = lists::run(args, seed).await?;
+            finish(&report, report.passed(), cli.json)
+        }
+        Experiment::Dimensions(args) => {
+            let report = dimensions::run(args, seed).await?;
+            finish(&report, report.passed(), cli.json)
+        }
+        Experiment::Fill(args) => {
+            let report = fill::run(args, seed).await?;
             finish(&report, report.passed(), cli.json)
         }
     }

@@ -15,7 +15,7 @@ use crate::population::{Rng, Zipf, made_up_urls, read_lines};
 use crate::process::Cost;
 use crate::report::{per_second, progress};
 use crate::subject::{Subject, SubjectArgs};
-use crate::traffic::{Faults, ONE_USER_AGENT, Route, Traffic, Until};
+use crate::traffic::{Ask, Faults, ONE_USER_AGENT, Route, Traffic, Until};
 
 /// Connections that create the links.
 const CREATE_CONNECTIONS: usize = 8;
@@ -90,6 +90,7 @@ async fn measure(
         Some(file) => read_lines(file)?,
         None => vec![ONE_USER_AGENT.to_owned()],
     };
+    let asks: Vec<_> = user_agents.iter().map(|agent| Ask::with_agent(agent)).collect();
     let links = routes.len();
     let mut rng = Rng::new(seed);
     let traffic = |seconds| Traffic {
@@ -97,7 +98,8 @@ async fn measure(
         host: subject.host.clone(),
         routes: routes.clone(),
         zipf: Zipf::new(links, args.zipf),
-        user_agents: user_agents.clone(),
+        asks: asks.clone(),
+        is_logged: false,
         connections: args.connections,
         until: Until::Elapsed(Duration::from_secs(seconds)),
     };

@@ -1,7 +1,7 @@
 //! What an experiment is made on: an installation that runs already, or one that it starts itself.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -41,13 +41,30 @@ pub(crate) struct SubjectArgs {
 pub(crate) struct PlaceArgs {
     /// Folder below which an installation that is started here gets its own.
     #[arg(long, value_name = "FOLDER", default_value = "target/loadtest")]
-    pub(crate) folder: PathBuf,
+    folder: PathBuf,
     /// First of the four ports of an installation that is started here.
     #[arg(long, default_value_t = 18080, value_parser = clap::value_parser!(u16).range(1024..32764))]
-    pub(crate) first_port: u16,
+    first_port: u16,
     /// Keep its folder; it is kept too when the experiment fails.
     #[arg(long)]
     pub(crate) keep: bool,
+    /// Database of an installation that is started here, empty, and not emptied afterwards
+    /// [default: a new one of SQLite].
+    #[arg(long, value_name = "URL", requires = "carom")]
+    database_url: Option<String>,
+}
+
+impl PlaceArgs {
+    /// The installation in `folder` that an earlier experiment left behind.
+    pub(crate) fn existing(&self, carom: &Path, folder: &Path) -> Result<Installation, Failure> {
+        Installation::existing(carom, folder, self.first_port)
+    }
+
+    /// Makes the place of an installation of `carom`, for the experiment `name`.
+    pub(crate) fn installation(&self, carom: &Path, name: &str) -> Result<Installation, Failure> {
+        let Self { folder, first_port, database_url, .. } = self;
+        Installation::create(carom, folder, name, *first_port, database_url.as_deref())
+    }
 }
 
 /// A Carom that answers.
@@ -63,9 +80,8 @@ pub(crate) struct Subject<'a> {
 impl SubjectArgs {
     /// The folder and ports of an own installation, if that is what was asked for.
     pub(crate) fn installation(&self, name: &str) -> Result<Option<Installation>, Failure> {
-        let PlaceArgs { folder, first_port, .. } = &self.place;
         let carom = self.carom.as_deref();
-        carom.map(|carom| Installation::create(carom, folder, name, *first_port)).transpose()
+        carom.map(|carom| self.place.installation(carom, name)).transpose()
     }
 
     /// Starts `installation`, or takes the one that runs.

@@ -34,6 +34,38 @@ pub(crate) struct Route {
     pub(crate) location: Option<String>,
 }
 
+/// What a visitor sends beside the code: one visitor, or many who are alike.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask {
+    pub(crate) is_head: bool,
+    /// With its question mark; empty if there is none.
+    pub(crate) query: String,
+    /// Whole lines.
+    pub(crate) headers: String,
+}
+
+impl Ask {
+    /// Somebody with a user agent, and nothing else of note.
+    pub(crate) fn with_agent(user_agent: &str) -> Self {
+        let headers =
+            format!("User-Agent: {user_agent}\r\nAccept-Language: en-GB,en;q=0.9\r\n");
+        Self { is_head: false, query: String::new(), headers }
+    }
+
+    /// Writes the request, in place of what was there.
+    fn write(&self, request: &mut String, code: &str, host: &str) {
+        let Self { is_head, query, headers } = self;
+        let method = if *is_head { "HEAD" } else { "GET" };
+        request.clear();
+        write!(
+            request,
+            "{method} /{code}{query} HTTP/1.1\r\nHost: {host}\r\nConnection: keep-alive\r\n\
+             {headers}{BROWSER_HEADERS}\r\n"
+        )
+        .expect("a string takes what it is given");
+    }
+}
+
 /// Which visitors come, and for what.
 #[derive(Debug)]
 pub(crate) struct Traffic {
@@ -41,7 +73,10 @@ pub(crate) struct Traffic {
     pub(crate) host: String,
     pub(crate) routes: Vec<Route>,
     pub(crate) zipf: Zipf,
-    pub(crate) user_agents: Vec<String>,
+    /// One of these is drawn for each request, all alike.
+    pub(crate) asks: Vec<Ask>,
+    /// Whether [`Seen::log`] is wanted, which takes 8 bytes for each answer.
+    pub(crate) is_logged: bool,
     pub(crate) connections: usize,
     pub(crate) until: Until,
 }
@@ -58,6 +93,8 @@ pub(crate) struct Seen {
     /// Right answers, per route and in sum.
     pub(crate) answered_by_route: Vec<u64>,
     pub(crate) answered: u64,
+    /// Places of the route and of the ask of each right answer, if that was wanted.
+    pub(crate) log: Vec<(u32, u32)>,
     pub(crate) faults: Faults,
     pub(crate) latencies: Latencies,
     pub(crate) elapsed: Duration,
@@ -131,6 +168,7 @@ impl Seen {
         Self {
             answered_by_route: vec![0; routes],
             answered: 0,
+            log: Vec::new(),
             faults: Faults::default(),
             latencies: Latencies::new(),
             elapsed: Duration::ZERO,
@@ -141,6 +179,7 @@ impl Seen {
         let pairs = self.answered_by_route.iter_mut().zip(&other.answered_by_route);
         pairs.for_each(|(sum, count)| *sum += count);
         self.answered += other.answered;
+        self.log.extend(other.log);
         self.faults.add(other.faults);
         self.latencies.add(&other.latencies);
     }
@@ -163,12 +202,12 @@ impl Visitor {
         let mut failures_in_a_row = 0;
         while failures_in_a_row < FAILURES_IN_A_ROW_MAX && more(self.traffic.until) {
             let index = self.traffic.zipf.draw(&mut self.rng);
-            let agent = self.rng.below(self.traffic.user_agents.len());
-            let user_agent = &self.traffic.user_agents[agent];
+            let ask = self.rng.below(self.traffic.asks.len());
             let code = &self.traffic.routes[index].code;
-            write_request(&mut request, code, &self.traffic.host, user_agent, None);
+            self.traffic.asks[ask].write(&mut request, code, &self.traffic.host);
             let sent = Instant::now();
-            match timeout(EXCHANGE_MAX, self.visit(connection.take(), index, &request)).await {
+            let visit = self.visit(connection.take(), index, ask, &request);
+            match timeout(EXCHANGE_MAX, visit).await {
                 Ok(Ok(kept)) => {
                     self.seen.latencies.record(sent.elapsed());
                     connection = kept;
@@ -191,6 +230,7 @@ impl Visitor {
         &mut self,
         connection: Option<Connection>,
         index: usize,
+        ask: usize,
         request: &str,
     ) -> Result<Option<Connection>, HttpError> {
         let mut connection = match connection {
@@ -204,6 +244,10 @@ impl Visitor {
         if is_redirect(response.status, response.location, route.location.as_deref()) {
             self.seen.answered += 1;
             self.seen.answered_by_route[index] += 1;
+            if self.traffic.is_logged {
+                let place = |place| u32::try_from(place).expect("lists that fit in memory");
+                self.seen.log.push((place(index), place(ask)));
+            }
         } else {
             self.seen.faults.wrong(|| {
                 let location = String::from_utf8_lossy(response.location.unwrap_or(b"nothing"));
@@ -224,6 +268,13 @@ pub(crate) fn is_redirect(status: u16, location: Option<&[u8]>, expected: Option
             .is_some_and(|location| expected.is_none_or(|expected| expected.as_bytes() == location))
 }
 
+/// What browsers send with a click, whoever they are.
+const BROWSER_HEADERS: &str =
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
+     Accept-Encoding: gzip, deflate, br\r\nUpgrade-Insecure-Requests: 1\r\n\
+     Sec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Site: cross-site\r\n\
+     Sec-Fetch-User: ?1\r\n";
+
 /// Writes a request as browsers send it to a link that was clicked, in place of what was there.
 pub(crate) fn write_request(
     request: &mut String,
@@ -236,11 +287,7 @@ pub(crate) fn write_request(
     write!(
         request,
         "GET /{code} HTTP/1.1\r\nHost: {host}\r\nConnection: keep-alive\r\n\
-         User-Agent: {user_agent}\r\n\
-         Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
-         Accept-Language: en-GB,en;q=0.9\r\nAccept-Encoding: gzip, deflate, br\r\n\
-         Upgrade-Insecure-Requests: 1\r\nSec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\n\
-         Sec-Fetch-Site: cross-site\r\nSec-Fetch-User: ?1\r\n"
+         User-Agent: {user_agent}\r\nAccept-Language: en-GB,en;q=0.9\r\n{BROWSER_HEADERS}"
     )
     .expect("a string takes what it is given");
     if let Some(referrer) = referrer {
@@ -284,6 +331,11 @@ mod tests {
         write_request(&mut request, "b", "localhost:8080", "y", None);
         assert!(request.starts_with("GET /b HTTP/1.1\r\nHost: localhost:8080\r\n"));
         assert!(request.contains("\r\nUser-Agent: y\r\n") && request.ends_with("?1\r\n\r\n"));
+        assert_eq!(request.matches("\r\n\r\n").count(), 1);
+        let ask = Ask { is_head: true, query: "?via=qr".to_owned(), ..Ask::with_agent("z") };
+        ask.write(&mut request, "c", "localhost");
+        assert!(request.starts_with("HEAD /c?via=qr HTTP/1.1\r\nHost: localhost\r\n"));
+        assert!(request.contains("\r\nUser-Agent: z\r\n") && request.ends_with("?1\r\n\r\n"));
         assert_eq!(request.matches("\r\n\r\n").count(), 1);
     }
 }

@@ -10,6 +10,7 @@
 //! the two sources of truth that cannot be computed, [`SystemClock`] and [`SystemRandom`].
 #![forbid(unsafe_code)]
 
+mod address;
 pub mod batch;
 pub mod click;
 mod code;
@@ -23,7 +24,9 @@ pub mod settings;
 mod target;
 mod text;
 mod time;
+mod visitor;
 
+pub use address::{AddressBlock, AddressBlockError};
 pub use click::{Click, RawClick};
 pub use code::{Code, CodeError};
 pub use host::{Host, HostError};
@@ -33,3 +36,4 @@ pub use random::{Random, SeededRandom, SystemRandom};
 pub use route::{RedirectStatus, RouteRecord, RouteRecordError, RouteState};
 pub use target::{TargetError, TargetPolicy, TargetUrl};
 pub use time::{Clock, SystemClock, TestClock, UnixMillis};
+pub use visitor::{Salt, Salts, visitor};

@@ -1,5 +1,6 @@
 -- One row per click, clustered by what reports ask for: a link's clicks of a time.
--- seq is batch.id * 2^18 + the row's place in the batch. referrer 0 is none.
+-- seq is batch.id * 2^18 + the row's place in the batch. visitor is an unsigned number's bits.
+-- From referrer on, columns are numbers of names.
 create table click (
     link integer not null,
     at_s integer not null,
@@ -12,6 +13,24 @@ create table click (
     variant integer not null,
     status integer not null,
     target_revision integer not null,
+    visitor integer not null,
+    privacy integer not null,
+    channel integer not null,
+    device integer not null,
     referrer integer not null,
+    referrer_path integer not null,
+    country integer not null,
+    region integer not null,
+    city integer not null,
+    browser integer not null,
+    browser_version integer not null,
+    os integer not null,
+    os_version integer not null,
+    language integer not null,
+    utm_source integer not null,
+    utm_medium integer not null,
+    utm_campaign integer not null,
+    utm_term integer not null,
+    utm_content integer not null,
     primary key (link, at_s, seq)
 ) strict, without rowid;

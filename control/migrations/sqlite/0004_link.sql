@@ -1,6 +1,8 @@
 -- Times are milliseconds since 1970. `query_forward` is what `Forward` writes: nothing, a star, or
 -- the names of parameters with commas between them. `tags` holds a link's tags, one per line;
--- link_tag finds links by them. `search` is what searching looks at, with case folded.
+-- link_tag finds links by them. `search` is what searching looks at, with case folded. `clicks` and
+-- `last_click_ms` (0: never) are carried over from the store of clicks: see click_cursor.
+-- `created_by` is null for a link that was imported.
 create table link (
     id integer primary key,
     workspace_id integer not null references workspace (id),
@@ -25,10 +27,19 @@ create table link (
     created_at_ms integer not null,
     updated_at_ms integer not null,
     deleted_at_ms integer,
-    created_by integer not null references api_key (id)
+    created_by integer references api_key (id),
+    clicks integer not null default 0,
+    last_click_ms integer not null default 0
 ) strict;
 
-create index link_newest on link (workspace_id, created_at_ms desc, id desc);
+-- The orders of lists. An id begins with the millisecond in which its link was made.
+create index link_newest on link (workspace_id, id desc);
+create index link_most_clicks on link (workspace_id, clicks desc, id desc);
+create index link_last_click on link (workspace_id, last_click_ms desc, id desc);
+-- States that few links are in: without these, to find them is to look at all.
+create index link_disabled on link (workspace_id, id desc) where state = 2;
+create index link_deleted on link (workspace_id, id desc) where deleted_at_ms is not null;
+create index link_archived on link (workspace_id, id desc) where archived = true;
 
 -- Which links have a tag. `tag` is folded to one case.
 create table link_tag (
@@ -47,6 +58,6 @@ create table link_target (
     revision integer not null,
     target text not null,
     set_at_ms integer not null,
-    set_by integer not null references api_key (id),
+    set_by integer references api_key (id),
     primary key (link_id, revision)
 ) strict, without rowid;

@@ -91,6 +91,14 @@ pub(crate) async fn key_find(
     )))
 }
 
+/// Whether a key is there and was not revoked.
+pub(crate) async fn key_is_active(db: &Db, id: ApiKeyId) -> Result<bool, StoreError> {
+    const FIND: &str = "select id from api_key where id = $1 and revoked_at_ms is null";
+    let found: Option<i64> =
+        on_db!(db, |pool| sqlx::query_scalar(FIND).bind(id.get()).fetch_optional(pool).await)?;
+    Ok(found.is_some())
+}
+
 /// Every key, newest first, revoked ones too; at most 1,000.
 pub(crate) async fn key_list(db: &Db) -> Result<Vec<KeyRow>, StoreError> {
     const LIST: &str = "select id, workspace_id, name, hint, created_at_ms, revoked_at_ms \

@@ -3,26 +3,37 @@
 //! A batch is stored in one transaction with its token: it is there whole, once, or not at all. Its
 //! own file, because it has a writer of its own: a checkpoint of clicks does not hold up a create.
 
+mod copy;
+mod erase;
 mod insert;
+mod link_total;
+mod page;
+mod report;
+mod rollup;
+mod rows;
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
 use carom_shared::batch::{Batch, Token};
-use carom_shared::click::{Detail, Kind};
-use carom_shared::{Click, LinkId, UnixMillis, WorkspaceId};
+use carom_shared::click::Kind;
+use carom_shared::{LinkId, UnixMillis, WorkspaceId};
 use sqlx::{Sqlite, Transaction};
 
-use super::{Scope, Stored, Summary, TopLink, Totals};
+use super::{Stored, Summary, TopLink, Totals};
 use crate::db::{DbOpenError, Schema, SqliteFile, StoreError, schema};
-use insert::{Table, insert_rows, intern};
+pub(crate) use erase::kept_since;
+use link_total::add_totals;
+pub(crate) use report::ReportError;
+use rollup::insert_clicks;
 
 pub(crate) const SCHEMA: Schema = schema!("clicks_sqlite":
     1 "0001_batch",
-    2 "0002_referrer",
+    2 "0002_name",
     3 "0003_click",
     4 "0004_click_quarter",
+    5 "0005_click_link",
+    6 "0006_erasure",
 );
 
 /// A batch made longer ago than this may have been stored and forgotten: it is refused.
@@ -34,23 +45,6 @@ const LEDGER_MARGIN: Duration = Duration::from_hours(48);
 const PRUNED_MAX: i64 = 16;
 /// Bits of `seq` that number the rows within a batch: a batch has at most 2¹⁸ rows.
 const ROW_BITS: u32 = 18;
-/// Seconds of a quarter hour.
-const QUARTER_S: u32 = 900;
-
-const CLICK: Table = Table {
-    before: "insert into click (link, at_s, seq, workspace, domain, n, kind, via, variant, status, \
-             target_revision, referrer) values ",
-    columns: 12,
-    after: "",
-};
-
-const QUARTER: Table = Table {
-    before: "insert into click_quarter (workspace, link, quarter, kind, n, last_at_s) values ",
-    columns: 6,
-    after: " on conflict (workspace, link, quarter, kind) do update \
-            set n = n + excluded.n, last_at_s = max(last_at_s, excluded.last_at_s)",
-};
-
 /// The store of clicks.
 #[derive(Clone, Debug)]
 pub(crate) struct ClickStore {
@@ -83,48 +77,18 @@ impl ClickStore {
             tx.rollback().await?;
             return Ok(Stored::TooOld);
         }
-        let referrers =
-            intern(&mut tx, batch.clicks().map(|click| click.details.get(Detail::Referrer)))
-                .await?;
-        let mut rollup = HashMap::new();
-        let mut rows = Vec::with_capacity(batch.len());
-        for (at, click) in (0_i64..).zip(batch.clicks()) {
-            add_to_rollup(&mut rollup, &click);
-            let seq = (ordinal << ROW_BITS) | at;
-            rows.push(click_row(&click, seq, &referrers));
-        }
-        // In the order of the tree they go into: neighbours share its pages.
-        rows.sort_unstable();
-        let mut quarters: Vec<[i64; 6]> = rollup
-            .into_iter()
-            .map(|((workspace, link, quarter, kind), (n, last_at_s))| {
-                [workspace, link, quarter, kind, n, last_at_s]
-            })
-            .collect();
-        quarters.sort_unstable();
-        insert_rows(&mut tx, &CLICK, &rows).await?;
-        insert_rows(&mut tx, &QUARTER, &quarters).await?;
+        let quarters = insert_clicks(&mut tx, ordinal, batch).await?;
+        add_totals(&mut tx, ordinal, &quarters).await?;
         ledger_prune(&mut tx, now).await?;
         tx.commit().await?;
         Ok(Stored::New { rows: batch.len(), clicks: batch.header().clicks })
     }
 
-    /// Totals of one link, of a workspace, or of everything.
-    pub(crate) async fn summary(&self, scope: Scope) -> Result<Summary, StoreError> {
+    /// Totals of everything.
+    pub(crate) async fn summary(&self) -> Result<Summary, StoreError> {
         const ALL: &str = "select kind, cast(sum(n) as integer), max(last_at_s) \
-             from click_quarter group by kind";
-        const WORKSPACE: &str = "select kind, cast(sum(n) as integer), max(last_at_s) \
-             from click_quarter where workspace = ? group by kind";
-        const LINK: &str = "select kind, cast(sum(n) as integer), max(last_at_s) \
-             from click_quarter where workspace = ? and link = ? group by kind";
-        let query = match scope {
-            Scope::All => sqlx::query_as(ALL),
-            Scope::Workspace(workspace) => sqlx::query_as(WORKSPACE).bind(workspace.get()),
-            Scope::Link(workspace, link) => {
-                sqlx::query_as(LINK).bind(workspace.get()).bind(link.get())
-            }
-        };
-        let rows: Vec<(i64, i64, i64)> = query.fetch_all(&self.file.read).await?;
+             from workspace_quarter group by kind";
+        let rows: Vec<(i64, i64, i64)> = sqlx::query_as(ALL).fetch_all(&self.file.read).await?;
         let mut totals = Totals::default();
         let mut last_click_at = None;
         for (kind, n, last_at_s) in rows {
@@ -197,34 +161,6 @@ async fn ledger_prune(
     let horizon = before(now, LEDGER_LIFE + LEDGER_MARGIN);
     sqlx::query(PRUNE).bind(horizon.get()).bind(PRUNED_MAX).execute(&mut **tx).await?;
     Ok(())
-}
-
-type QuarterKey = (i64, i64, i64, i64);
-
-fn add_to_rollup(rollup: &mut HashMap<QuarterKey, (i64, i64)>, click: &Click<'_>) {
-    let quarter = i64::from(click.at_s / QUARTER_S);
-    let key = (click.workspace.get(), click.link.get(), quarter, click.kind as i64);
-    let (n, last_at_s) = rollup.entry(key).or_default();
-    *n += i64::from(click.n);
-    *last_at_s = i64::from(click.at_s).max(*last_at_s);
-}
-
-fn click_row(click: &Click<'_>, seq: i64, referrers: &HashMap<&str, i64>) -> [i64; 12] {
-    [
-        click.link.get(),
-        i64::from(click.at_s),
-        seq,
-        click.workspace.get(),
-        click.domain.get(),
-        i64::from(click.n),
-        click.kind as i64,
-        click.via as i64,
-        i64::from(click.variant),
-        i64::from(click.status),
-        i64::from(click.target_revision),
-        // 0: none. Every other referrer of the batch was interned.
-        referrers.get(click.details.get(Detail::Referrer)).copied().unwrap_or_default(),
-    ]
 }
 
 #[cfg(test)]

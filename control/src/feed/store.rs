@@ -29,6 +29,18 @@ pub(crate) async fn feed_ensure(tx: &mut Tx, now: UnixMillis) -> Result<u64, Sto
     u64::try_from(next - 1).map_err(|_| StoreError::Corrupt("feed number"))
 }
 
+/// Begins a new numbering, as if the database were new; whoever followed the old one asks again.
+pub(crate) async fn feed_restart(tx: &mut Tx, now: UnixMillis) -> Result<(), StoreError> {
+    const RESTART: &str = "update feed set next_seq = 1, \
+           epoch = case when epoch < $1 then $1 else epoch + 1 end where id = 1";
+    on_tx!(tx, |conn| sqlx::query(RESTART)
+        .bind(now.get())
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected()))?;
+    Ok(())
+}
+
 /// Numbers changes and writes them down, in the transaction that made them.
 pub(crate) async fn feed_append(
     tx: &mut Tx,

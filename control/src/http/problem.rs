@@ -13,11 +13,13 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::RequestId;
 use crate::db::StoreError;
 use crate::link::command::Refusal;
 use crate::link::store::{CreateRefused, EditRefused};
+use crate::openapi::responses::OfOne;
 use crate::write::WriteError;
 
 /// The media type of RFC 9457.
@@ -26,7 +28,7 @@ const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+js
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
 /// One field of a body that does not make sense.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldError {
     /// JSON pointer into the body (RFC 6901), as a URI fragment.
     pub pointer: String,
@@ -43,7 +45,7 @@ impl FieldError {
 }
 
 /// A problem document (RFC 9457, 3.1).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// An address that describes this kind of problem.
     #[serde(rename = "type")]
@@ -151,11 +153,16 @@ kinds! {
 }
 
 impl ApiError {
+    /// A defect that has no type of its own.
+    pub(crate) fn from_text(text: &str) -> Self {
+        Self::Internal(Arc::from(Box::<dyn Error + Send + Sync>::from(text)))
+    }
+
     pub(crate) fn from_panic(panic: Box<dyn Any + Send>) -> Self {
         let text = panic.downcast::<String>().map(|text| *text);
         let text = text.or_else(|panic| panic.downcast::<&str>().map(|text| (*text).to_owned()));
         let text = text.unwrap_or_else(|_| "no message".to_owned());
-        Self::Internal(Arc::from(Box::<dyn Error + Send + Sync>::from(format!("panic: {text}"))))
+        Self::from_text(&format!("panic: {text}"))
     }
 
     const fn kind(&self) -> Kind {
@@ -233,9 +240,7 @@ impl ApiError {
                 Some(Self::Request(format!("the request was refused with status {status}")))
             }
             status if status.is_server_error() => {
-                Some(Self::Internal(Arc::from(Box::<dyn Error + Send + Sync>::from(format!(
-                    "answered with status {status}"
-                )))))
+                Some(Self::from_text(&format!("answered with status {status}")))
             }
             _ => None,
         }
@@ -350,8 +355,16 @@ pub(super) fn render(
     response
 }
 
-/// `GET /problems/{code}`: what the `type` of a document leads to.
-pub(super) async fn describe(Path(code): Path<String>) -> Result<Response, ApiError> {
+/// What the `type` of a problem document leads to.
+#[utoipa::path(
+    get,
+    path = "/problems/{code}",
+    tag = "document",
+    security(()),
+    params(("code" = String, Path, description = "The last part of a problem's `type`")),
+    responses((status = 200, body = String, content_type = "text/plain; charset=utf-8"), OfOne)
+)]
+pub(crate) async fn describe(Path(code): Path<String>) -> Result<Response, ApiError> {
     let kind = Kind::ALL.iter().find(|kind| kind.code == code);
     let kind = kind.ok_or(ApiError::NotFound("kind of problem"))?;
     let text = format!("{} ({})\n\n{}\n", kind.title, kind.status, kind.help);

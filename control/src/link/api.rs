@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use carom_shared::LinkId;
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::Link;
 use super::command::{Edit, EditLink, Field, LinkBody, Rules, check_change, check_create};
@@ -22,10 +23,40 @@ use crate::http::precondition::{IfMatch, etag, is_known, tag_of};
 use crate::http::problem::ApiError;
 use crate::idempotency::Answer;
 use crate::idempotency::api::Keyed;
+use crate::openapi::responses::{
+    Any, Conditional, IfMatchHeader, IfNoneMatchHeader, MayConflict, OfOne, OnceHeader, WithBody,
+};
+use crate::openapi::schema::{LinkPatch, NewLink};
 use crate::write::{Command, Performed};
 use view::{LinkView, TargetView};
 
-/// `POST /api/v1/links`
+/// Makes a link
+///
+/// It resolves as soon as this is answered.
+#[utoipa::path(
+    post,
+    path = "/api/v1/links",
+    tag = "links",
+    params(OnceHeader),
+    request_body = NewLink,
+    responses(
+        (
+            status = 201,
+            body = LinkView,
+            headers(
+                ("Location" = String, description = "The link's path in this API"),
+                ("ETag" = String, description = "The link's version"),
+            ),
+            links(
+                ("fetch" = (operation_id = "fetch_link", parameters(("id" = "$response.body#/id")))),
+                ("change" = (operation_id = "change_link", parameters(("id" = "$response.body#/id")))),
+                ("delete" = (operation_id = "delete_link", parameters(("id" = "$response.body#/id")))),
+            ),
+        ),
+        Any, WithBody, MayConflict,
+    ),
+    operation_id = "create_link",
+)]
 pub(crate) async fn create(
     State(app): State<App>,
     caller: Caller,
@@ -41,20 +72,35 @@ pub(crate) async fn create(
 }
 
 /// The body of `POST /shorten`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Shorten)]
 pub(crate) struct ShortenBody {
+    /// Where the link leads to.
     #[serde(default)]
+    #[schema(value_type = String, format = "uri", min_length = 1, max_length = 8192)]
     url: Field<String>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+/// A link in short.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = ShortLink)]
 struct ShortenView {
     code: String,
+    #[schema(format = "uri")]
     short_url: String,
 }
 
-/// `POST /shorten`: the simplest call.
+/// Makes a link with the least there is to say
+#[utoipa::path(
+    post,
+    path = "/shorten",
+    tag = "links",
+    params(OnceHeader),
+    request_body = ShortenBody,
+    responses((status = 201, body = ShortenView), Any, WithBody, MayConflict),
+    operation_id = "shorten",
+)]
 pub(crate) async fn shorten(
     State(app): State<App>,
     caller: Caller,
@@ -67,6 +113,16 @@ pub(crate) async fn shorten(
         Answer::json(StatusCode::CREATED, &view)
     };
     make(&app, caller, &body, &request, "POST /shorten", answer).await
+}
+
+/// The path of a link.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "read by its derive alone")]
+pub(crate) struct LinkPath {
+    /// The link's id.
+    #[param(pattern = "^[1-9][0-9]{0,18}$")]
+    id: String,
 }
 
 async fn make<B: Sync>(
@@ -82,7 +138,7 @@ async fn make<B: Sync>(
     let once = request.request(caller, route, move |made: &Result<Link, CreateRefused>| {
         made.as_ref().ok().and_then(|link| answer(&stored, link).ok())
     });
-    let command = match check_create(body, caller.workspace, caller.key, rules) {
+    let command = match check_create(body, caller.workspace, Some(caller.key), rules) {
         Ok(command) => command,
         // What makes no sense any more may have made sense when it was done.
         Err(refusal) => match once {
@@ -98,7 +154,26 @@ async fn make<B: Sync>(
     }
 }
 
-/// `GET /api/v1/links/{id}`
+/// Reads a link
+#[utoipa::path(
+    get,
+    path = "/api/v1/links/{id}",
+    tag = "links",
+    params(
+        LinkPath,
+        IfNoneMatchHeader,
+    ),
+    responses(
+        (
+            status = 200,
+            body = LinkView,
+            headers(("ETag" = String, description = "The link's version")),
+        ),
+        (status = 304, description = "The link has a version that `If-None-Match` names."),
+        Any, OfOne,
+    ),
+    operation_id = "fetch_link",
+)]
 pub(crate) async fn fetch(
     State(app): State<App>,
     caller: Caller,
@@ -118,7 +193,28 @@ fn show(app: &App, link: Link) -> Response {
     ([etag(link.version)], Json(LinkView::new(app, link))).into_response()
 }
 
-/// `PATCH /api/v1/links/{id}`
+/// Changes a link
+///
+/// A merge patch (RFC 7396): what is left out stays as it is, and `null` gives a field the value
+/// that it has in a link made without it.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/links/{id}",
+    tag = "links",
+    params(LinkPath, IfMatchHeader),
+    request_body(
+        content((LinkPatch = "application/merge-patch+json"), (LinkPatch = "application/json"))
+    ),
+    responses(
+        (
+            status = 200,
+            body = LinkView,
+            headers(("ETag" = String, description = "The link's new version")),
+        ),
+        Any, WithBody, OfOne, Conditional,
+    ),
+    operation_id = "change_link",
+)]
 pub(crate) async fn change(
     State(app): State<App>,
     caller: Caller,
@@ -132,7 +228,18 @@ pub(crate) async fn change(
     Ok(show(&app, link))
 }
 
-/// `DELETE /api/v1/links/{id}`
+/// Deletes a link
+///
+/// Its code answers 410 from now on. Only this workspace can use the code again, or restore the
+/// link.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/links/{id}",
+    tag = "links",
+    params(LinkPath, IfMatchHeader),
+    responses((status = 204, description = "It is deleted."), Any, OfOne, Conditional),
+    operation_id = "delete_link",
+)]
 pub(crate) async fn delete(
     State(app): State<App>,
     caller: Caller,
@@ -144,7 +251,24 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// `POST /api/v1/links/{id}/restore`: takes a deletion back. A link that is there stays as it is.
+/// Takes a deletion back
+///
+/// A link that is there stays as it is.
+#[utoipa::path(
+    post,
+    path = "/api/v1/links/{id}/restore",
+    tag = "links",
+    params(LinkPath, IfMatchHeader),
+    responses(
+        (
+            status = 200,
+            body = LinkView,
+            headers(("ETag" = String, description = "The link's new version")),
+        ),
+        Any, OfOne, Conditional, MayConflict,
+    ),
+    operation_id = "restore_link",
+)]
 pub(crate) async fn restore(
     State(app): State<App>,
     caller: Caller,
@@ -164,17 +288,26 @@ async fn edit(
     edit: Edit,
 ) -> Result<Link, ApiError> {
     let if_match = IfMatch::from_headers(headers)?;
-    let Caller { key: edited_by, workspace } = caller;
+    let (workspace, edited_by) = (caller.workspace, Some(caller.key));
     let command = Box::new(EditLink { workspace, link, edited_by, if_match, edit });
     Ok(app.write(|reply| Command::EditLink(command, reply)).await??)
 }
 
-#[derive(Clone, Debug, Serialize)]
+/// The targets of a link, newest first; at most 100.
+#[derive(Clone, Debug, Serialize, ToSchema)]
 struct History {
     data: Vec<TargetView>,
 }
 
-/// `GET /api/v1/links/{id}/history`
+/// Lists where a link led to
+#[utoipa::path(
+    get,
+    path = "/api/v1/links/{id}/history",
+    tag = "links",
+    params(LinkPath),
+    responses((status = 200, body = History), Any, OfOne),
+    operation_id = "link_history",
+)]
 pub(crate) async fn history(
     State(app): State<App>,
     caller: Caller,
@@ -188,14 +321,25 @@ pub(crate) async fn history(
     Ok(Json(History { data }).into_response())
 }
 
-#[derive(Clone, Debug, Serialize)]
+/// A page of links.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Links)]
 struct Page {
     data: Vec<LinkView>,
-    /// `null` at the end.
+    /// What to send as `cursor` for the next page; `null` at the end.
+    #[schema(required = true)]
     next_cursor: Option<String>,
 }
 
-/// `GET /api/v1/links`
+/// Lists and finds links
+#[utoipa::path(
+    get,
+    path = "/api/v1/links",
+    tag = "links",
+    params(ListParams),
+    responses((status = 200, body = Page), Any),
+    operation_id = "list_links",
+)]
 pub(crate) async fn list(
     State(app): State<App>,
     caller: Caller,
@@ -203,11 +347,11 @@ pub(crate) async fn list(
 ) -> Result<Response, ApiError> {
     let query = check_list(&params, caller.workspace, app.domain_set(), app.cursor_key())?;
     // One more than asked for tells whether there is a next page.
-    let mut links = link_list(app.read(), &query.filter, query.below, query.limit + 1).await?;
+    let mut links = link_list(app.read(), &query, query.limit + 1).await?;
     let has_more = links.len() > query.limit as usize;
     links.truncate(query.limit as usize);
     let last = links.last().filter(|_| has_more);
-    let next_cursor = last.map(|last| query.filter.cursor_after(last, app.cursor_key()));
+    let next_cursor = last.map(|last| query.cursor_after(last, app.cursor_key()));
     let data = links.into_iter().map(|link| LinkView::new(&app, link)).collect();
     Ok(Json(Page { data, next_cursor }).into_response())
 }

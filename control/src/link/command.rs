@@ -6,11 +6,14 @@
 
 mod field;
 
+pub(crate) use field::time as check_time;
+
 use carom_shared::{
     ApiKeyId, Code, DomainId, Forward, LinkId, RedirectStatus, RouteRecord, RouteState,
     TargetPolicy, TargetUrl, UnixMillis, WorkspaceId,
 };
 use serde::{Deserialize, Deserializer};
+use utoipa::ToSchema;
 
 use super::Link;
 use super::tag::Tags;
@@ -18,6 +21,7 @@ use crate::domain::Domains;
 use crate::http::extract::Object;
 use crate::http::precondition::IfMatch;
 use crate::http::problem::FieldError;
+use crate::openapi::schema;
 
 /// A member of a body.
 #[derive(Clone, Debug, Default)]
@@ -44,30 +48,77 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Field<T> {
 }
 
 /// A link to be made or changed, as a client writes it.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct LinkBody {
+    /// Where the link leads to: an `http` or `https` URL.
+    #[schema(value_type = String, format = "uri", min_length = 1, max_length = 8192)]
+    #[serde(default)]
     pub(crate) url: Field<String>,
+    /// The code; a random one if it is left out.
+    #[schema(value_type = Option<String>, pattern = "^[A-Za-z0-9_-]{1,64}$")]
+    #[serde(default)]
     pub(crate) code: Field<String>,
+    /// The host that the code is on; the default domain's if it is left out.
+    #[schema(value_type = Option<String>, max_length = 253)]
+    #[serde(default)]
     pub(crate) domain: Field<String>,
+    /// One line of text.
+    #[schema(value_type = Option<String>, max_length = 200)]
+    #[serde(default)]
     pub(crate) title: Field<String>,
+    #[schema(value_type = Option<String>, max_length = 4000)]
+    #[serde(default)]
     pub(crate) notes: Field<String>,
+    /// Short texts, of which no two are alike but for their case.
+    #[schema(value_type = Option<Vec<String>>, max_items = 20)]
+    #[serde(default)]
     pub(crate) tags: Field<Vec<String>>,
+    /// 302 unless it says otherwise. 301 and 308 are permanent: browsers keep them for `max_age`,
+    /// and come back without being counted.
+    #[schema(schema_with = schema::optional_redirect_status)]
+    #[serde(default)]
     pub(crate) redirect_status: Field<u16>,
+    /// How long browsers may keep a permanent redirect, in seconds.
+    #[schema(value_type = Option<u16>, maximum = 300)]
+    #[serde(default)]
     pub(crate) max_age: Field<u16>,
+    #[schema(schema_with = schema::optional_state)]
+    #[serde(default)]
     pub(crate) state: Field<String>,
+    /// Out of sight in lists; the code goes on working.
+    #[schema(value_type = Option<bool>)]
+    #[serde(default)]
     pub(crate) archived: Field<bool>,
+    /// From when on the code works.
+    #[schema(schema_with = schema::optional_time)]
+    #[serde(default)]
     pub(crate) not_before: Field<String>,
+    /// Until when the code works: a time to come.
+    #[schema(schema_with = schema::optional_time)]
+    #[serde(default)]
     pub(crate) expires_at: Field<String>,
+    /// Where the link leads to once it has expired.
+    #[schema(value_type = Option<String>, format = "uri", max_length = 8192)]
+    #[serde(default)]
     pub(crate) fallback_url: Field<String>,
+    #[schema(value_type = Option<QueryBody>)]
+    #[serde(default)]
     pub(crate) query: Field<Object<QueryBody>>,
 }
 
 /// What of a visitor's query reaches the target, as a client writes it.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = QueryPolicy)]
 pub(crate) struct QueryBody {
+    /// Nothing, everything, or the parameters with these names.
+    #[schema(schema_with = schema::optional_forward)]
+    #[serde(default)]
     pub(crate) forward: Field<ForwardBody>,
+    /// Whose value counts where both have a parameter.
+    #[schema(schema_with = schema::optional_prefer)]
+    #[serde(default)]
     pub(crate) prefer: Field<String>,
 }
 
@@ -101,7 +152,8 @@ pub(crate) struct LinkSettings {
 #[derive(Clone, Debug)]
 pub(crate) struct CreateLink {
     pub(crate) workspace: WorkspaceId,
-    pub(crate) created_by: ApiKeyId,
+    /// `None`: it is imported.
+    pub(crate) created_by: Option<ApiKeyId>,
     pub(crate) domain: DomainId,
     /// `None`: a random one.
     pub(crate) code: Option<Code>,
@@ -114,7 +166,8 @@ pub(crate) struct CreateLink {
 pub(crate) struct EditLink {
     pub(crate) workspace: WorkspaceId,
     pub(crate) link: LinkId,
-    pub(crate) edited_by: ApiKeyId,
+    /// `None`: by an import.
+    pub(crate) edited_by: Option<ApiKeyId>,
     pub(crate) if_match: IfMatch,
     pub(crate) edit: Edit,
 }
@@ -156,7 +209,7 @@ pub(crate) struct Rules<'a> {
 pub(crate) fn check_create(
     body: &LinkBody,
     workspace: WorkspaceId,
-    created_by: ApiKeyId,
+    created_by: Option<ApiKeyId>,
     rules: Rules<'_>,
 ) -> Result<CreateLink, Refusal> {
     let mut errors = Vec::new();

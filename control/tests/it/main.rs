@@ -12,13 +12,18 @@ mod create;
 mod database;
 mod edit;
 mod idempotency;
+mod live;
+mod missing;
+mod openapi;
 mod operator;
 #[cfg(feature = "postgres-tests")]
 #[path = "../support/postgres.rs"]
 pub(crate) mod postgres;
 mod problems;
 mod server;
+mod sort;
 mod start;
+mod stats;
 
 use std::fmt::Write as _;
 use std::path::Path;

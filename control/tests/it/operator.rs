@@ -103,3 +103,34 @@ async fn answers_can_be_read_by_the_command_line() {
     let error: carom_control::Problem = serde_json::from_str(&error.body).unwrap();
     assert_eq!(error.code, "not-found");
 }
+
+/// What `carom stats` asks: the API's report over everybody's clicks or one link's, however named.
+#[tokio::test]
+async fn reports_are_of_the_installation_or_of_a_link_by_any_of_its_names() {
+    let test = Test::new().await;
+    let made = test.post("/api/v1/links", r#"{"url":"https://example.com/","code":"a"}"#).await;
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    let get = async |path: &str| test.operator(Method::GET, path, "").await;
+    let all = get("/v1/report?by=country&compare=previous").await.json();
+    assert_eq!((&all["links"], &all["totals"]["clicks"]), (&1.into(), &0.into()));
+    assert!(all["compare"].is_object() && all["top"]["country"].is_array());
+    let names = [id.as_str(), "a", "https%3A%2F%2Fgo.example%2Fa", "go.example:8080%2Fa"];
+    for name in names {
+        let report = get(&format!("/v1/links/{name}/report")).await.json();
+        assert_eq!(report["link_id"], id, "{name}");
+        let link = get(&format!("/v1/links/{name}")).await.json();
+        assert_eq!(link["short_url"], "https://go.example/a", "{name}");
+    }
+    for name in ["b", "7", "other.example%2Fa", "a%2Fb%2Fc", "%20"] {
+        assert_eq!(get(&format!("/v1/links/{name}/report")).await.status, 404, "{name}");
+    }
+    assert_eq!(get("/v1/report?days=7").await.status, 400);
+    let csv = get("/v1/links/a/report?format=csv&table=totals").await;
+    assert!(csv.body.starts_with("from,to,clicks,"), "{}", csv.body);
+
+    test.call(Method::DELETE, &format!("/api/v1/links/{id}"), "").await;
+    for name in names {
+        let link = get(&format!("/v1/links/{name}")).await.json();
+        assert_eq!((&link["id"], &link["short_url"]), (&id.as_str().into(), &().into()), "{name}");
+    }
+}

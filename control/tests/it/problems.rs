@@ -207,15 +207,13 @@ content-type: application/problem+json
 }
 "##);
     for query in [
-        "limit=0", "limit=-1", "limit=99999999999", "limit=1&limit=2", "sort=clicks", "cursor=",
+        "limit=0", "limit=-1", "limit=99999999999", "limit=1&limit=2", "sort=price", "cursor=",
         "cursor=zz", "cursor=1-0", "cursor=+1-2", "cursor=1-2-3", "cursor=%00",
     ] {
         let answer = test.get(&format!("/api/v1/links?{query}")).await;
         assert_eq!(answer.json()["code"], "malformed-request", "{query}");
     }
-    for path in
-        ["/api/v1/stats?from=2026-01-01", "/api/v1/links/5?x", "/api/v1/links/5/stats?by=day"]
-    {
+    for path in ["/api/v1/stats?from=soon", "/api/v1/links/5?x", "/api/v1/links/5/stats?days=1"] {
         assert_eq!(test.get(path).await.json()["code"], "malformed-request", "{path}");
     }
 }
@@ -317,7 +315,7 @@ async fn a_store_that_fails_says_nothing_of_its_insides() {
     let test = Test::new().await;
     let path = test.folder.path().join("clicks.db");
     let db = sqlx::SqlitePool::connect(path.to_str().unwrap()).await.unwrap();
-    sqlx::query("drop table click_quarter").execute(&db).await.unwrap();
+    sqlx::query("drop table workspace_quarter").execute(&db).await.unwrap();
     assert_snapshot!(test.get("/api/v1/stats").await.shown(), @r##"
 500 Internal Server Error
 content-type: application/problem+json

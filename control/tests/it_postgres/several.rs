@@ -185,3 +185,33 @@ async fn a_lock_that_is_held_ends_the_wait_and_not_the_service() {
     assert_eq!(plane.create(&key, "waits").await.status, StatusCode::CREATED);
     assert_eq!(count(&database, "select count(*) from change").await, 1);
 }
+
+/// Each control plane indexes texts: no link is left out, none fails, and each finds what the other
+/// made, before and after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_index_the_same_links() {
+    const LINKS: usize = 60;
+    let database = TestPostgres::new(true).await;
+    let planes =
+        [Plane::open(database.url.clone(), 1).await, Plane::open(database.url.clone(), 2).await];
+    let key = planes[0].key().await;
+    let found = async |plane: &Plane, n: usize| {
+        let path = format!("/api/v1/links?q=indexed{n:03}");
+        plane.call(&key, Method::GET, &path, String::new()).await.json()["data"].clone()
+    };
+    for n in 0..LINKS {
+        let made = planes[n % 2].create(&key, &format!("indexed{n:03}")).await;
+        assert_eq!(made.status, StatusCode::CREATED);
+        assert_eq!(found(&planes[1 - n % 2], n).await.as_array().unwrap().len(), 1);
+    }
+    let unindexed = async || count(&database, "select count(*) from link_unindexed").await;
+    let begun = std::time::Instant::now();
+    while unindexed().await > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(count(&database, "select count(*) from link_search").await, LINKS as i64);
+    for n in 0..LINKS {
+        assert_eq!(found(&planes[n % 2], n).await.as_array().unwrap().len(), 1);
+    }
+}

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use carom_control::operator::{KeyCreated, KeyList, KeyRequest, KeyView, Stats};
+use carom_control::operator::{KeyCreated, KeyList, KeyRequest, KeyView};
 use carom_shared::ApiKeyId;
 
+use crate::backup::{BackupArgs, RestoreArgs};
 use crate::error::CommandError;
 use crate::operator::Operator;
 use crate::serve;
 use crate::settings::{self, Settings};
+use crate::stats::StatsArgs;
 use crate::{http_client, output};
 
 /// URL shortener with analytics: redirects from memory, every click counted once.
@@ -44,15 +46,12 @@ enum Command {
     /// API keys
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Clicks of the whole installation and its most clicked links
-    Stats {
-        /// How many links to list
-        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
-        top: u32,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    /// Clicks: totals and the most clicked links, or a report with a plot
+    Stats(StatsArgs),
+    /// Make a backup, while it serves or not; or check one
+    Backup(BackupArgs),
+    /// Make a new data folder (--data-dir) of a backup
+    Restore(RestoreArgs),
     /// The settings
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -99,12 +98,14 @@ impl Cli {
         environment: Vec<(String, String)>,
         program: &str,
     ) -> Result<(), CommandError> {
-        let loaded = settings::load(&self.settings, environment)?;
+        let loaded = settings::load(&self.settings, environment.clone())?;
         let settings = &loaded.value;
         match self.command {
             None | Some(Command::Serve) => serve::run(settings, program),
             Some(Command::Key(command)) => command.run(settings),
-            Some(Command::Stats { top, json }) => stats(settings, top, json),
+            Some(Command::Stats(args)) => args.run(settings, &environment),
+            Some(Command::Backup(args)) => args.run(settings),
+            Some(Command::Restore(args)) => args.run(settings),
             Some(Command::Config(ConfigCommand::Check)) => {
                 settings.check()?;
                 output::line("The settings are valid.")
@@ -145,12 +146,6 @@ impl KeyCommand {
     }
 }
 
-fn stats(settings: &Settings, top: u32, json: bool) -> Result<(), CommandError> {
-    let path = format!("/v1/stats?top={top}");
-    let stats: Stats = with_operator(settings, false, async |operator| operator.get(&path).await)?;
-    if json { output::json(&stats) } else { output::stats(&stats) }
-}
-
 fn healthcheck(settings: &Settings) -> Result<(), CommandError> {
     runtime()?.block_on(async {
         for (part, address) in
@@ -179,7 +174,7 @@ fn healthcheck(settings: &Settings) -> Result<(), CommandError> {
 }
 
 /// Opens the operator's surface, calls it, and closes it again; `make` makes a missing data folder.
-fn with_operator<T>(
+pub(crate) fn with_operator<T>(
     settings: &Settings,
     make: bool,
     call: impl AsyncFnOnce(&Operator) -> Result<T, CommandError>,
@@ -192,7 +187,7 @@ fn with_operator<T>(
     })
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

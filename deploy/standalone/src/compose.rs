@@ -1,13 +1,22 @@
 //! Edge and control plane in one process: each side's interface to the other is a direct call.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use carom_control::{App, Change, StoreBatchError, Subscriber};
-use carom_edge::EdgeFeed;
 use carom_edge::resolve::{Origin, OriginError, OriginFuture, RouteChange};
 use carom_edge::ship::{ClickSink, SinkError, SinkFuture, Stored};
+use carom_edge::{EdgeFeed, MissingCodes};
 use carom_shared::batch::Token;
 use carom_shared::{Code, DomainId};
 
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+
+/// How often salts are looked at. Tomorrow's are there a day ahead, so being late costs nothing.
+const SALTS_EVERY: Duration = Duration::from_secs(600);
+/// How often missing codes are brought over: so much of them is lost with a process that is killed.
+const MISSING_EVERY: Duration = Duration::from_secs(60);
 
 /// Routes that the edge does not know come straight from the control plane's database.
 pub(crate) struct ControlOrigin(pub(crate) App);
@@ -57,6 +66,43 @@ impl Subscriber for EdgeSubscriber {
                 record: change.record.clone(),
             });
         }
+    }
+}
+
+/// Gives the edge the salts of each day in time, until `stop`.
+pub(crate) async fn keep_salts(app: App, feed: EdgeFeed, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(SALTS_EVERY) => {}
+        }
+        match app.salts().await {
+            Ok(salts) => feed.set_salts(salts),
+            // The edge has tomorrow's already.
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
+}
+
+/// Brings the codes that visitors asked for and that do not exist to the control plane, each minute
+/// until `stop`.
+pub(crate) async fn keep_missing(app: App, missing: Arc<MissingCodes>, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(MISSING_EVERY) => note_missing(&app, &missing).await,
+        }
+    }
+}
+
+/// Brings those that nobody has taken yet. What is taken and cannot be noted is not counted: it may
+/// have been, and twice would be worse.
+pub(crate) async fn note_missing(app: &App, missing: &MissingCodes) {
+    let taken = missing.take().into_iter();
+    // The edge counts nothing that cannot be a link's code.
+    let codes = taken.filter_map(|of| Some((of.domain, Code::parse(&of.code).ok()?, of.at_least)));
+    if let Err(error) = app.note_missing(codes).await {
+        tracing::warn!("{error}");
     }
 }
 

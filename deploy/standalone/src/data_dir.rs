@@ -31,6 +31,9 @@ impl DataDir {
             .open(path.join("lock"))
             .map_err(failed)?;
         match lock.try_lock() {
+            Ok(()) if Self::restoring_path(path).exists() => {
+                Err(CommandError::HalfRestored(path.to_owned()))
+            }
             Ok(()) => Ok(Some(Self { path: path.to_owned(), _lock: lock })),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(source)) => Err(failed(source)),
@@ -56,8 +59,17 @@ impl DataDir {
         data_dir.join("control.sock")
     }
 
+    /// Where a restore works; as long as it is there, the rest of the folder may be half of one.
+    pub(crate) fn restoring_path(data_dir: &Path) -> PathBuf {
+        data_dir.join("restore.tmp")
+    }
+
+    pub(crate) fn spool_path(data_dir: &Path) -> PathBuf {
+        data_dir.join("spool")
+    }
+
     /// Where clicks wait to be stored.
     pub(crate) fn spool(&self) -> PathBuf {
-        self.path.join("spool")
+        Self::spool_path(&self.path)
     }
 }

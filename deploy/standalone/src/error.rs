@@ -8,6 +8,8 @@ use carom_control::{OpenError, Problem};
 use carom_edge::EdgeError;
 use carom_shared::settings::{InvalidSetting, SettingsError};
 
+use crate::backup::{BackupError, BadBackup, RestoreError};
+
 /// `EX_USAGE` of BSD's sysexits: the start was refused because of what was said, not of what is.
 const EXIT_SETTINGS: u8 = 64;
 
@@ -42,6 +44,19 @@ pub(crate) enum CommandError {
         .socket.display()
     )]
     NoAnswer { data_dir: PathBuf, socket: PathBuf },
+    #[error(
+        "a restore into {} was interrupted; remove everything in it, and restore again",
+        .0.display()
+    )]
+    HalfRestored(PathBuf),
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error("{0}")]
+    BackupFailed(String),
+    #[error(transparent)]
+    BadBackup(#[from] BadBackup),
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]

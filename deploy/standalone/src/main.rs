@@ -4,6 +4,7 @@
 //! folder, over `control.sock`; where none does, they take the folder's lock and do the same work
 //! themselves ([`operator`]).
 
+mod backup;
 mod cli;
 mod compose;
 mod data_dir;
@@ -14,6 +15,7 @@ mod operator;
 mod output;
 mod serve;
 mod settings;
+mod stats;
 
 use std::process::ExitCode;
 

@@ -81,12 +81,23 @@ impl Operator {
         self.call(Method::POST, path, body.into()).await
     }
 
+    /// An answer as it was written.
+    pub(crate) async fn text(&self, path: &str) -> Result<String, CommandError> {
+        let answer = self.answer(Method::GET, path, Bytes::new()).await?;
+        String::from_utf8(answer.into()).map_err(|error| CommandError::Answer(error.to_string()))
+    }
+
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Bytes,
     ) -> Result<T, CommandError> {
+        let answer = self.answer(method, path, body).await?;
+        serde_json::from_slice(&answer).map_err(|error| CommandError::Answer(error.to_string()))
+    }
+
+    async fn answer(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, CommandError> {
         let unclear = |error: &dyn std::fmt::Display| CommandError::Answer(error.to_string());
         let mut request = Request::builder().method(method).uri(path);
         if !body.is_empty() {
@@ -111,7 +122,7 @@ impl Operator {
             }
         };
         if status.is_success() {
-            serde_json::from_slice(&answer).map_err(|error| unclear(&error))
+            Ok(answer)
         } else {
             let problem = serde_json::from_slice(&answer).map_err(|error| unclear(&error))?;
             Err(CommandError::Problem(Box::<Problem>::new(problem)))

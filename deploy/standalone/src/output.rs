@@ -1,5 +1,10 @@
 //! Everything that `carom` prints: results to standard output, errors to standard error.
 
+pub(crate) mod backup;
+mod plot;
+pub(crate) mod report;
+pub(crate) mod screen;
+
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -26,6 +31,11 @@ fn print(text: &str) -> Printed {
 
 pub(crate) fn line(text: &str) -> Printed {
     print(&format!("{text}\n"))
+}
+
+/// A text that ends its last line itself.
+pub(crate) fn text(text: &str) -> Printed {
+    print(text)
 }
 
 pub(crate) fn json(value: &impl Serialize) -> Printed {
@@ -169,6 +179,19 @@ fn count(n: u64, thing: &str) -> String {
         _ => "s",
     };
     format!("{n} {thing}{ending}")
+}
+
+/// A number with a comma between thousands.
+fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// An RFC 3339 time as people read it: to the second.

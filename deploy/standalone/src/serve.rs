@@ -18,7 +18,10 @@ use carom_control::{App, Limits, Listener, OpenOptions, admin, api_router, opera
 use carom_edge::{Domains, Edge, EdgeParts};
 use carom_shared::{Clock, Random, SystemClock, SystemRandom};
 
-use crate::compose::{ControlOrigin, ControlSink, EdgeSubscriber};
+use crate::backup::{Backups, SpoolSource, router as backup_router};
+use crate::compose::{
+    ControlOrigin, ControlSink, EdgeSubscriber, keep_missing, keep_salts, note_missing,
+};
 use crate::data_dir::DataDir;
 use crate::error::CommandError;
 use crate::output;
@@ -54,6 +57,7 @@ fn raise_file_limit() {
 struct Server {
     app: App,
     edge: Edge,
+    backups: Backups,
     /// Cancelled: the control plane's listeners take no more.
     stop: CancellationToken,
     listeners: TaskTracker,
@@ -94,13 +98,22 @@ impl Server {
             random: Arc::clone(&random),
         })
         .await?;
+        let salts = app.salts().await;
+        let salts = salts.map_err(|reason| CommandError::NotReady { part: "database", reason })?;
+        let hosts = app.domains();
+        let mut domains = Domains::new(&hosts);
+        let default = hosts.iter().find(|(_, _, is_default)| *is_default);
+        if let Some(((id, ..), home)) = default.zip(settings.home()?) {
+            domains = domains.with_home(*id, &home);
+        }
         let edge = Edge::start(EdgeParts {
             config: settings.edge.clone(),
             spool: settings.spool.clone(),
             spool_dir: data_dir.spool(),
-            domains: Domains::new(&app.domains()),
-            clock,
-            random,
+            domains,
+            salts,
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
             origin: Arc::new(ControlOrigin(app.clone())),
             sink: Arc::new(ControlSink(app.clone())),
             background: Handle::current(),
@@ -108,19 +121,29 @@ impl Server {
         // Before the first command can be taken, so that the edge hears of every change.
         app.subscribe(Arc::new(EdgeSubscriber(edge.feed()))).map_err(|_| CommandError::Feed)?;
 
+        let spool = SpoolSource::Live(edge.spool());
+        let backups = Backups::new(app.clone(), spool, clock, random);
         let server = Self {
             app,
             edge,
+            backups,
             stop: CancellationToken::new(),
             listeners: TaskTracker::new(),
             _data_dir: data_dir,
         };
+        let stop = server.stop.clone();
+        server.listeners.spawn(keep_salts(server.app.clone(), server.edge.feed(), stop.clone()));
+        let missing = server.edge.missing_codes();
+        server.listeners.spawn(keep_missing(server.app.clone(), missing, stop));
+        server.listeners.spawn(server.backups.clone().keep(settings.backup.clone()));
         let drain = Duration::from_millis(settings.edge.drain_timeout_ms);
         let few = Limits { connections: OPERATOR_CONNECTIONS_MAX, drain, ..Limits::default() };
         let limits = Limits { connections: settings.control.max_connections, ..few };
         server.listen(api_router(&server.app), Listener::Tcp(api), limits);
-        server.listen(admin::router(&server.app), Listener::Tcp(health), few);
-        server.listen(operator::router(&server.app), Listener::Unix(socket), few);
+        let health_router = admin::router_with(&server.app, Arc::new(server.backups.clone()));
+        server.listen(health_router, Listener::Tcp(health), few);
+        let operator = operator::router(&server.app).merge(backup_router(&server.backups));
+        server.listen(operator, Listener::Unix(socket), few);
         Ok(server)
     }
 
@@ -143,8 +166,10 @@ impl Server {
         self.stop.cancel();
         self.listeners.close();
         let edge = self.edge;
+        let missing = edge.missing_codes();
         let edge = tokio::task::spawn_blocking(move || edge.stop());
-        let ((), stopped) = tokio::join!(self.listeners.wait(), edge);
+        let ((), (), stopped) = tokio::join!(self.backups.stop(), self.listeners.wait(), edge);
+        note_missing(&self.app, &missing).await;
         self.app.close().await;
         match stopped {
             Ok(stopped) => stopped,

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use carom_control::{ClicksConfig, Config, ControlConfig, DatabaseConfig};
 use carom_edge::{EdgeConfig, SpoolConfig};
-use carom_shared::settings::{Layers, Settings as Loaded};
+use carom_shared::settings::{InvalidSetting, Layers, Settings as Loaded};
+use carom_shared::{TargetPolicy, TargetUrl};
 
+use crate::backup::BackupConfig;
 use crate::cli::SettingsArgs;
 use crate::error::CommandError;
 use crate::logging::LogConfig;
@@ -25,12 +27,15 @@ pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
     /// What short URLs of the default domain begin with.
     pub(crate) public_url: String,
+    /// Where `/` of the default domain leads: an `http` or `https` URL. Empty: nowhere, 404.
+    pub(crate) home_url: String,
     pub(crate) log: LogConfig,
     pub(crate) edge: EdgeConfig,
     pub(crate) spool: SpoolConfig,
     pub(crate) control: ControlConfig,
     pub(crate) database: DatabaseConfig,
     pub(crate) clicks: ClicksConfig,
+    pub(crate) backup: BackupConfig,
 }
 
 impl Default for Settings {
@@ -38,12 +43,14 @@ impl Default for Settings {
         Self {
             data_dir: "./carom-data".into(),
             public_url: "http://localhost:8080".into(),
+            home_url: String::new(),
             log: LogConfig::default(),
             edge: EdgeConfig::default(),
             spool: SpoolConfig::default(),
             control: ControlConfig::default(),
             database: DatabaseConfig::default(),
             clicks: ClicksConfig::default(),
+            backup: BackupConfig::default(),
         }
     }
 }
@@ -60,10 +67,24 @@ impl Settings {
         }
     }
 
+    /// Where `/` of the default domain leads.
+    pub(crate) fn home(&self) -> Result<Option<TargetUrl>, InvalidSetting> {
+        if self.home_url.is_empty() {
+            return Ok(None);
+        }
+        // The operator knows what visitors reach; a code of this installation is a home too.
+        let policy = TargetPolicy { allow_private: true, ..TargetPolicy::default() };
+        let home = TargetUrl::parse(&self.home_url, &policy);
+        home.map(Some).map_err(|error| InvalidSetting::new("home_url", error.to_string()))
+    }
+
     /// Checks what the types alone do not say; opens nothing.
     pub(crate) fn check(&self) -> Result<(), CommandError> {
         self.log.check()?;
         self.edge.check()?;
+        self.spool.check()?;
+        self.backup.check()?;
+        self.home()?;
         Ok(self.control_config().check()?)
     }
 }

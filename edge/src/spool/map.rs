@@ -1,4 +1,4 @@
-//! A segment in memory: one writer and one reader, in two threads, over one mapped file.
+//! Mapped files: a segment with one writer and one reader, in two threads; and [`Words`].
 //!
 //! This module holds the only `unsafe` code of the edge. The rule that makes it sound is an offset:
 //! the **committed end**, which only the [`Writer`] moves, and only forward.
@@ -6,33 +6,44 @@
 //! - Bytes from the committed end on belong to the one `Writer` (it is not `Clone`); it hands out
 //!   `&mut` to them only while it is itself borrowed, and publishes them by storing the record's
 //!   length with `Release`.
-//! - Bytes before the committed end never change. The one [`Reader`] learns of them by loading the
-//!   length with `Acquire` and hands out `&` to them only while it is itself borrowed.
-//! - The three kinds of words (length, drained, sealed) are only touched as atomics.
-//! - Erasing needs both ends: [`Reader::recycle`] proves that the writer is gone.
+//! - Bytes before the committed end belong to the one [`Reader`]. It learns of them by loading the
+//!   length with `Acquire`, hands out `&` to them only while it is itself borrowed, and overwrites
+//!   them only while it is itself borrowed mutably.
+//! - The three kinds of words (length, note, sealed) are only touched as atomics. A [`Tail`], which
+//!   syncs what others wrote, looks at nothing else.
+//! - Using the file again needs all ends: [`Reader::recycle`] proves that it is alone.
 //!
-//! The file is preallocated and locked with its folder, so nobody cuts it short under the mapping.
+//! [`Words`] is a file of which every byte is part of an atomic word, so that it needs no rule.
+//!
+//! Files are preallocated and locked with their folder, so nobody cuts them short under the mapping.
 
 #![expect(unsafe_code, reason = "records are shared with the kernel and another thread by mapping")]
 
 use std::fs::File;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 
 use memmap2::{Advice, MmapRaw};
 use rustix::fs::{FallocateFlags, fallocate};
 
+use super::disk;
 use super::segment::{
-    ALIGN, DRAINED_AT, FRAME_LEN, HEADER_LEN, Header, SEALED_AT, SEGMENT_LEN, padded, record_crc,
+    ALIGN, FRAME_LEN, HEADER_LEN, Header, NOTE_AT, Place, SEALED_AT, SEGMENT_LEN, offset_of,
+    padded, record_crc,
 };
+
+const PAGE_LEN: usize = 4096;
 
 #[derive(Debug)]
 struct Map {
     raw: MmapRaw,
     header: Header,
+    path: PathBuf,
+    /// A sync failed: what is in here is taken out, and nothing more is put in.
+    is_retired: AtomicBool,
+    is_populated: AtomicBool,
 }
 
 impl Map {
@@ -48,6 +59,30 @@ impl Map {
         // SAFETY: inside the mapping, aligned, and only ever accessed as an atomic.
         unsafe { AtomicU32::from_ptr(self.raw.as_mut_ptr().add(at).cast()) }
     }
+
+    /// The space of the record at `at`; 0 if there is none yet, or no room for one.
+    fn padded_at(&self, at: usize) -> usize {
+        if at >= SEGMENT_LEN {
+            return 0;
+        }
+        match self.length_at(at).load(Ordering::Acquire) as usize {
+            0 => 0,
+            len => padded(len),
+        }
+    }
+
+    /// Puts whole pages on the disk. After an error the file is retired: the kernel reports it once
+    /// and forgets, so a second try would succeed without the bytes being there.
+    fn sync(&self, from: usize, to: usize) -> io::Result<()> {
+        let from = from / PAGE_LEN * PAGE_LEN;
+        let synced = disk::step("msync").and_then(|()| self.raw.flush_range(from, to - from));
+        if synced.is_err() {
+            self.is_retired.store(true, Ordering::Release);
+        }
+        #[cfg(test)]
+        disk::fault::synced(&self.path, from, to);
+        synced
+    }
 }
 
 /// The writing end.
@@ -58,7 +93,7 @@ pub(super) struct Writer {
     number: u32,
 }
 
-/// The segment has no room for the record.
+/// The segment takes no more: it has no room for the record, or its disk failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
@@ -67,7 +102,8 @@ impl Writer {
     /// is the kernel's: it survives this process.
     pub(super) fn append(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), Full> {
         let len = FRAME_LEN + len;
-        if padded(len) > SEGMENT_LEN - self.end {
+        // A word that hardly ever changes: looking at it costs nothing that could be measured.
+        if padded(len) > SEGMENT_LEN - self.end || self.map.is_retired.load(Ordering::Relaxed) {
             return Err(Full);
         }
         // SAFETY: inside the mapping, and from the committed end on: nobody else looks at it. The
@@ -91,7 +127,9 @@ impl Writer {
 impl Drop for Writer {
     /// Seals the segment: nothing will follow.
     fn drop(&mut self) {
-        self.map.u64_at(SEALED_AT).store(self.end as u64, Ordering::Release);
+        let end = Place { offset: self.end, number: self.number };
+        let word = end.word(self.map.header.epoch);
+        self.map.u64_at(SEALED_AT).store(word, Ordering::Release);
     }
 }
 
@@ -100,6 +138,10 @@ impl Drop for Writer {
 pub(super) struct Reader {
     map: Arc<Map>,
     cursor: usize,
+    /// How many records were read.
+    number: u32,
+    /// Records before this offset are erased.
+    erased: usize,
 }
 
 impl Reader {
@@ -114,8 +156,9 @@ impl Reader {
         }
         let start = self.cursor + FRAME_LEN;
         self.cursor += padded(len);
+        self.number += 1;
         // SAFETY: the length was published, so these bytes are inside the mapping, were written
-        // before it, and do not change as long as this reader lives.
+        // before it, and nobody changes them while this reader is borrowed.
         Some(unsafe {
             std::slice::from_raw_parts(self.map.raw.as_ptr().add(start), len - FRAME_LEN)
         })
@@ -125,6 +168,10 @@ impl Reader {
         self.map.header.epoch
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.map.path
+    }
+
     /// Where the next record begins or will begin.
     pub(super) const fn cursor(&self) -> usize {
         self.cursor
@@ -132,31 +179,133 @@ impl Reader {
 
     /// Whether the writer is done and every record was read.
     pub(super) fn is_at_end(&self) -> bool {
-        self.map.u64_at(SEALED_AT).load(Ordering::Acquire) == self.cursor as u64
+        offset_of(self.map.u64_at(SEALED_AT).load(Ordering::Acquire)) == self.cursor
     }
 
-    /// Notes durably that everything before `offset` is in synced batches.
-    pub(super) fn mark_drained(&self, offset: usize) -> io::Result<()> {
-        self.map.u64_at(DRAINED_AT).store(offset as u64, Ordering::Release);
+    /// Whether the file's disk failed.
+    pub(super) fn is_retired(&self) -> bool {
+        self.map.is_retired.load(Ordering::Acquire)
+    }
+
+    /// Where the next record begins or will begin, as it is noted once all before is in batches.
+    pub(super) const fn place(&self) -> Place {
+        Place { offset: self.cursor, number: self.number }
+    }
+
+    /// Writes the note and puts it on the disk.
+    pub(super) fn mark_drained(&self) -> io::Result<()> {
+        self.map.u64_at(NOTE_AT).store(self.place().word(self.epoch()), Ordering::Release);
         self.sync_header()
     }
 
     /// Puts the header on the disk.
     pub(super) fn sync_header(&self) -> io::Result<()> {
-        self.map.raw.flush_range(0, HEADER_LEN)
+        self.map.sync(0, HEADER_LEN)
+    }
+
+    /// Overwrites the records that were read, length words excepted; to be called when the note is
+    /// on the disk. A thread with few visitors fills a segment in days, and addresses are not kept
+    /// for days.
+    pub(super) fn erase_read(&mut self) {
+        while self.erased < self.cursor {
+            let len = self.map.padded_at(self.erased);
+            // SAFETY: the record was published and read, so it is inside the mapping and belongs to
+            // this reader, which is borrowed mutably; its length word is left to the atomic.
+            unsafe { self.map.raw.as_mut_ptr().add(self.erased + 4).write_bytes(0, len - 4) }
+            self.erased += len;
+        }
+    }
+
+    /// The end that syncs.
+    pub(super) fn tail(&self) -> Tail {
+        Tail { map: Arc::downgrade(&self.map), seen: HEADER_LEN, synced: 0 }
     }
 
     /// Erases a segment that was read to its end and makes it ready for another life; gives the
-    /// reader back if the writer still holds it.
+    /// reader back if another end still holds it.
     pub(super) fn recycle(self, header: Header) -> Result<(Writer, Self), Self> {
-        let cursor = self.cursor;
-        match Arc::try_unwrap(self.map) {
+        let Self { map, cursor, number, erased } = self;
+        match Arc::try_unwrap(map) {
             Ok(mut map) => {
                 erase(&mut map, cursor);
                 Ok(begin(map, header))
             }
-            Err(map) => Err(Self { map, cursor }),
+            Err(map) => Err(Self { map, cursor, number, erased }),
         }
+    }
+
+    /// Brings the pages of a spare segment into memory, once. Best effort: an old kernel does not
+    /// know how, and pages then come when they are touched.
+    pub(super) fn populate(&self) -> Option<impl FnOnce() + use<>> {
+        let is_first = !self.map.is_populated.swap(true, Ordering::AcqRel);
+        let map = is_first.then(|| Arc::clone(&self.map))?;
+        Some(move || drop(map.raw.advise(Advice::PopulateWrite)))
+    }
+}
+
+/// The end that puts records on the disk while others write and read. It keeps neither of them
+/// from using the segment again.
+#[derive(Debug)]
+pub(super) struct Tail {
+    map: Weak<Map>,
+    /// Where the committed records ended at the last look.
+    seen: usize,
+    synced: usize,
+}
+
+/// How far a [`Tail`] syncs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Every committed record.
+    End,
+    /// Whole pages, and what was committed at the last look. While a thread fills pages faster than
+    /// it is looked at, the page it writes to is never touched: a write to a page that is on its
+    /// way to the disk may have to wait for it.
+    Behind,
+}
+
+/// What a [`Tail`] found.
+#[derive(Debug)]
+pub(super) enum Tailed {
+    /// More may come.
+    Open,
+    /// Nothing will come.
+    Done,
+    /// The disk failed; the segment is retired.
+    Failed(io::Error),
+}
+
+impl Tail {
+    pub(super) fn is_alive(&self) -> bool {
+        self.map.strong_count() > 0
+    }
+
+    pub(super) fn sync(&mut self, reach: Reach) -> Tailed {
+        let Some(map) = self.map.upgrade() else { return Tailed::Done };
+        if map.is_retired.load(Ordering::Acquire) {
+            return Tailed::Done;
+        }
+        // Before looking at records: one that is sealed then has no more of them.
+        let sealed = offset_of(map.u64_at(SEALED_AT).load(Ordering::Acquire));
+        let before = self.seen;
+        loop {
+            match map.padded_at(self.seen) {
+                0 => break,
+                len => self.seen += len,
+            }
+        }
+        let to = match reach {
+            Reach::End => self.seen,
+            Reach::Behind if sealed != 0 => self.seen,
+            Reach::Behind => (self.seen / PAGE_LEN * PAGE_LEN).max(before),
+        };
+        if to > self.synced {
+            if let Err(error) = map.sync(self.synced, to) {
+                return Tailed::Failed(error);
+            }
+            self.synced = to;
+        }
+        if self.synced == sealed { Tailed::Done } else { Tailed::Open }
     }
 }
 
@@ -171,30 +320,55 @@ fn erase(map: &mut Map, end: usize) {
 /// Makes a segment file whose blocks exist on disk: never sparse, so that a full disk is an error
 /// here and not a signal at some later write. `populate` also brings its pages into memory.
 pub(super) fn create(path: &Path, header: Header, populate: bool) -> io::Result<(Writer, Reader)> {
-    let mut options = File::options();
-    // It holds addresses: for its owner alone, whatever the folder allows.
-    options.read(true).write(true).create_new(true).mode(0o600);
-    let file = options.open(path)?;
-    allocate(&file)?;
-    let raw = MmapRaw::map_raw(&file)?;
-    // Advice is best effort: an old kernel refuses what it does not know, and pages then come when
-    // they are touched. Core dumps must not hold addresses.
-    drop(raw.advise(Advice::DontDump));
-    if populate {
-        drop(raw.advise(Advice::PopulateWrite));
+    let raw = allocated(path, SEGMENT_LEN)?;
+    if populate && raw.advise(Advice::PopulateWrite).is_err() {
+        for page in (0..SEGMENT_LEN).step_by(PAGE_LEN) {
+            // SAFETY: inside the mapping, which nobody else has seen yet.
+            unsafe { raw.as_mut_ptr().add(page).write_volatile(0) }
+        }
     }
-    Ok(begin(Map { raw, header }, header))
+    let map = Map {
+        raw,
+        header,
+        path: path.to_owned(),
+        is_retired: AtomicBool::new(false),
+        is_populated: AtomicBool::new(populate),
+    };
+    Ok(begin(map, header))
+}
+
+/// A new file of zeros, whose blocks exist on disk, mapped.
+fn allocated(path: &Path, len: usize) -> io::Result<MmapRaw> {
+    let file = disk::create_new(path)?;
+    let made = (|| {
+        allocate(&file, len)?;
+        disk::step("mmap")?;
+        MmapRaw::map_raw(&file)
+    })();
+    if made.is_err() {
+        // The name is needed again; the file is empty or full of zeros.
+        drop(std::fs::remove_file(path));
+    }
+    // Advice is best effort. Core dumps must not hold addresses.
+    made.inspect(|raw| drop(raw.advise(Advice::DontDump)))
 }
 
 /// Reserves the file's blocks; writes zeros where the file system cannot reserve.
-fn allocate(mut file: &File) -> io::Result<()> {
-    match fallocate(file, FallocateFlags::empty(), 0, SEGMENT_LEN as u64) {
+fn allocate(file: &File, len: usize) -> io::Result<()> {
+    disk::step("fallocate")?;
+    match fallocate(file, FallocateFlags::empty(), 0, len as u64) {
         Ok(()) => Ok(()),
-        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-            file.write_all(&vec![0; SEGMENT_LEN])
-        }
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => write_zeros(file, len),
         Err(errno) => Err(errno.into()),
     }
+}
+
+fn write_zeros(file: &File, len: usize) -> io::Result<()> {
+    let zeros = vec![0; len.min(1 << 20)];
+    for from in (0..len).step_by(zeros.len()) {
+        disk::write_all(file, &zeros[..zeros.len().min(len - from)])?;
+    }
+    Ok(())
 }
 
 /// Begins a life of a segment whose records are zero. The words come first and the header last, so
@@ -204,20 +378,60 @@ fn begin(mut map: Map, header: Header) -> (Writer, Reader) {
     let bytes = header.to_bytes();
     // SAFETY: inside the mapping; neither end exists yet.
     unsafe { map.raw.as_mut_ptr().write_bytes(0, bytes.len()) }
-    map.u64_at(DRAINED_AT).store(HEADER_LEN as u64, Ordering::Release);
+    map.u64_at(NOTE_AT).store(Place::START.word(header.epoch), Ordering::Release);
     map.u64_at(SEALED_AT).store(0, Ordering::Release);
     // SAFETY: as above.
     unsafe { map.raw.as_mut_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) }
     let map = Arc::new(map);
     let writer = Writer { map: Arc::clone(&map), end: HEADER_LEN, number: 0 };
-    (writer, Reader { map, cursor: HEADER_LEN })
+    (writer, Reader { map, cursor: HEADER_LEN, number: 0, erased: HEADER_LEN })
+}
+
+/// A mapped file of 64-bit words, all of them atomic. What is stored in one survives the process.
+#[derive(Debug)]
+pub(super) struct Words {
+    raw: MmapRaw,
+}
+
+impl Words {
+    /// Makes a file of `len` words, all zero, whose blocks exist on disk.
+    pub(super) fn create(path: &Path, len: usize) -> io::Result<Self> {
+        Ok(Self { raw: allocated(path, len * 8)? })
+    }
+
+    /// Maps a file that is there, as many words as it holds.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let file = File::options().read(true).write(true).open(path)?;
+        disk::step("mmap")?;
+        Ok(Self { raw: MmapRaw::map_raw(&file)? })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.raw.len() / 8
+    }
+
+    pub(super) fn at(&self, index: usize) -> &AtomicU64 {
+        assert!(index < self.len(), "a word inside the file");
+        // SAFETY: inside the mapping, aligned (a mapping begins on a page), and all access to this
+        // mapping is through such words.
+        unsafe { AtomicU64::from_ptr(self.raw.as_mut_ptr().cast::<u64>().add(index)) }
+    }
+
+    /// Puts the words on the disk.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        disk::step("msync")?;
+        self.raw.flush()
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::segment::Boot;
     use super::*;
 
-    const HEADER: Header = Header { worker: 0, epoch: 5 };
+    fn header(epoch: u64) -> Header {
+        Header { worker: 0, epoch, boot: Boot::default() }
+    }
 
     fn fill(text: &[u8]) -> impl FnOnce(&mut [u8]) {
         move |out| out.copy_from_slice(text)
@@ -226,7 +440,7 @@ mod tests {
     #[test]
     fn what_is_appended_is_read_in_order_and_a_full_segment_says_so() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut writer, mut reader) = create(&dir.path().join("0.seg"), HEADER, true).unwrap();
+        let (mut writer, mut reader) = create(&dir.path().join("0.seg"), header(5), true).unwrap();
         assert_eq!(reader.next(), None);
         let payload = [7_u8; 1000];
         let mut count = 0;
@@ -248,15 +462,15 @@ mod tests {
     fn a_segment_is_recycled_only_without_its_writer_and_comes_back_empty() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0.seg");
-        let (mut writer, mut reader) = create(&path, HEADER, false).unwrap();
+        let (mut writer, mut reader) = create(&path, header(5), false).unwrap();
         writer.append(5, fill(b"hello")).unwrap();
         assert_eq!(reader.next(), Some(&b"hello"[..]));
-        let mut reader = reader.recycle(Header { worker: 0, epoch: 6 }).unwrap_err();
+        let mut reader = reader.recycle(header(6)).unwrap_err();
         drop(writer);
         assert!(reader.is_at_end());
         assert!(std::fs::read(&path).unwrap().windows(5).any(|bytes| bytes == b"hello"));
 
-        let (mut writer, fresh) = reader.recycle(Header { worker: 0, epoch: 6 }).unwrap();
+        let (mut writer, fresh) = reader.recycle(header(6)).unwrap();
         assert!(!std::fs::read(&path).unwrap().windows(5).any(|bytes| bytes == b"hello"));
         reader = fresh;
         assert_eq!(reader.next(), None);
@@ -267,7 +481,7 @@ mod tests {
     #[test]
     fn a_reader_in_another_thread_sees_whole_records_only() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut writer, mut reader) = create(&dir.path().join("0.seg"), HEADER, true).unwrap();
+        let (mut writer, mut reader) = create(&dir.path().join("0.seg"), header(5), true).unwrap();
         let written = 6000_u32;
         std::thread::scope(|scope| {
             scope.spawn(move || {
@@ -287,5 +501,69 @@ mod tests {
             }
             assert_eq!(expected, written);
         });
+    }
+
+    #[test]
+    fn what_was_read_can_be_erased_while_more_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.seg");
+        let (mut writer, mut reader) = create(&path, header(5), false).unwrap();
+        for text in [b"first", b"other"] {
+            writer.append(5, fill(text)).unwrap();
+        }
+        assert_eq!(reader.next(), Some(&b"first"[..]));
+        reader.erase_read();
+        let holds = |text: &[u8]| std::fs::read(&path).unwrap().windows(5).any(|b| b == text);
+        assert!(!holds(b"first") && holds(b"other"));
+        assert_eq!(reader.next(), Some(&b"other"[..]));
+        writer.append(5, fill(b"third")).unwrap();
+        assert_eq!(reader.next(), Some(&b"third"[..]));
+        assert!(matches!(reader.tail().sync(Reach::End), Tailed::Open));
+    }
+
+    #[test]
+    fn a_tail_leaves_the_page_alone_that_is_written_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut writer, reader) = create(&dir.path().join("0.seg"), header(5), false).unwrap();
+        let mut tail = reader.tail();
+        let sync = |tail: &mut Tail, reach, to| {
+            assert!(matches!(tail.sync(reach), Tailed::Open));
+            assert_eq!(tail.synced, to);
+        };
+        sync(&mut tail, Reach::Behind, HEADER_LEN);
+        for _ in 0..100 {
+            writer.append(48, fill(&[1; 48])).unwrap();
+        }
+        sync(&mut tail, Reach::Behind, HEADER_LEN + PAGE_LEN);
+        writer.append(48, fill(&[1; 48])).unwrap();
+        // What was there at the last look is not put off again.
+        sync(&mut tail, Reach::Behind, HEADER_LEN + 100 * 64);
+        sync(&mut tail, Reach::End, HEADER_LEN + 101 * 64);
+        drop(writer);
+        assert!(matches!(tail.sync(Reach::Behind), Tailed::Done));
+        drop(reader);
+        assert!(!tail.is_alive());
+    }
+
+    #[test]
+    fn a_segment_whose_disk_fails_takes_nothing_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut writer, mut reader) = create(&dir.path().join("0.seg"), header(5), false).unwrap();
+        writer.append(5, fill(b"hello")).unwrap();
+        let mut tail = reader.tail();
+        let (tailed, failed) = disk::fault::nth(0, rustix::io::Errno::IO, || tail.sync(Reach::End));
+        assert!(matches!(tailed, Tailed::Failed(_)) && failed == ["msync"]);
+        assert!(reader.is_retired());
+        assert_eq!(writer.append(5, fill(b"other")), Err(Full));
+        assert_eq!(reader.next(), Some(&b"hello"[..]), "it can still be read");
+        assert!(matches!(tail.sync(Reach::End), Tailed::Done), "not the same file again");
+    }
+
+    #[test]
+    fn zeros_are_written_where_blocks_cannot_be_reserved() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = File::create(dir.path().join("zeros")).unwrap();
+        write_zeros(&file, (1 << 20) + 4096).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), (1 << 20) + 4096);
     }
 }

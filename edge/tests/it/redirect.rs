@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use carom_edge::Domains;
 use carom_shared::click::{Kind, Via};
-use carom_shared::{RedirectStatus, RouteRecord, RouteState, TargetPolicy, TargetUrl};
+use carom_shared::{
+    DomainId, Host, RedirectStatus, RouteRecord, RouteState, TargetPolicy, TargetUrl,
+};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
@@ -208,4 +211,22 @@ fn no_target_breaks_out_of_its_line() {
         Ok(())
     });
     result.unwrap();
+}
+
+#[test]
+fn the_root_leads_to_the_domains_home_and_is_no_click() {
+    let world = World::with_link();
+    let edge = world.start();
+    let mut client = Client::connect(edge.address());
+    assert_eq!(client.get("/").status, 404);
+    let id = DomainId::try_from(DOMAIN).unwrap();
+    let home = TargetUrl::parse("https://example.com/welcome", &TargetPolicy::default()).unwrap();
+    let domains = Domains::new(&[(id, Host::parse("go.example.com").unwrap(), false)]);
+    edge.feed().set_domains(domains.with_home(id, &home));
+    let reply = client.get("/?via=qr");
+    assert_eq!(reply.status, 302);
+    let mut expected = expected("https://example.com/welcome", "private, no-store");
+    expected.retain(|(name, _)| name != "x-robots-tag");
+    assert_eq!(headers(&reply), expected);
+    assert_eq!(edge.stop().clicks_recorded, 0);
 }

@@ -110,39 +110,3 @@ fn a_disk_that_fails_holds_clicks_in_the_ring_until_it_is_mended() {
     world.store.wait_for(50);
     assert_once(&world, 50);
 }
-
-/// Beyond the ring's limit the redirect still does not wait; what is lost is counted.
-#[test]
-fn what_the_ring_cannot_hold_is_counted() {
-    let mut world = World::with_link();
-    world.config.threads = 1;
-    world.spool.ring_bytes = 0;
-    let edge = world.start();
-    let (outbox, away) = (world.spool_dir().join("outbox"), world.spool_dir().join("away"));
-    std::fs::rename(&outbox, &away).unwrap();
-    let long = "x".repeat(2000);
-    let request = format!(
-        "GET /abc HTTP/1.1\r\nHost: go.example.com\r\nUser-Agent: {long}\r\nReferer: {long}\r\n\r\n"
-    );
-    let mut client = Client::connect(edge.address());
-    let mut answered = 0;
-    while metric(&edge, "carom_edge_clicks_dropped_total{reason=\"ring_full\"}") == 0 {
-        client.send(request.repeat(200));
-        for _ in 0..200 {
-            assert_eq!(client.reply().status, 302);
-            answered += 1;
-        }
-        assert!(answered < 50_000, "the ring has no limit");
-    }
-    std::fs::rename(&away, &outbox).unwrap();
-    let dropped = metric(&edge, "carom_edge_clicks_dropped_total{reason=\"ring_full\"}");
-    let recorded = metric(&edge, "carom_edge_clicks_recorded_total");
-    assert_eq!(recorded + dropped, answered);
-    eventually("what was recorded is stored", || world.store.rows().len() as u64 == recorded);
-    // There is room again.
-    assert_eq!(client.get("/abc").status, 302);
-    world.store.wait_for(usize::try_from(recorded).unwrap() + 1);
-    let after = edge.stop();
-    assert_eq!((after.clicks_recorded, after.ring_drained), (recorded + 1, true));
-    assert_eq!(world.store.clicks_by_link(), [(7, u32::try_from(recorded).unwrap() + 1)].into());
-}

@@ -14,8 +14,8 @@ use carom_edge::{Domains, Edge, EdgeConfig, EdgeError, EdgeParts, SpoolConfig, S
 use carom_shared::batch::{Batch, Token};
 use carom_shared::click::{Detail, Kind, Via};
 use carom_shared::{
-    Code, DomainId, Host, LinkId, QueryPolicy, RedirectStatus, RouteRecord, RouteState,
-    SystemRandom, TestClock, UnixMillis, WorkspaceId,
+    Click, Code, DomainId, Host, LinkId, QueryPolicy, RedirectStatus, RouteRecord, RouteState,
+    Salts, SystemRandom, TestClock, UnixMillis, WorkspaceId,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -152,6 +152,15 @@ impl Store {
         batches.flat_map(|batch| batch.clicks().map(Row::from).collect::<Vec<_>>()).collect()
     }
 
+    /// What `of` makes of each click that is stored.
+    pub(crate) fn each<T>(&self, of: impl Fn(&Click<'_>) -> T) -> Vec<T> {
+        let batches = self.batches.lock().unwrap();
+        let batches = batches.values().map(|bytes| Batch::from_bytes(bytes).unwrap());
+        batches
+            .flat_map(|batch| batch.clicks().map(|click| of(&click)).collect::<Vec<_>>())
+            .collect()
+    }
+
     /// How many clicks of each link are stored.
     pub(crate) fn clicks_by_link(&self) -> BTreeMap<i64, u32> {
         let mut clicks = BTreeMap::new();
@@ -245,7 +254,7 @@ impl World {
                 drain_timeout_ms: 5000,
                 ..EdgeConfig::default()
             },
-            spool: SpoolConfig { flush_ms: 20, ring_bytes: 8 << 20 },
+            spool: SpoolConfig { flush_ms: 20, ring_bytes: 8 << 20, ..SpoolConfig::default() },
             runtime: tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(1)
                 .enable_all()
@@ -281,6 +290,7 @@ impl World {
                 (domain(1), host("localhost"), true),
                 (domain(DOMAIN), host("go.example.com"), false),
             ]),
+            salts: Salts::default().roll(NOW, &SystemRandom),
             clock: Arc::clone(&self.clock) as _,
             random: Arc::new(SystemRandom),
             origin: Arc::clone(&self.links) as _,
@@ -297,6 +307,11 @@ pub(crate) struct Running(Option<Edge>);
 impl Running {
     pub(crate) fn stop(mut self) -> Stopped {
         self.0.take().unwrap().stop()
+    }
+
+    /// As a program does that fails elsewhere.
+    pub(crate) fn drop_without_stop(mut self) {
+        drop(self.0.take());
     }
 }
 

@@ -67,7 +67,7 @@ fn the_head_counts_as_read_only_with_its_blank_line() {
 
 #[test]
 fn what_is_not_an_answer_is_an_error() {
-    let cases: [(&[u8], &str); 14] = [
+    let cases: [(&[u8], &str); 15] = [
         (b"HTTP/2 200 OK\r\n\r\n", "status line"),
         (b"HTTP/1.1 20 OK\r\n\r\n", "status line"),
         (b"HTTP/1.1 2000 OK\r\n\r\n", "status line"),
@@ -80,7 +80,8 @@ fn what_is_not_an_answer_is_an_error() {
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", "chunks"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "other than chunked"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxy", "follow"),
-        (b"HTTP/1.1 302 Found\r\nLocation: a\r\nLocation: b\r\n\r\n", "two Location"),
+        (b"HTTP/1.1 302 Found\r\nLocation: a\r\nLocation: b\r\n\r\n", "twice"),
+        (b"HTTP/1.1 200 OK\r\nETag: a\r\nEtag: a\r\n\r\n", "twice"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nxyz\r\n", "where it says"),
     ];
     for (bytes, why) in cases {
@@ -98,4 +99,24 @@ fn a_server_says_that_it_closes() {
     assert!(!closes(REDIRECT));
     assert!(closes(b"HTTP/1.1 200 OK\r\nConnection: Close\r\nContent-Length: 0\r\n\r\n"));
     assert!(closes(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n"));
+}
+
+#[test]
+fn the_headers_of_an_answer_given_again_are_read() {
+    let again = b"HTTP/1.1 201 Created\r\nLocation: /a\r\netag: \"1\" \r\n\
+        Idempotent-Replayed: true\r\nContent-Length: 2\r\n\r\n{}";
+    let cases = [
+        (&again[..], [Some(&b"/a"[..]), Some(b"\"1\""), Some(b"true")]),
+        (JSON, [None, None, None]),
+    ];
+    for (bytes, values) in cases {
+        let (client, mut server) = tokio::io::duplex(bytes.len());
+        run(async {
+            server.write_all(bytes).await.expect("it fits");
+            let mut connection = Connection::over(client);
+            let head = connection.read_head().await.expect("a head");
+            let response = connection.read_body(&head).await.expect("a body");
+            assert_eq!([response.location, response.etag, response.replayed], values);
+        });
+    }
 }

@@ -17,8 +17,8 @@ DIFFERENCES = f"""
          + (select count(*) from ({ROLLUP} except {RAW}))
 """
 REFERRERS = """
-    select coalesce(referrer.host, ''), sum(click.n)
-    from click left join referrer on referrer.id = click.referrer
+    select name.text, sum(click.n)
+    from click join name on name.id = click.referrer
     group by click.referrer
 """
 

@@ -31,6 +31,15 @@ impl Token {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Generation and number: the order in which a folder's batches were cut.
+    #[must_use]
+    pub fn place(&self) -> (u32, u32) {
+        let mut parts = self.0.split('-').skip(1).map(|part| u32::from_str_radix(part, 16));
+        // Both were checked when the token was made.
+        let mut part = || parts.next().and_then(Result::ok).unwrap_or_default();
+        (part(), part())
+    }
 }
 
 impl FromStr for Token {
@@ -71,6 +80,7 @@ mod tests {
     fn a_token_has_one_spelling() {
         let token = Token::new(0xab, 1, 0x10, 42, 0xdead_beef);
         assert_eq!(token.as_str(), "00000000000000ab-00000001-00000010-42-deadbeef");
+        assert_eq!(token.place(), (1, 0x10));
         assert_eq!(token.as_str().parse(), Ok(token));
         for bad in [
             "", "00000000000000AB-00000001-00000010-42-deadbeef",

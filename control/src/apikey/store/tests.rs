@@ -11,6 +11,8 @@ async fn a_key_is_found_by_its_hash_until_it_is_revoked(test: TestDb) {
     assert_eq!(key_find(read, &[8; 32]).await.unwrap(), None);
     assert_eq!(key_find(read, &[7; 32]).await.unwrap(), Some((test.key, test.workspace)));
 
+    assert!(key_is_active(read, test.key).await.unwrap());
+
     let mut tx = test.db.begin().await.unwrap();
     let row = key_revoke(&mut tx, test.key, NOW).await.unwrap().unwrap();
     assert_eq!(row.revoked_at, Some(NOW));
@@ -21,6 +23,7 @@ async fn a_key_is_found_by_its_hash_until_it_is_revoked(test: TestDb) {
     assert_eq!(key_revoke(&mut tx, unknown, NOW).await.unwrap(), None);
     tx.commit().await.unwrap();
     assert_eq!(key_find(read, &[7; 32]).await.unwrap(), None);
+    assert!(!key_is_active(read, test.key).await.unwrap());
 }
 
 async fn the_list_is_newest_first_and_shows_revoked_keys(test: TestDb) {

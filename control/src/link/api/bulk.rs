@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use carom_shared::LinkId;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::view::LinkView;
 use crate::app::App;
@@ -24,39 +25,50 @@ use crate::idempotency::api::Keyed;
 use crate::link::Link;
 use crate::link::command::{Edit, EditLink, LinkBody, Rules, check_change, check_create};
 use crate::link::store::{CreateRefused, EditRefused};
+use crate::openapi::responses::{Any, MayConflict, OnceHeader, WithBody};
+use crate::openapi::schema::{self, LinkPatch, NewLink};
 use crate::write::Performed;
 
 /// Links of one call.
 const LINKS_MAX: usize = 1000;
 
 /// The links to be made.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewLinks)]
 pub(crate) struct CreateBody {
+    #[schema(value_type = Vec<NewLink>, max_items = 1000)]
     links: Vec<Object<LinkBody>>,
 }
 
 /// The links to be edited.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = LinkEdits)]
 pub(crate) struct EditBody {
+    #[schema(value_type = Vec<EditItem>, max_items = 1000)]
     links: Vec<Object<EditItem>>,
 }
 
 /// What to do with one link.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = LinkEdit)]
 struct EditItem {
+    #[schema(schema_with = schema::id)]
     id: LinkId,
     /// Only if the link has this version, as `If-Match` says it for one link.
     version: Option<u64>,
     #[serde(default)]
+    #[schema(inline)]
     action: Action,
-    /// What a change changes.
+    /// What a change changes; with the other actions, nothing.
+    #[schema(value_type = Option<LinkPatch>)]
     change: Option<Object<LinkBody>>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+/// What is done to a link.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Action {
     #[default]
@@ -65,23 +77,42 @@ enum Action {
     Restore,
 }
 
-#[derive(Clone, Debug, Serialize)]
+/// What became of each item, in their order.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = BulkResults)]
 struct BulkView {
     results: Vec<ResultView>,
 }
 
 /// What became of one item: a link, or a problem. A link that was deleted is not shown.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = BulkResult)]
 struct ResultView {
+    /// The item's place in the request, from 0.
     index: usize,
+    /// The status that a call for this item alone would have been answered with.
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = LinkView, required = false)]
     link: Option<Box<LinkView>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Problem, required = false)]
     problem: Option<Problem>,
 }
 
-/// `POST /api/v1/links/bulk`: makes those links that can be made.
+/// Makes many links
+///
+/// Those that can be made are made, all at once; each has its own result. A body that cannot be
+/// read makes none.
+#[utoipa::path(
+    post,
+    path = "/api/v1/links/bulk",
+    tag = "links",
+    params(OnceHeader),
+    request_body = CreateBody,
+    responses((status = 200, body = BulkView), Any, WithBody, MayConflict),
+    operation_id = "create_links",
+)]
 pub(crate) async fn create(
     State(app): State<App>,
     Extension(id): Extension<RequestId>,
@@ -93,7 +124,7 @@ pub(crate) async fn create(
     let rules = Rules { domains: app.domain_set(), policy: app.policy(), now: app.now() };
     let checked = links
         .iter()
-        .map(|Object(link)| Ok(check_create(link, caller.workspace, caller.key, rules)?));
+        .map(|Object(link)| Ok(check_create(link, caller.workspace, Some(caller.key), rules)?));
     let (commands, items) = Items::sort(&app, id, StatusCode::CREATED, checked);
     let stored = items.clone();
     let once = request.request(caller, "POST /api/v1/links/bulk", move |done: &Vec<_>| {
@@ -103,7 +134,18 @@ pub(crate) async fn create(
     items.respond(performed)
 }
 
-/// `PATCH /api/v1/links/bulk`: changes, deletes and restores those links for which it can be done.
+/// Changes, deletes and restores many links
+///
+/// What can be done is done, all at once; each link has its own result.
+#[utoipa::path(
+    patch,
+    path = "/api/v1/links/bulk",
+    tag = "links",
+    params(OnceHeader),
+    request_body = EditBody,
+    responses((status = 200, body = BulkView), Any, WithBody, MayConflict),
+    operation_id = "edit_links",
+)]
 pub(crate) async fn edit(
     State(app): State<App>,
     Extension(id): Extension<RequestId>,
@@ -155,8 +197,8 @@ fn check_edit(app: &App, caller: Caller, item: &EditItem) -> Result<EditLink, Ap
         }
     };
     let if_match = item.version.map_or(IfMatch::Any, |version| IfMatch::Versions(vec![version]));
-    let Caller { key: edited_by, workspace } = caller;
-    Ok(EditLink { workspace, link: item.id, edited_by, if_match, edit })
+    let edited_by = Some(caller.key);
+    Ok(EditLink { workspace: caller.workspace, link: item.id, edited_by, if_match, edit })
 }
 
 /// The items of a call, in their order: why each is refused before it is written, if it is.

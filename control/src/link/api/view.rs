@@ -3,40 +3,74 @@
 use carom_shared::{ApiKeyId, Forward, LinkId, QueryPolicy, RouteState, UnixMillis};
 use jiff::Timestamp;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::link::Link;
 use crate::link::store::PastTarget;
+use crate::openapi::schema;
 
 /// A link. What it does not have is `null`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Link)]
 pub(super) struct LinkView {
+    #[schema(schema_with = schema::id)]
     id: LinkId,
     code: String,
+    /// The host that the code is on.
+    #[schema(required = true)]
     domain: Option<String>,
+    #[schema(format = "uri")]
     short_url: String,
+    /// Where it leads to.
+    #[schema(format = "uri")]
     url: String,
+    #[schema(required = true)]
     title: Option<String>,
+    #[schema(required = true)]
     notes: Option<String>,
     tags: Vec<String>,
+    #[schema(schema_with = schema::redirect_status)]
     redirect_status: u16,
+    /// How long browsers may keep a permanent redirect, in seconds.
     max_age: u16,
+    #[schema(schema_with = schema::state)]
     state: &'static str,
+    /// Out of sight in lists; the code goes on working.
     archived: bool,
+    #[schema(schema_with = schema::optional_time, required = true)]
     not_before: Option<String>,
+    #[schema(schema_with = schema::optional_time, required = true)]
     expires_at: Option<String>,
+    /// Where it leads to once it has expired.
+    #[schema(required = true, format = "uri")]
     fallback_url: Option<String>,
+    #[schema(inline)]
     query: QueryView,
+    /// Counts the changes of the link, from 1: its entity tag.
     version: u64,
+    #[schema(schema_with = schema::time)]
     created_at: String,
+    #[schema(schema_with = schema::time)]
     updated_at: String,
+    #[schema(schema_with = schema::optional_time, required = true)]
     deleted_at: Option<String>,
+    /// The API key that made it; `null` if it was imported.
+    #[schema(schema_with = schema::optional_id, required = true)]
     created_by: Option<ApiKeyId>,
+    clicks: u64,
+    /// Clicks that it had before it was imported: they are not among `clicks`.
+    imported_clicks: u64,
+    #[schema(schema_with = schema::optional_time, required = true)]
+    last_click_at: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// What of a visitor's query reaches the target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 struct QueryView {
+    #[schema(schema_with = schema::forward)]
     forward: ForwardView,
+    #[schema(schema_with = schema::prefer)]
     prefer: &'static str,
 }
 
@@ -77,6 +111,9 @@ impl LinkView {
             updated_at: rfc3339(link.updated_at),
             deleted_at: link.deleted_at.map(rfc3339),
             created_by: link.created_by,
+            clicks: link.clicks,
+            imported_clicks: link.imported_clicks,
+            last_click_at: link.last_click_at.map(rfc3339),
         }
     }
 }
@@ -97,11 +134,18 @@ impl From<&QueryPolicy> for QueryView {
 }
 
 /// A target that a link has or had.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Target)]
 pub(super) struct TargetView {
+    /// Counts the targets, from 1.
     revision: u32,
+    #[schema(format = "uri")]
     url: String,
+    /// Since when.
+    #[schema(schema_with = schema::time)]
     at: String,
+    /// The API key that set it.
+    #[schema(schema_with = schema::optional_id, required = true)]
     by: Option<ApiKeyId>,
 }
 

@@ -118,7 +118,7 @@ pub(super) fn state(state: &str) -> Result<RouteState, FieldError> {
 }
 
 /// Reads a time of RFC 3339.
-pub(super) fn time(text: &str, pointer: &str) -> Result<UnixMillis, FieldError> {
+pub(crate) fn time(text: &str, pointer: &str) -> Result<UnixMillis, FieldError> {
     let time = text.parse::<Timestamp>().ok().map(|time| UnixMillis::new(time.as_millisecond()));
     time.filter(|time| (UnixMillis::new(0)..=TIME_MAX).contains(time)).ok_or_else(|| {
         let detail = "write a time as 2030-12-31T23:59:59Z, from 1970 to 9999";

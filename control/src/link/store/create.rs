@@ -16,7 +16,7 @@ use crate::link::tag::Tags;
 /// draw in 680,000 is taken.
 const DRAWS_MAX: usize = 8;
 /// The version of a new link, and of a new route.
-const FIRST_VERSION: u64 = 1;
+pub(super) const FIRST_VERSION: u64 = 1;
 
 /// Why a link could not be made, though everything about it is in order.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -70,7 +70,7 @@ pub(crate) async fn link_create(
     Ok(Ok((link, change)))
 }
 
-fn new_link(command: &CreateLink, code: Code, now: UnixMillis, random: &dyn Random) -> Link {
+pub(crate) fn new_link(command: &CreateLink, code: Code, now: UnixMillis, random: &dyn Random) -> Link {
     let mut link = Link {
         id: LinkId::generate(now, random),
         workspace: command.workspace,
@@ -93,7 +93,10 @@ fn new_link(command: &CreateLink, code: Code, now: UnixMillis, random: &dyn Rand
         created_at: now,
         updated_at: now,
         deleted_at: None,
-        created_by: Some(command.created_by),
+        created_by: command.created_by,
+        clicks: 0,
+        imported_clicks: 0,
+        last_click_at: None,
     };
     command.settings.apply_to(&mut link);
     link
@@ -119,7 +122,7 @@ async fn route_insert(tx: &mut Tx, link: &Link) -> Result<bool, StoreError> {
 
 /// The route's version: of a new one, or of one that the workspace has deleted and takes again.
 /// `None` if the code is taken.
-async fn route_take(tx: &mut Tx, link: &Link) -> Result<Option<u64>, StoreError> {
+pub(super) async fn route_take(tx: &mut Tx, link: &Link) -> Result<Option<u64>, StoreError> {
     const TAKE: &str = "insert into route (domain_id, code, link_id, workspace_id, state, version) \
          values ($1, $2, $3, $4, $5, $6) \
          on conflict (domain_id, code) do update \
@@ -151,38 +154,19 @@ async fn route_point(tx: &mut Tx, link: &Link) -> Result<(), StoreError> {
 
 /// `false` if another link has the id.
 async fn link_insert(tx: &mut Tx, link: &Link) -> Result<bool, StoreError> {
-    const INSERT: &str = "insert into link (id, workspace_id, domain_id, code, target, \
-           target_revision, title, notes, tags, redirect_status, max_age_s, state, archived, \
-           not_before_ms, expires_at_ms, fallback, query_forward, query_visitor_wins, search, \
-           version, created_at_ms, updated_at_ms, deleted_at_ms, created_by) \
+    const INSERT: &str = "insert into link (id, target, target_revision, title, notes, tags, \
+           redirect_status, max_age_s, state, archived, not_before_ms, expires_at_ms, fallback, \
+           query_forward, query_visitor_wins, search, version, updated_at_ms, deleted_at_ms, \
+           workspace_id, domain_id, code, created_at_ms, created_by) \
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
            $19, $20, $21, $22, $23, $24) \
          on conflict (id) do nothing";
     let result = on_tx!(tx, |conn| {
-        let query = sqlx::query(INSERT)
-            .bind(link.id.get())
+        let query = bind_editable!(sqlx::query(INSERT), link)
             .bind(link.workspace.get())
             .bind(link.domain.get())
             .bind(link.code.as_str())
-            .bind(link.target.as_str())
-            .bind(i64::from(link.target_revision))
-            .bind(link.title.as_str())
-            .bind(link.notes.as_str())
-            .bind(link.tags.to_text())
-            .bind(i64::from(link.redirect_status.code()))
-            .bind(i64::from(link.max_age_s))
-            .bind(link.state as i64)
-            .bind(link.is_archived)
-            .bind(link.not_before.map(UnixMillis::get))
-            .bind(link.expires_at.map(UnixMillis::get))
-            .bind(link.fallback.as_deref())
-            .bind(forward_text(&link.query.forward))
-            .bind(link.query.visitor_wins)
-            .bind(search_text(link))
-            .bind(link.version.cast_signed())
             .bind(link.created_at.get())
-            .bind(link.updated_at.get())
-            .bind(link.deleted_at.map(UnixMillis::get))
             .bind(link.created_by.map(ApiKeyId::get));
         query.execute(conn).await.map(|result| result.rows_affected())
     });

@@ -76,7 +76,7 @@ pub(crate) async fn link_edit(
 }
 
 /// A link of this workspace, deleted or not. It stays so: nobody else writes meanwhile.
-async fn link_read(
+pub(super) async fn link_read(
     tx: &mut Tx,
     workspace: WorkspaceId,
     id: LinkId,
@@ -112,26 +112,7 @@ async fn link_update(tx: &mut Tx, link: &Link) -> Result<(), StoreError> {
            updated_at_ms = $18, deleted_at_ms = $19 \
          where id = $1";
     on_tx!(tx, |conn| {
-        let query = sqlx::query(UPDATE)
-            .bind(link.id.get())
-            .bind(link.target.as_str())
-            .bind(i64::from(link.target_revision))
-            .bind(link.title.as_str())
-            .bind(link.notes.as_str())
-            .bind(link.tags.to_text())
-            .bind(i64::from(link.redirect_status.code()))
-            .bind(i64::from(link.max_age_s))
-            .bind(link.state as i64)
-            .bind(link.is_archived)
-            .bind(link.not_before.map(UnixMillis::get))
-            .bind(link.expires_at.map(UnixMillis::get))
-            .bind(link.fallback.as_deref())
-            .bind(forward_text(&link.query.forward))
-            .bind(link.query.visitor_wins)
-            .bind(search_text(link))
-            .bind(link.version.cast_signed())
-            .bind(link.updated_at.get())
-            .bind(link.deleted_at.map(UnixMillis::get));
+        let query = bind_editable!(sqlx::query(UPDATE), link);
         query.execute(conn).await.map(|done| done.rows_affected())
     })?;
     Ok(())
@@ -142,7 +123,7 @@ async fn target_change(
     tx: &mut Tx,
     before: &Link,
     after: &Link,
-    edited_by: ApiKeyId,
+    edited_by: Option<ApiKeyId>,
 ) -> Result<(), StoreError> {
     if before.target_revision == 1 {
         target_append(tx, before.id, PastTarget::first(before)).await?;
@@ -151,7 +132,7 @@ async fn target_change(
         revision: after.target_revision,
         target: after.target.clone(),
         set_at: after.updated_at,
-        set_by: Some(edited_by),
+        set_by: edited_by,
     };
     target_append(tx, after.id, past).await
 }

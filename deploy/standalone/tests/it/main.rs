@@ -1,7 +1,10 @@
 //! The whole program over real sockets, and the rules that keep its tree in order.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod api_guide;
+mod backup;
 mod cli;
+mod console;
 mod support;
 mod tidy;
 mod tour;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::http::precondition::IfMatch;
 use crate::link::command::{LinkChange, LinkSettings};
-use crate::link::list::{ListFilter, Place};
+use crate::link::list::{ListFilter, ListQuery, Sort};
 use crate::link::store::{
     CreateRefused, link_create, link_fetch, link_list, route_resolve, target_history,
 };
@@ -47,7 +47,7 @@ fn command(test: &TestDb, link: &Link) -> EditLink {
     EditLink {
         workspace: link.workspace,
         link: link.id,
-        edited_by: test.key,
+        edited_by: Some(test.key),
         if_match: IfMatch::Any,
         edit: Edit::Delete,
     }
@@ -197,7 +197,8 @@ async fn a_link_is_found_by_the_tags_that_it_has_now(test: TestDb) {
             tag: Some(tag.into()),
             text: None,
         };
-        link_list(&test.db.read, &filter, None::<Place>, 100).await.unwrap().len()
+        let query = ListQuery { filter, sort: Sort::Created, below: None, limit: 100 };
+        link_list(&test.db.read, &query, 100).await.unwrap().len()
     };
     for (tags, found) in
         [(vec!["A", "b"], [1, 1, 0]), (vec!["c", "B"], [0, 1, 1]), (vec![], [0, 0, 0])]

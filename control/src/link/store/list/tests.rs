@@ -1,14 +1,57 @@
 use super::*;
 use crate::http::precondition::IfMatch;
-use crate::link::command::{Edit, EditLink, LinkSettings};
-use crate::link::store::{link_create, link_edit};
+use crate::link::clicks::{ClickCursor, LinkClicks};
+use crate::link::command::{Edit, EditLink, LinkChange, LinkSettings};
+use crate::link::store::{link_clicks_set, link_create, link_edit, links_index};
 use crate::link::tag::Tags;
 use crate::testing::{NOW, TestDb, on_each_database};
 use carom_shared::{RouteState, UnixMillis};
 use proptest::prelude::*;
 use std::time::Duration;
 
-on_each_database!(filters_let_through_what_they_say, pages_neither_skip_nor_repeat);
+on_each_database!(
+    filters_let_through_what_they_say, pages_neither_skip_nor_repeat,
+    what_is_rare_is_found_behind_what_is_walked
+);
+
+const SORTS: [Sort; 3] = [Sort::Created, Sort::Clicks, Sort::LastClick];
+
+/// The order of a list, in memory.
+fn sorted(mut links: Vec<Link>, sort: Sort) -> Vec<Link> {
+    links.sort_by_key(|link| {
+        std::cmp::Reverse(match sort {
+            Sort::Created => (link.created_at.get(), link.id),
+            Sort::Clicks => (i64::try_from(link.clicks).unwrap(), link.id),
+            Sort::LastClick => (link.last_click_at.map_or(0, UnixMillis::get), link.id),
+        })
+    });
+    links
+}
+
+async fn list(
+    test: &TestDb,
+    filter: ListFilter,
+    sort: Sort,
+    below: Option<Place>,
+    limit: u32,
+) -> Vec<Link> {
+    link_list(&test.db.read, &ListQuery { filter, sort, below, limit }, limit).await.unwrap()
+}
+
+/// Gives a link so many clicks.
+async fn click(test: &TestDb, link: &mut Link, clicks: u32) {
+    link.clicks = clicks.into();
+    link.last_click_at = (clicks > 0).then(|| UnixMillis::new(i64::from(clicks % 7 + 1)));
+    let mut tx = test.db.begin().await.unwrap();
+    let set = LinkClicks {
+        workspace: link.workspace,
+        link: link.id,
+        clicks: clicks.into(),
+        last_click_ms: link.last_click_at.map_or(0, UnixMillis::get),
+    };
+    link_clicks_set(&mut tx, &[set], ClickCursor::default()).await.unwrap();
+    tx.commit().await.unwrap();
+}
 
 fn all(test: &TestDb) -> ListFilter {
     ListFilter {
@@ -35,7 +78,7 @@ async fn delete(test: &TestDb, link: &Link) {
     let command = EditLink {
         workspace: link.workspace,
         link: link.id,
-        edited_by: test.key,
+        edited_by: Some(test.key),
         if_match: IfMatch::Any,
         edit: Edit::Delete,
     };
@@ -43,8 +86,12 @@ async fn delete(test: &TestDb, link: &Link) {
     tx.commit().await.unwrap();
 }
 
-fn place(link: &Link) -> Place {
-    Place { created_at: link.created_at, id: link.id }
+/// Brings one page of links into the index of texts; says whether more are waiting.
+async fn index(test: &TestDb) -> bool {
+    let mut tx = test.db.begin().await.unwrap();
+    let is_more = links_index(&mut tx).await.unwrap();
+    tx.commit().await.unwrap();
+    is_more
 }
 
 /// Each filter against the codes that it lets through.
@@ -91,7 +138,7 @@ async fn filters_let_through_what_they_say(test: TestDb) {
         (ListFilter { workspace: 7.try_into().unwrap(), ..all(&test) }, ""),
         (ListFilter { workspace: 7.try_into().unwrap(), ..tag("x") }, ""),
     ] {
-        let found = link_list(&test.db.read, &filter, None, 100).await.unwrap();
+        let found = list(&test, filter.clone(), Sort::Created, None, 100).await;
         let mut codes: Vec<_> = found.iter().map(|link| link.code.as_str()).collect();
         codes.sort_unstable();
         assert_eq!(codes.join(" "), expected, "{filter:?}");
@@ -99,42 +146,155 @@ async fn filters_let_through_what_they_say(test: TestDb) {
     assert_eq!(link_count(&test.db.read, Some(test.workspace)).await.unwrap(), 6);
 }
 
-/// Pages of any size hold each link once, newest first, also where many share a millisecond.
+/// Pages of any size hold each link once, in the order asked for, also where many are equal in it.
 async fn pages_neither_skip_nor_repeat(test: TestDb) {
     let mut made = Vec::new();
-    for n in 0..25_u64 {
-        let now = NOW.saturating_add(Duration::from_millis(n / 10));
-        made.push(make(&test, None, LinkSettings::default(), now).await);
-    }
-    made.sort_by_key(|link| std::cmp::Reverse((link.created_at, link.id)));
-    for limit in [1, 3, 7, 25, 100] {
-        let mut seen: Vec<Link> = Vec::new();
-        loop {
-            let below = seen.last().map(place);
-            let page = link_list(&test.db.read, &all(&test), below, limit).await.unwrap();
-            assert!(page.len() <= limit as usize);
-            if page.is_empty() {
-                break;
-            }
-            seen.extend(page);
+    for n in 0..25_u32 {
+        let now = NOW.saturating_add(Duration::from_millis(u64::from(n / 10)));
+        let mut link = make(&test, None, LinkSettings::default(), now).await;
+        if n % 2 == 0 {
+            click(&test, &mut link, n % 9).await;
         }
-        assert_eq!(seen, made, "limit {limit}");
+        made.push(link);
+    }
+    for sort in SORTS {
+        made = sorted(made, sort);
+        for limit in [1, 3, 7, 25, 100] {
+            let mut seen: Vec<Link> = Vec::new();
+            loop {
+                let below = seen.last().map(|link| Place::of(link, sort));
+                let page = list(&test, all(&test), sort, below, limit).await;
+                assert!(page.len() <= limit as usize);
+                if page.is_empty() {
+                    break;
+                }
+                seen.extend(page);
+            }
+            assert_eq!(seen, made, "{sort:?}, limit {limit}");
+        }
     }
 }
 
-/// Pages through a list while links come and go. `None` makes a link, of one of a few
-/// milliseconds; a number deletes one.
+/// Pages of lists of common and of rare things are what they are in memory, whoever asks what.
+async fn each_is_found(test: &TestDb, made: &[Link]) {
+    let text = |text: &str| ListFilter { text: Some(text.into()), ..all(test) };
+    let tag = |tag: &str| ListFilter { tag: Some(tag.into()), ..all(test) };
+    let holds = |link: &Link, filter: &ListFilter| {
+        filter.text.as_ref().is_none_or(|text| crate::link::fold(&link.title).contains(text))
+            && filter.tag.as_ref().is_none_or(|tag| link.tags.folded().any(|other| &other == tag))
+    };
+    for filter in [
+        text("ra\"re"),
+        text("été % 東京都"),
+        text("京都"),
+        text("common"),
+        text("rarely"),
+        text("common 00005"),
+        text("0000"),
+        ListFilter { tag: Some("few".into()), ..text("common") },
+        ListFilter { tag: Some("few".into()), ..text("été") },
+        tag("few"),
+        tag("many"),
+        tag("none"),
+    ] {
+        for sort in SORTS {
+            let expected = sorted(made.to_vec(), sort).into_iter();
+            let expected: Vec<_> =
+                expected.filter(|link| holds(link, &filter)).map(|link| link.id).take(6).collect();
+            let mut seen: Vec<Link> = list(test, filter.clone(), sort, None, 3).await;
+            if let Some(last) = seen.last() {
+                let below = Some(Place::of(last, sort));
+                seen.extend(list(test, filter.clone(), sort, below, 3).await);
+            }
+            let query = ListQuery { filter: filter.clone(), sort, below: None, limit: 6 };
+            let indexed = match Hits::of(&filter) {
+                Some(_) => by_index_alone(&test.db.read, &query).await.unwrap(),
+                None => seen.clone(),
+            };
+            assert_eq!(indexed, seen, "{filter:?}, {sort:?}");
+            let seen: Vec<_> = seen.iter().map(|link| link.id).collect();
+            assert_eq!(seen, expected, "{filter:?}, {sort:?}");
+            let foreign = ListFilter { workspace: 7.try_into().unwrap(), ..filter.clone() };
+            assert_eq!(list(test, foreign, sort, None, 3).await, []);
+        }
+    }
+}
+
+/// Texts and tags that few links have, at the far end of more links than are walked; common ones;
+/// and another workspace's.
+async fn what_is_rare_is_found_behind_what_is_walked(test: TestDb) {
+    let settings = |title: String, tag: &str| LinkSettings {
+        title: Some(title),
+        tags: Some(Tags::new([tag]).unwrap()),
+        ..LinkSettings::default()
+    };
+    let far = WALK_MAX + 20;
+    let mut tx = test.db.begin().await.unwrap();
+    let mut made = Vec::new();
+    for n in 0..far {
+        let rare = if n % 2 == 0 && n < 10 { "Ra\"re ÉTÉ % 東京都" } else { "common" };
+        let mut command = test.create(None);
+        command.settings = settings(format!("{rare} {n:05}"), if n < 8 { "few" } else { "many" });
+        let now = NOW.saturating_add(Duration::from_millis(u64::from(n)));
+        let link = link_create(&mut tx, command, now, &test.random).await.unwrap().unwrap().0;
+        made.push(link);
+    }
+    tx.commit().await.unwrap();
+    for n in [3, 4, 6] {
+        click(&test, &mut made[n], u32::try_from(n).unwrap()).await;
+    }
+    // With nothing in the index of texts, with some, with all.
+    for pages in [0, 2, 100] {
+        for _ in 0..pages {
+            if !index(&test).await {
+                break;
+            }
+        }
+        each_is_found(&test, &made).await;
+    }
+
+    let text = |text: &str| ListFilter { text: Some(text.into()), ..all(&test) };
+    // What a link is found by changes with it.
+    let mut tx = test.db.begin().await.unwrap();
+    let change = LinkChange {
+        settings: LinkSettings { title: Some("quite new".into()), ..LinkSettings::default() },
+        ..LinkChange::default()
+    };
+    let command = EditLink {
+        workspace: test.workspace,
+        link: made[0].id,
+        edited_by: Some(test.key),
+        if_match: IfMatch::Any,
+        edit: Edit::Change(Box::new(change)),
+    };
+    link_edit(&mut tx, command, NOW).await.unwrap().unwrap();
+    tx.commit().await.unwrap();
+    let new = list(&test, text("quite new"), Sort::Created, None, 3).await;
+    assert_eq!(new.iter().map(|link| link.id).collect::<Vec<_>>(), [made[0].id]);
+    let rare = list(&test, text("ra\"re"), Sort::Created, None, 100).await;
+    assert_eq!(
+        rare.iter().map(|link| link.id).collect::<Vec<_>>(),
+        [8, 6, 4, 2].map(|n| made[n].id)
+    );
+}
+
+/// Pages through a list, by the index of texts or without it, while links come, go and are indexed.
+/// `None` makes a link, of one of a few milliseconds, or indexes all; a number deletes one.
 async fn page_meanwhile(
     test: TestDb,
-    first: usize,
+    is_search: bool,
+    sort: Sort,
+    clicks: &[u32],
     limit: u32,
     meanwhile: &[(u64, Option<usize>)],
 ) {
+    const INDEXING_MS: u64 = 3;
     let mut there = Vec::new();
     let mut made = Vec::new();
-    for n in 0..first {
+    for (n, clicks) in clicks.iter().enumerate() {
         let now = NOW.saturating_add(Duration::from_millis(n as u64 % 3));
-        let link = make(&test, None, LinkSettings::default(), now).await;
+        let mut link = make(&test, None, LinkSettings::default(), now).await;
+        click(&test, &mut link, *clicks).await;
         made.push(link.id);
         there.push(link);
     }
@@ -142,15 +302,24 @@ async fn page_meanwhile(
     let mut below = None;
     let mut meanwhile = meanwhile.iter();
     loop {
-        let page = link_list(&test.db.read, &all(&test), below, limit).await.unwrap();
+        let page = if is_search {
+            let filter = ListFilter { text: Some("example".into()), ..all(&test) };
+            let query = ListQuery { filter, sort, below, limit };
+            by_index_alone(&test.db.read, &query).await.unwrap()
+        } else {
+            list(&test, all(&test), sort, below, limit).await
+        };
         let Some(last) = page.last() else { break };
-        below = Some(place(last));
+        below = Some(Place::of(last, sort));
         seen.extend(page.iter().map(|link| link.id));
         for &(ms, step) in meanwhile.by_ref().take(2) {
             match step {
                 Some(n) if !there.is_empty() => {
                     let link = there.swap_remove(n % there.len());
                     delete(&test, &link).await;
+                }
+                None if ms == INDEXING_MS => {
+                    index(&test).await;
                 }
                 _ => {
                     let now = NOW.saturating_add(Duration::from_millis(ms));
@@ -171,14 +340,17 @@ proptest! {
 
     #[test]
     fn who_is_there_all_along_is_seen_once(
-        first in 1_usize..20, limit in 1_u32..6,
+        clicks in proptest::collection::vec(0_u32..4, 1..20),
+        limit in 1_u32..6,
+        is_search: bool,
+        sort in proptest::sample::select(SORTS.to_vec()),
         meanwhile in proptest::collection::vec((0_u64..4, proptest::option::of(0_usize..30)), 0..20),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            page_meanwhile(TestDb::sqlite().await, first, limit, &meanwhile).await;
+            page_meanwhile(TestDb::sqlite().await, is_search, sort, &clicks, limit, &meanwhile).await;
             #[cfg(feature = "postgres-tests")]
-            page_meanwhile(TestDb::postgres().await, first, limit, &meanwhile).await;
+            page_meanwhile(TestDb::postgres().await, is_search, sort, &clicks, limit, &meanwhile).await;
         });
     }
 }

@@ -15,7 +15,7 @@ const SQL_FOLDERS: &[&str] = &["store", "db", "click"];
 /// Where control answers HTTP, and so where it may know status codes.
 const HTTP_FILES: &[&str] =
     &["http.rs", "api.rs", "page.rs", "operator.rs", "admin.rs", "server.rs"];
-const HTTP_FOLDERS: &[&str] = &["http"];
+const HTTP_FOLDERS: &[&str] = &["api", "http"];
 const ENV_FILES: &[&str] = &["main.rs"];
 
 // In two parts: this file is checked too.

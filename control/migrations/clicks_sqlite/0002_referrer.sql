@@ -1,4 +1,0 @@
-create table referrer (
-    id integer primary key,
-    host text not null unique
-) strict;

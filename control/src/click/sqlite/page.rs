@@ -1,0 +1,128 @@
+//! Pages of raw clicks.
+
+use std::collections::{BTreeSet, HashMap};
+
+use carom_shared::LinkId;
+use carom_shared::click::{Channel, Detail, Device, Kind, Privacy, Via};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Row as _, Sqlite, Transaction};
+
+use super::insert::placeholders;
+use super::{ClickStore, count};
+use crate::click::export::{ClickPlace, ExportQuery, StoredClick};
+use crate::db::StoreError;
+
+/// Names looked up per statement.
+const NAMES: usize = 500;
+/// Columns before those of names.
+const NUMBERS: usize = 13;
+
+impl ClickStore {
+    /// A page, and whether there are more.
+    pub(crate) async fn clicks_page(
+        &self,
+        query: &ExportQuery,
+    ) -> Result<(Vec<StoredClick>, bool), StoreError> {
+        const PAGE: &str = "select at_s, seq, domain, n, kind, via, variant, status, \
+               target_revision, visitor, privacy, channel, device, referrer, referrer_path, country, \
+               region, city, browser, browser_version, os, os_version, language, utm_source, \
+               utm_medium, utm_campaign, utm_term, utm_content \
+             from click where link = ? and workspace = ? and at_s < ? and (at_s, seq) > (?, ?) \
+             order by at_s, seq limit ?";
+        let first = ClickPlace { at_s: query.span.from_s, seq: -1 };
+        let after = query.after.unwrap_or(first);
+        let page = sqlx::query(PAGE).bind(query.link.get()).bind(query.workspace.get());
+        let page = page.bind(i64::from(query.span.to_s)).bind(i64::from(after.at_s));
+        let page = page.bind(after.seq).bind(i64::from(query.limit) + 1);
+        let mut tx = self.file.read.begin().await?;
+        let mut rows = page.fetch_all(&mut *tx).await?;
+        let has_more = rows.len() > query.limit as usize;
+        rows.truncate(query.limit as usize);
+        let names = names_read(&mut tx, &rows).await?;
+        tx.rollback().await?;
+        let clicks = rows.iter().map(|row| stored_click(row, &names));
+        Ok((clicks.collect::<Result<_, _>>()?, has_more))
+    }
+
+    /// Clicks of all links behind a place, and whether there are more.
+    pub(crate) async fn clicks_after(
+        &self,
+        after: Option<(LinkId, ClickPlace)>,
+        limit: u32,
+    ) -> Result<(Vec<(LinkId, StoredClick)>, bool), StoreError> {
+        const PAGE: &str = "select at_s, seq, domain, n, kind, via, variant, status, \
+               target_revision, visitor, privacy, channel, device, referrer, referrer_path, country, \
+               region, city, browser, browser_version, os, os_version, language, utm_source, \
+               utm_medium, utm_campaign, utm_term, utm_content, link \
+             from click where (link, at_s, seq) > (?, ?, ?) order by link, at_s, seq limit ?";
+        let (link, at_s, seq) = after.map_or((0, 0, -1), |(link, place)| {
+            (link.get(), i64::from(place.at_s), place.seq)
+        });
+        let page = sqlx::query(PAGE).bind(link).bind(at_s).bind(seq).bind(i64::from(limit) + 1);
+        let mut tx = self.file.read.begin().await?;
+        let mut rows = page.fetch_all(&mut *tx).await?;
+        let has_more = rows.len() > limit as usize;
+        rows.truncate(limit as usize);
+        let names = names_read(&mut tx, &rows).await?;
+        tx.rollback().await?;
+        let clicks = rows.iter().map(|row| {
+            let link = row.try_get::<i64, _>(NUMBERS + Detail::ALL.len())?;
+            let link = link.try_into().map_err(|_| StoreError::Corrupt("click"))?;
+            Ok((link, stored_click(row, &names)?))
+        });
+        Ok((clicks.collect::<Result<_, StoreError>>()?, has_more))
+    }
+}
+
+/// The names of what is numbered in rows of clicks.
+async fn names_read(
+    tx: &mut Transaction<'_, Sqlite>,
+    rows: &[SqliteRow],
+) -> Result<HashMap<i64, String>, StoreError> {
+        let mut ids = BTreeSet::new();
+        for row in rows {
+            for column in NUMBERS..NUMBERS + Detail::ALL.len() {
+                ids.insert(row.try_get::<i64, _>(column)?);
+            }
+        }
+        let ids: Vec<i64> = ids.into_iter().collect();
+        let mut names = HashMap::new();
+        for chunk in ids.chunks(NAMES) {
+            let list = placeholders(chunk.len());
+            let sql = format!("select id, text from name where id in ({list})");
+            let mut query = sqlx::query_as(AssertSqlSafe(sql));
+            for id in chunk {
+                query = query.bind(*id);
+            }
+            let found: Vec<(i64, String)> = query.fetch_all(&mut **tx).await?;
+            names.extend(found);
+        }
+    Ok(names)
+}
+
+fn stored_click(row: &SqliteRow, names: &HashMap<i64, String>) -> Result<StoredClick, StoreError> {
+    let get = |column: usize| row.try_get::<i64, _>(column);
+    let corrupt = || StoreError::Corrupt("click");
+    let small = |column: usize| u8::try_from(get(column)?).map_err(|_| corrupt());
+    let privacy = Privacy::from_bits(small(10)?).ok_or_else(corrupt)?;
+    let mut click = StoredClick {
+        place: ClickPlace { at_s: u32::try_from(get(0)?).map_err(|_| corrupt())?, seq: get(1)? },
+        domain: get(2)?,
+        n: count(get(3)?)?,
+        kind: Kind::from_u8(small(4)?).ok_or_else(corrupt)?.as_str(),
+        via: Via::from_u8(small(5)?).ok_or_else(corrupt)?.as_str(),
+        variant: count(get(6)?)?,
+        status: count(get(7)?)?,
+        target_revision: count(get(8)?)?,
+        visitor: get(9)?.cast_unsigned(),
+        do_not_track: privacy.do_not_track,
+        global_privacy_control: privacy.global_privacy_control,
+        channel: Channel::from_u8(small(11)?).ok_or_else(corrupt)?.as_str(),
+        device: Device::from_u8(small(12)?).ok_or_else(corrupt)?.as_str(),
+        names: Default::default(),
+    };
+    for (column, name) in (NUMBERS..).zip(&mut click.names) {
+        name.clone_from(names.get(&get(column)?).ok_or_else(corrupt)?);
+    }
+    Ok(click)
+}

@@ -1,0 +1,116 @@
+//! Carries the clicks of links over from the store of clicks, so that lists can sort by them.
+//!
+//! Each link has its totals there, with the ordinal of the last batch that touched it. What changed
+//! is read in the order of (batch, link), and written here as it is, with the place up to which it
+//! was read, in one transaction. So whatever is killed, whenever: it goes on from that place, and
+//! nothing is counted twice. A link that is clicked meanwhile moves up in that order and comes
+//! again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use carom_shared::{LinkId, WorkspaceId};
+use tokio::sync::{Mutex, Notify};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::store::click_cursor;
+use crate::click::sqlite::ClickStore;
+use crate::db::{Db, StoreError};
+use crate::write::{Command, WriteError, Writer};
+
+/// Links that are written at once, at most: how long other commands wait for them.
+const PAGE_MAX: u32 = 1000;
+/// How long a round waits for the last one's begin, at least. What the store of clicks says is at
+/// most this much newer than what lists show, while the writer keeps up.
+const ROUND_INTERVAL: Duration = Duration::from_secs(2);
+
+/// A place in the order of changes: up to and including this link of this batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ClickCursor {
+    pub(crate) batch: i64,
+    pub(crate) link: i64,
+}
+
+/// What a link was clicked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LinkClicks {
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) link: LinkId,
+    /// By people.
+    pub(crate) clicks: i64,
+    /// By a person; 0: never.
+    pub(crate) last_click_ms: i64,
+}
+
+/// The task that carries clicks over.
+pub(crate) struct CarryTask {
+    pub(crate) read: Db,
+    pub(crate) clicks: ClickStore,
+    pub(crate) writer: Writer,
+    /// Told when a batch was stored.
+    pub(crate) stored: Arc<Notify>,
+    /// Held while clicks are carried over; a backup holds it so that none are.
+    pub(crate) carrying: Arc<Mutex<()>>,
+}
+
+/// Why clicks could not be carried over.
+#[derive(Debug, thiserror::Error)]
+enum CarryError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl CarryTask {
+    /// Carries clicks over until `stop`; what is left then comes at the next start.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let work = async {
+            let mut is_first = true;
+            loop {
+                let carrying = self.carrying.lock().await;
+                let begun = Instant::now();
+                match self.round(is_first).await {
+                    Ok(()) => is_first = false,
+                    Err(CarryError::Write(WriteError::Closing)) => return,
+                    Err(error) => {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "links do not show their latest clicks yet: trying again"
+                        );
+                        self.stored.notify_one();
+                    }
+                }
+                drop(carrying);
+                sleep(ROUND_INTERVAL.saturating_sub(begun.elapsed())).await;
+                self.stored.notified().await;
+            }
+        };
+        tokio::select! {
+            () = work => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    async fn round(&self, is_first: bool) -> Result<(), CarryError> {
+        let mut cursor = click_cursor(&self.read).await?;
+        // A store of clicks that was replaced by a new or an older one: all of it counts.
+        if is_first && self.clicks.last_change().await? < cursor {
+            cursor = ClickCursor::default();
+        }
+        loop {
+            let (links, next) = self.clicks.changed_since(cursor, PAGE_MAX).await?;
+            let Some(next) = next else { return Ok(()) };
+            cursor = next;
+            let is_last = links.len() < PAGE_MAX as usize;
+            let begun = Instant::now();
+            self.writer.run(|reply| Command::SetLinkClicks(links, cursor, reply)).await?;
+            if is_last {
+                return Ok(());
+            }
+            // A backlog takes half of the writer's time at most.
+            sleep(begun.elapsed()).await;
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The API's contract, in OpenAPI 3.1: generated from the handlers and the types that they take
+//! and give, so that it cannot say anything else than the code does.
+//!
+//! The same document is committed as `docs/openapi.json`. A test compares the two, and names what
+//! would break clients: see `tests/it/openapi.rs`.
+
+mod page;
+pub(crate) mod responses;
+pub(crate) mod schema;
+
+use axum::Router;
+use axum::routing::get;
+use http::header;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::{click, link, missing};
+
+/// What every surface of the document shares.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Carom",
+        version = "1",
+        description = "Short links and who followed them.\n\n\
+            Send the header `Authorization: Bearer crm_...` with an API key. Bodies are JSON; \
+            unknown members and unknown query parameters are refused. Times are RFC 3339, ids are \
+            strings of digits. Every error is a problem document (RFC 9457): tell them apart by \
+            `code`, show people `detail`. The header `X-Request-Id` of an answer is in the \
+            server's log.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    servers((url = "/", description = "This installation")),
+    tags(
+        (name = "links", description = "Short links: make, change, find, end."),
+        (name = "statistics", description = "Who followed them."),
+        (name = "document", description = "This document, and what problems mean."),
+    ),
+    security(("api_key" = [])),
+    modifiers(&ApiKeyScheme),
+)]
+struct Document;
+
+struct ApiKeyScheme;
+
+impl Modify for ApiKeyScheme {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let mut bearer = Http::new(HttpAuthScheme::Bearer);
+        bearer.description = Some("An API key: `crm_` and 36 letters and digits.".into());
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("api_key", SecurityScheme::Http(bearer));
+    }
+}
+
+/// The API's routes, and the document that tells of all of them.
+pub(crate) fn router() -> Router<App> {
+    let (router, document) = documented();
+    // A static text: it is made once, and differs only with the program.
+    let document: &'static str = Box::leak(document.into_boxed_str());
+    router
+        .route(
+            "/api/v1/openapi.json",
+            get(async move || ([(header::CONTENT_TYPE, "application/json")], document)),
+        )
+        .merge(page::router())
+}
+
+/// The document, as `/api/v1/openapi.json` gives it.
+#[must_use]
+pub fn openapi_document() -> String {
+    documented().1
+}
+
+fn documented() -> (Router<App>, String) {
+    let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(link::api::shorten))
+        .routes(routes!(link::api::list, link::api::create))
+        .routes(routes!(link::api::bulk::create, link::api::bulk::edit))
+        .routes(routes!(link::api::fetch, link::api::change, link::api::delete))
+        .routes(routes!(link::api::restore))
+        .routes(routes!(link::api::history))
+        .routes(routes!(click::api::link_stats))
+        .routes(routes!(click::export::api::link_clicks, click::api::link_erase))
+        .routes(routes!(click::api::workspace_stats))
+        .routes(routes!(click::live::api::live))
+        .routes(routes!(missing::api::list))
+        .routes(routes!(crate::http::problem::describe))
+        .split_for_parts();
+    let mut text = document.to_pretty_json().expect("an OpenAPI document is JSON");
+    text.push('\n');
+    (router, text)
+}

@@ -1,0 +1,144 @@
+//! `carom backup`, `carom backup verify` and `carom restore`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use carom_edge::SpoolAtRest;
+use carom_shared::{SystemClock, SystemRandom};
+use clap::{Args, Subcommand};
+
+use super::api::{BackupRequest, PATH};
+use super::restore::{check, restore};
+use super::{Backups, BadBackup, Made, Manifest, SpoolSource, State, Status};
+use crate::cli::runtime;
+use crate::data_dir::DataDir;
+use crate::error::CommandError;
+use crate::operator::Operator;
+use crate::output;
+use crate::settings::Settings;
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct BackupArgs {
+    /// Folder for the backup, as the process that serves sees it [default: the setting backup.dir,
+    /// or else this folder]
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<BackupCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum BackupCommand {
+    /// Check a backup in all that a restore would need; exit code 0 if it is good
+    Verify {
+        file: PathBuf,
+        /// Folder for an unpacked copy meanwhile, as large as both databases [default: that of FILE]
+        #[arg(long, value_name = "DIR")]
+        temporary: Option<PathBuf>,
+        /// Print JSON: the backup's manifest
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup
+    file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl BackupArgs {
+    pub(crate) fn run(self, settings: &Settings) -> Result<(), CommandError> {
+        match self.command {
+            None => {
+                settings.check()?;
+                let made = runtime()?.block_on(back_up(settings, self.to))?;
+                if self.json { output::json(&made) } else { output::backup::made(&made) }
+            }
+            Some(BackupCommand::Verify { file, temporary, json }) => {
+                let manifest = runtime()?.block_on(verify(&file, temporary))?;
+                if json { output::json(&manifest) } else { output::backup::good(&file, &manifest) }
+            }
+        }
+    }
+}
+
+impl RestoreArgs {
+    pub(crate) fn run(self, settings: &Settings) -> Result<(), CommandError> {
+        let restored =
+            runtime()?.block_on(restore(&self.file, &settings.data_dir, &SystemClock))?;
+        if self.json { output::json(&restored) } else { output::backup::restored(&restored) }
+    }
+}
+
+/// How often the process that serves is asked how far it is.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
+/// Makes a backup in a folder: by the process that serves, or, where none does, here.
+async fn back_up(settings: &Settings, to: Option<PathBuf>) -> Result<Made, CommandError> {
+    let to = to.or_else(|| settings.backup.dir().map(Path::to_owned)).unwrap_or(".".into());
+    let to = std::path::absolute(&to).map_err(|_| super::BackupError::Path(to))?;
+    let operator = Operator::open(settings, false).await?;
+    let made = match &operator {
+        Operator::Served { .. } => by_the_server(&operator, to).await,
+        Operator::Held { .. } => at_rest(settings, &operator, &to).await,
+    };
+    operator.close().await;
+    made
+}
+
+async fn by_the_server(operator: &Operator, to: PathBuf) -> Result<Made, CommandError> {
+    let begun: Status = operator.post(PATH, &BackupRequest { to }).await?;
+    loop {
+        tokio::time::sleep(ASK_EVERY).await;
+        let status: Status = operator.get(PATH).await?;
+        match status.state {
+            State::Running if status.number == begun.number => {}
+            State::Done { made } if status.number == begun.number => return Ok(made),
+            State::Failed { error } if status.number == begun.number => {
+                return Err(CommandError::BackupFailed(error));
+            }
+            _ => return Err(CommandError::Answer("it makes another backup".to_owned())),
+        }
+    }
+}
+
+async fn at_rest(
+    settings: &Settings,
+    operator: &Operator,
+    to: &Path,
+) -> Result<Made, CommandError> {
+    let Operator::Held { app, .. } = operator else {
+        return Err(CommandError::Answer("it serves".to_owned()));
+    };
+    let salts = app.salts().await;
+    let salts = salts.map_err(|reason| CommandError::NotReady { part: "database", reason })?;
+    let spool = SpoolAtRest {
+        dir: DataDir::spool_path(&settings.data_dir),
+        spool: settings.spool.clone(),
+        enrich: settings.edge.enrich.clone(),
+        salts,
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+    };
+    let spool = SpoolSource::AtRest(Box::new(spool));
+    let backups = Backups::new(app.clone(), spool, Arc::new(SystemClock), Arc::new(SystemRandom));
+    Ok(backups.make(to).await?)
+}
+
+/// Checks a backup; `temporary` takes an unpacked copy meanwhile, or else the backup's folder.
+async fn verify(backup: &Path, temporary: Option<PathBuf>) -> Result<Manifest, BadBackup> {
+    let unreadable = |source| BadBackup::Unreadable { path: backup.to_owned(), source };
+    let backup = std::path::absolute(backup).map_err(unreadable)?;
+    let temporary = temporary
+        .unwrap_or_else(|| backup.parent().map_or_else(|| PathBuf::from("/"), Path::to_owned));
+    check(&backup, &temporary, &SystemRandom).await
+}

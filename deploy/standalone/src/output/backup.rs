@@ -1,0 +1,100 @@
+//! What the commands about backups print.
+
+use std::path::Path;
+
+use carom_control::Totals;
+
+use super::{Printed, count, line, print};
+use crate::backup::{Made, Manifest, OutboxCopied, Restored};
+
+pub(crate) fn made(made: &Made) -> Printed {
+    print(&format!(
+        "{}\n\n{}, made in {}.{:03} s: as of {}\n{}",
+        made.file,
+        size(made.bytes),
+        made.took_ms / 1000,
+        made.took_ms % 1000,
+        made.cut_at,
+        contents(made.links.links, &made.clicks.totals, made.outbox),
+    ))?;
+    if made.left_out > 0 {
+        line(&format!(
+            "{} of spool/quarantine are not in it: they may hold addresses.",
+            count(made.left_out as u64, "file")
+        ))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn good(file: &Path, manifest: &Manifest) -> Printed {
+    print(&format!(
+        "{} is good: Carom {}, as of {}\n{}",
+        file.display(),
+        manifest.carom,
+        manifest.cut_at,
+        contents(manifest.links.links, &manifest.clicks.totals, manifest.outbox),
+    ))
+}
+
+pub(crate) fn restored(restored: &Restored) -> Printed {
+    print(&format!(
+        "Restored into {}: as of {}\n{}\nStart it with: carom --data-dir {}\n",
+        restored.data_dir,
+        restored.cut_at,
+        contents(restored.links, &restored.totals, OutboxCopied::default()),
+        restored.data_dir,
+    ))
+}
+
+fn contents(links: u64, totals: &Totals, outbox: OutboxCopied) -> String {
+    let mut text = format!(
+        "{}, {} (and {}, {}, {}, {})\n",
+        count(links, "link"),
+        count(totals.clicks, "click"),
+        count(totals.bots, "bot"),
+        count(totals.previews, "preview"),
+        count(totals.prefetches, "prefetch"),
+        count(totals.heads, "HEAD request"),
+    );
+    if outbox.batches > 0 {
+        text.push_str(&format!(
+            "and {} of {} on their way, which may be among these\n",
+            count(outbox.batches, "batch"),
+            count(outbox.clicks, "click"),
+        ));
+    }
+    text
+}
+
+/// Bytes, as people read them.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut unit = 0;
+    let mut tenths = bytes.saturating_mul(10) / 1024;
+    if bytes < 1024 {
+        return format!("{bytes} bytes");
+    }
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_for_people() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (1023, "1023 bytes"),
+            (1024, "1.0 KiB"),
+            (1_572_864, "1.5 MiB"),
+            (5 << 30, "5.0 GiB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}

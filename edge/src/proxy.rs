@@ -1,0 +1,89 @@
+//! The address of a visitor behind proxies that the operator trusts. Pure.
+
+use std::net::{IpAddr, SocketAddr};
+
+use carom_shared::AddressBlock;
+use http::{HeaderMap, HeaderName};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The address that a request is from: of its connection, unless that is a trusted proxy's. Then
+/// `X-Forwarded-For` is read from its end, where each proxy adds whom it heard from, up to the
+/// first address that is not trusted: everything before was written by strangers.
+///
+/// An entry that is no address ends the walk: what was trusted last is the answer.
+#[must_use]
+pub(crate) fn client(trusted: &[AddressBlock], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    if trusted.is_empty() {
+        return peer;
+    }
+    walk(trusted, peer, headers)
+}
+
+/// Apart, to keep the way without proxies short.
+#[cold]
+fn walk(trusted: &[AddressBlock], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    let is_trusted = |address| trusted.iter().any(|block| block.contains(address));
+    let mut client = peer;
+    // Several headers are one list, in their order (RFC 9110 5.3).
+    let lines = headers.get_all(FORWARDED_FOR).iter().map(http::HeaderValue::as_bytes);
+    let mut entries =
+        lines.collect::<Vec<_>>().into_iter().rev().flat_map(|line| line.rsplit(|&b| b == b','));
+    while is_trusted(client) {
+        match entries.next().map(address) {
+            Some(Some(address)) => client = address,
+            Some(None) | None => break,
+        }
+    }
+    client
+}
+
+/// An address, with or without port.
+fn address(entry: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(entry).ok()?.trim();
+    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+    bare.parse()
+        .ok()
+        .or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()))
+        .map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_right_most_stranger_is_the_visitor() {
+        let trusted: Vec<_> = ["10.0.0.0/8", "2001:db8::/32"]
+            .iter()
+            .map(|block| AddressBlock::parse(block).unwrap())
+            .collect();
+        for (peer, lines, expected) in [
+            // Strangers may send what they like.
+            ("203.0.113.1", &["198.51.100.1"][..], "203.0.113.1"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["1.1.1.1, 198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["1.1.1.1,198.51.100.1, 10.9.9.9"], "198.51.100.1"),
+            ("10.0.0.1", &["1.1.1.1", "198.51.100.1", "10.9.9.9"], "198.51.100.1"),
+            ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+            ("10.0.0.1", &["198.51.100.1:4711"], "198.51.100.1"),
+            ("10.0.0.1", &["[2001:db9::1]:4711"], "2001:db9::1"),
+            ("10.0.0.1", &["[2001:db9::1]"], "2001:db9::1"),
+            ("2001:db8::1", &["::ffff:198.51.100.1"], "198.51.100.1"),
+            // Nonsense ends the walk.
+            ("10.0.0.1", &["1.1.1.1, unknown"], "10.0.0.1"),
+            ("10.0.0.1", &["1.1.1.1, , 10.0.0.2"], "10.0.0.2"),
+            ("10.0.0.1", &[""], "10.0.0.1"),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(FORWARDED_FOR, line.parse().unwrap());
+            }
+            let peer = peer.parse().unwrap();
+            let found = client(&trusted, peer, &headers);
+            assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{peer} {lines:?}");
+            assert_eq!(client(&[], peer, &headers), peer);
+        }
+    }
+}
