@@ -19,6 +19,7 @@
 //! In both databases one connection writes and a few read beside it, a commit that returned is on
 //! disk, and one [`Tx`] writes at a time, over all processes.
 
+pub mod check;
 mod postgres;
 pub(crate) mod snapshot;
 mod sqlite;

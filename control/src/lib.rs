@@ -48,7 +48,7 @@ pub use crate::http::problem::{FieldError, Problem};
 pub use app::{App, OpenError, OpenOptions};
 pub use click::{StoreBatchError, Stored, Totals};
 pub use config::{ClicksConfig, Config, ControlConfig, DatabaseConfig};
-pub use db::{DbOpenError, StoreError};
+pub use db::{DbOpenError, StoreError, check};
 pub use openapi::openapi_document;
 pub use publish::{Change, SubscribedError, Subscriber};
 pub use server::{Limits, Listener, serve};

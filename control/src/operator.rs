@@ -29,12 +29,12 @@ use serde::{Deserialize, Serialize};
 use crate::apikey::KeyRow;
 use crate::app::App;
 use crate::click::api::answer;
+use crate::click::export::all::export_clicks;
 use crate::click::report::ReportScope;
 use crate::click::report::params::ReportParams;
 use crate::click::{TopLink, Totals};
 use crate::http::extract::{Id, Json, Params};
 use crate::http::problem::ApiError;
-use crate::click::export::all::export_clicks;
 use crate::link::api::rfc3339;
 use crate::link::export::api::export_links;
 use crate::link::import::api::import;
@@ -43,7 +43,7 @@ use crate::link::store::{link_count, link_fetch, link_owner};
 pub use crate::click::export::all::{ClicksFormat, ClicksText};
 pub use crate::link::export::api::LinksPage;
 pub use crate::link::import::api::{ImportAnswer, ImportRequest, RowAnswer};
-pub use crate::link::import::{ForwardRecord, LinkRecord, OnConflict};
+pub use crate::link::import::{ForwardRecord, LinkRecord, OnConflict, QueryRecord};
 
 /// Links in the list of the most clicked.
 const TOP_MAX: u32 = 100;

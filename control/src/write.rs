@@ -33,7 +33,9 @@ use crate::link::clicks::{ClickCursor, LinkClicks};
 use crate::link::command::{CreateLink, EditLink};
 use crate::link::import::{ImportLink, Imported, OnConflict};
 use crate::link::search::{Indexed, pages_index};
-use crate::link::store::{CreateRefused, EditRefused, link_clicks_set, link_create, link_edit, links_import};
+use crate::link::store::{
+    CreateRefused, EditRefused, link_clicks_set, link_create, link_edit, links_import,
+};
 use crate::metrics::Metrics;
 use crate::missing::store::missing_note;
 use crate::publish::Publisher;

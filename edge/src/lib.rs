@@ -139,6 +139,45 @@ impl EdgeFeed {
     }
 }
 
+/// Says how a running edge is. Cheap to clone.
+#[derive(Clone)]
+pub struct EdgeState {
+    shared: Arc<Shared>,
+    outbox: Arc<Outbox>,
+}
+
+impl EdgeState {
+    /// How full the way of a click is.
+    #[must_use]
+    pub fn pressure(&self) -> Pressure {
+        Pressure::of(&self.shared.metrics, &self.outbox)
+    }
+
+    /// Batches that wait to be stored.
+    #[must_use]
+    pub fn batches_waiting(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Batches that the store refused in this run; their files are set aside.
+    #[must_use]
+    pub fn batches_quarantined(&self) -> u64 {
+        self.shared.metrics.batches_quarantined.get()
+    }
+
+    /// Writes to the spool and syncs of it that failed in this run.
+    #[must_use]
+    pub fn disk_errors(&self) -> u64 {
+        self.shared.metrics.spool_errors.get() + self.shared.metrics.sync_errors.get()
+    }
+
+    /// Threads that ended though they should not.
+    #[must_use]
+    pub fn threads_lost(&self) -> u64 {
+        self.shared.metrics.threads_lost.get()
+    }
+}
+
 /// A running edge.
 pub struct Edge {
     shared: Arc<Shared>,
@@ -299,6 +338,12 @@ impl Edge {
             ring_segments_limit: self.ring_segments_limit,
             draining: self.stop.clone(),
         })
+    }
+
+    /// What says how it is, for operators.
+    #[must_use]
+    pub fn state(&self) -> EdgeState {
+        EdgeState { shared: Arc::clone(&self.shared), outbox: Arc::clone(&self.outbox) }
     }
 
     /// How full the way of a click is.

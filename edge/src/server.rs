@@ -28,7 +28,7 @@ use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use carom_shared::{AddressBlock, Clock, Code, DomainId, Salts};
+use carom_shared::{AddressBlock, Clock, Code, DomainId, Salts, UnixMillis};
 
 use crate::config::OnOverload;
 use crate::domains::Domains;
@@ -42,6 +42,7 @@ use crate::resolve::{Key, Known, Resolver, Route, Unavailable};
 use crate::respond::{self, Body, ErrorPage, Redirect, file, preview};
 use crate::spool::losses::{Loss, Losses};
 use crate::spool::ring::Recorder;
+use crate::spool::sync::Synced;
 
 /// Connections that the kernel holds until a thread accepts them.
 const BACKLOG: i32 = 4096;
@@ -247,9 +248,11 @@ impl Worker {
             Resource::Link(code) => {
                 let route = self.route(ask.domain, code).await?;
                 let redirect = Redirect::of(&route, now)?;
-                let visitor = Visitor::read(headers);
-                let address = proxy::client(&self.shared.trusted_proxies, peer, headers);
-                self.record(&record::click(ask, &visitor, address, &redirect, now)).await?;
+                if let Some(synced) = self.record(ask, headers, peer, &redirect, now)?
+                    && !synced.wait().await
+                {
+                    self.metrics().clicks_unsynced.add(1);
+                }
                 self.metrics().redirects.add(1);
                 Ok(redirect.response(ask.query, now))
             }
@@ -309,20 +312,27 @@ impl Worker {
 
     /// Records before the response exists: what is answered is recorded, whatever happens next.
     ///
-    /// With `spool.durability = always` this waits for the disk, in company; else for nothing.
-    async fn record(&self, click: &carom_shared::RawClick<'_>) -> Result<(), ErrorPage> {
-        let recorded = self.recorder.borrow_mut().record(click);
+    /// With `spool.durability = always` there is something to wait for: the disk, in company.
+    ///
+    /// It does not wait here, and must not: what is held across a wait is kept in the connection's
+    /// task, and the last visitor's address would stay in memory for as long as nobody else uses it.
+    fn record(
+        &self,
+        ask: &Ask<'_>,
+        headers: &HeaderMap,
+        peer: IpAddr,
+        redirect: &Redirect<'_>,
+        now: UnixMillis,
+    ) -> Result<Option<Synced>, ErrorPage> {
+        let visitor = Visitor::read(headers);
+        let address = proxy::client(&self.shared.trusted_proxies, peer, headers);
+        let click = record::click(ask, &visitor, address, redirect, now);
+        let recorded = self.recorder.borrow_mut().record(&click);
         if recorded.is_err() {
-            return self.record_overload(click);
+            return self.record_overload(&click).map(|()| None);
         }
         self.metrics().clicks_recorded.add(1);
-        if self.shared.is_synced {
-            let synced = self.recorder.borrow_mut().synced();
-            if !synced.wait().await {
-                self.metrics().clicks_unsynced.add(1);
-            }
-        }
-        Ok(())
+        Ok(self.shared.is_synced.then(|| self.recorder.borrow_mut().synced()))
     }
 
     /// The ring is full: keeps the number, or the total, or nothing, as the operator wants it.

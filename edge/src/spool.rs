@@ -50,6 +50,7 @@
 pub(crate) mod compact;
 mod count;
 mod disk;
+pub mod inspect;
 pub(crate) mod losses;
 mod map;
 pub(crate) mod outbox;
@@ -151,6 +152,12 @@ pub enum SpoolError {
         .0.display()
     )]
     Identity(PathBuf),
+    #[error(
+        "{} was written by a newer version of Carom (format {found}, this version knows {}); start \
+         that version",
+        .path.display(), Spool::FORMAT
+    )]
+    Newer { path: PathBuf, found: u32 },
 }
 
 impl SpoolError {
@@ -172,7 +179,8 @@ pub(crate) struct Spool {
 }
 
 impl Spool {
-    const IDENTITY: &str = "carom spool 1";
+    const IDENTITY: &str = "carom spool ";
+    const FORMAT: u32 = 1;
 
     /// Opens the folder, made if it is not there, and takes its lock.
     pub(crate) fn open(dir: &Path, random: &dyn Random) -> Result<Self, SpoolError> {
@@ -207,7 +215,11 @@ impl Spool {
             }
         };
         // On disk before the first batch is named by it: a generation never names two of them.
-        let text = format!("{}\nid {id:016x}\ngeneration {generation}\n", Self::IDENTITY);
+        let text = format!(
+            "{}{}\nid {id:016x}\ngeneration {generation}\n",
+            Self::IDENTITY,
+            Self::FORMAT
+        );
         let path = dir.join("identity");
         disk::write_durably(&path, text.as_bytes()).map_err(SpoolError::io(&path))?;
         Ok(Self { dir: dir.to_owned(), id, generation, _lock: lock })
@@ -265,8 +277,12 @@ fn read_identity(path: &Path) -> Result<Option<(u64, u32)>, SpoolError> {
     };
     let mut lines = text.lines();
     let mut field = |name| lines.next().and_then(|line| line.strip_prefix(name));
+    let format = field(Spool::IDENTITY).and_then(|format| format.parse().ok());
+    if let Some(found) = format.filter(|&format| format > Spool::FORMAT) {
+        return Err(SpoolError::Newer { path: path.to_owned(), found });
+    }
     let identity = (|| {
-        field(Spool::IDENTITY)?;
+        format?;
         let id = u64::from_str_radix(field("id ")?, 16).ok()?;
         let generation = field("generation ")?.parse().ok()?;
         Some((id, generation))

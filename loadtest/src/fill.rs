@@ -143,11 +143,7 @@ pub(crate) async fn run(args: &FillArgs, seed: u64) -> Result<FillReport, Failur
 }
 
 /// Makes links and clicks, and lets the server store them; it is stopped afterwards.
-async fn store(
-    args: &FillArgs,
-    seed: u64,
-    installation: &Installation,
-) -> Result<Stored, Failure> {
+async fn store(args: &FillArgs, seed: u64, installation: &Installation) -> Result<Stored, Failure> {
     let mut server = installation.start()?;
     server.ready().await?;
     let api = api(installation).await?;
@@ -162,7 +158,8 @@ async fn store(
     let begun = Instant::now();
     let sample = CpuSample::take(server.pid())?;
     server.ready().await?;
-    let elapsed = wait_until_stored(&mut ApiClient::new(api), args.clicks, args.days, begun).await?;
+    let elapsed =
+        wait_until_stored(&mut ApiClient::new(api), args.clicks, args.days, begun).await?;
     let cost = sample.cost_until_now(server.pid(), args.clicks)?;
     server.stop().await?;
     let clicks_per_second = per_second(args.clicks, elapsed);
@@ -286,9 +283,15 @@ const OF_LINK: [(&str, &str); 8] = [
     ("totals and series by hour", "interval=hour"),
     ("the same in Berlin's time, by day", "interval=day&tz=Europe/Berlin"),
     ("5 breakdowns with uniques", "interval=day&by=referrer,country,browser,os,device"),
-    ("10 breakdowns with uniques", "interval=day&by=referrer,country,city,browser,browser_version,os,device,language,utm_campaign,channel"),
+    (
+        "10 breakdowns with uniques",
+        "interval=day&by=referrer,country,city,browser,browser_version,os,device,language,utm_campaign,channel",
+    ),
     ("filtered by country and device", "interval=day&filter=country==AA;device==mobile"),
-    ("5 breakdowns, filtered", "interval=day&by=referrer,country,browser,os,device&filter=country==AA,AB;device==mobile"),
+    (
+        "5 breakdowns, filtered",
+        "interval=day&by=referrer,country,browser,os,device&filter=country==AA,AB;device==mobile",
+    ),
     ("filtered by a part of a name", "interval=day&filter=referrer=@site-000"),
 ];
 /// A workspace's breakdowns look through at most 2,000,000 clicks, so they are of a day.
@@ -296,7 +299,11 @@ const OF_WORKSPACE: [(&str, Length, &str); 5] = [
     ("totals and series by day", Length::Month, "interval=day"),
     ("totals and series by hour", Length::Month, "interval=hour"),
     ("15 days, compared with those before", Length::HalfMonth, "interval=day&compare=previous"),
-    ("a day: 5 breakdowns with uniques", Length::Day, "interval=hour&by=referrer,country,browser,os,device"),
+    (
+        "a day: 5 breakdowns with uniques",
+        Length::Day,
+        "interval=hour&by=referrer,country,browser,os,device",
+    ),
     ("a day: the 10 most clicked links", Length::Day, "interval=hour&by=link"),
 ];
 
@@ -345,9 +352,7 @@ async fn ask_all(args: &FillArgs, installation: &Installation) -> Result<Vec<Que
 }
 
 /// A small link, a middle one and the hottest: what, id and clicks of each.
-async fn pick(
-    client: &mut ApiClient,
-) -> Result<Vec<(String, String, u64)>, Failure> {
+async fn pick(client: &mut ApiClient) -> Result<Vec<(String, String, u64)>, Failure> {
     let ranked = ranked(client).await?;
     let nearest = |wanted: u64| {
         let link = ranked.iter().min_by_key(|(_, clicks)| clicks.abs_diff(wanted));

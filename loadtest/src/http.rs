@@ -112,6 +112,8 @@ pub(crate) struct Response<'a> {
 #[derive(Debug)]
 pub(crate) struct Connection<S = TcpStream> {
     stream: S,
+    /// Whether the last request was HEAD: its answer has no body, whatever it says of one.
+    is_head: bool,
     /// What was read since the last request.
     buffer: Vec<u8>,
     /// The body of the last response without its chunk framing, if it was chunked.
@@ -132,12 +134,13 @@ impl Connection<TcpStream> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn over(stream: S) -> Self {
-        Self { stream, buffer: Vec::with_capacity(4096), unchunked: Vec::new() }
+        Self { stream, is_head: false, buffer: Vec::with_capacity(4096), unchunked: Vec::new() }
     }
 
     /// Writes one request. The answer to the last one must have been read whole.
     pub(crate) async fn send(&mut self, request: &[u8]) -> Result<(), HttpError> {
         self.buffer.clear();
+        self.is_head = request.starts_with(b"HEAD ");
         self.stream.write_all(request).await?;
         Ok(())
     }
@@ -145,7 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Reads up to and including the blank line.
     pub(crate) async fn read_head(&mut self) -> Result<Head, HttpError> {
         loop {
-            if let Some(head) = parse_head(&self.buffer)? {
+            if let Some(head) = parse_head(&self.buffer, self.is_head)? {
                 return Ok(head);
             }
             if self.buffer.len() > HEAD_BYTES_MAX {
@@ -208,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 }
 
 /// Reads a head from the beginning of `bytes`; `None` if it is not all there yet.
-fn parse_head(bytes: &[u8]) -> Result<Option<Head>, HttpError> {
+fn parse_head(bytes: &[u8], is_head: bool) -> Result<Option<Head>, HttpError> {
     let Some(end) = find(bytes, b"\r\n\r\n") else {
         return Ok(None);
     };
@@ -252,7 +255,7 @@ fn parse_head(bytes: &[u8]) -> Result<Option<Head>, HttpError> {
             return Err(HttpError::Malformed("a header twice that may come once"));
         }
     }
-    head.body = framing(status, length, chunked)?;
+    head.body = if is_head { Framing::Length(0) } else { framing(status, length, chunked)? };
     Ok(Some(head))
 }
 

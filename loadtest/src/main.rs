@@ -5,6 +5,7 @@
 //! An experiment prints a report and ends with 0 if it passed, 1 if it did not, 2 if it could not
 //! be carried out.
 
+mod addresses;
 mod api;
 mod count;
 mod creates;
@@ -67,6 +68,8 @@ enum Experiment {
     Lists(lists::ListsArgs),
     /// Send a crowd of known visitors; each dimension must show what was sent.
     Dimensions(dimensions::DimensionsArgs),
+    /// Search memory and files for the addresses of visitors; after the drain there is none.
+    Addresses(addresses::AddressesArgs),
     /// Measure what many clicks cost to store, and reports over them.
     Fill(fill::FillArgs),
 }
@@ -121,6 +124,10 @@ async fn run(cli: &Cli) -> Result<bool, Failure> {
         }
         Experiment::Dimensions(args) => {
             let report = dimensions::run(args, seed).await?;
+            finish(&report, report.passed(), cli.json)
+        }
+        Experiment::Addresses(args) => {
+            let report = addresses::run(args, seed).await?;
             finish(&report, report.passed(), cli.json)
         }
         Experiment::Fill(args) => {

@@ -47,8 +47,7 @@ pub(crate) struct Ask {
 impl Ask {
     /// Somebody with a user agent, and nothing else of note.
     pub(crate) fn with_agent(user_agent: &str) -> Self {
-        let headers =
-            format!("User-Agent: {user_agent}\r\nAccept-Language: en-GB,en;q=0.9\r\n");
+        let headers = format!("User-Agent: {user_agent}\r\nAccept-Language: en-GB,en;q=0.9\r\n");
         Self { is_head: false, query: String::new(), headers }
     }
 
@@ -269,8 +268,7 @@ pub(crate) fn is_redirect(status: u16, location: Option<&[u8]>, expected: Option
 }
 
 /// What browsers send with a click, whoever they are.
-const BROWSER_HEADERS: &str =
-    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
+const BROWSER_HEADERS: &str = "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n\
      Accept-Encoding: gzip, deflate, br\r\nUpgrade-Insecure-Requests: 1\r\n\
      Sec-Fetch-Dest: document\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Site: cross-site\r\n\
      Sec-Fetch-User: ?1\r\n";

@@ -73,7 +73,7 @@ impl ClickStore {
             return Ok(Stored::Duplicate);
         };
         // Asked after the ledger: a batch that is known to be stored is a duplicate at any age.
-        if batch.made_at() < before(now, LEDGER_LIFE) {
+        if is_forgotten(batch.made_at(), now) {
             tx.rollback().await?;
             return Ok(Stored::TooOld);
         }
@@ -129,6 +129,11 @@ impl ClickStore {
 
 fn count(n: i64) -> Result<u64, StoreError> {
     u64::try_from(n).map_err(|_| StoreError::Corrupt("number of clicks"))
+}
+
+/// Whether a batch was made so long ago that it may have been stored and forgotten.
+pub(crate) fn is_forgotten(made_at: UnixMillis, now: UnixMillis) -> bool {
+    made_at < before(now, LEDGER_LIFE)
 }
 
 fn before(now: UnixMillis, life: Duration) -> UnixMillis {

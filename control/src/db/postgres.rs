@@ -80,8 +80,14 @@ impl PostgresAt {
         Ok(Self { connect: connect.application_name(APPLICATION_NAME), connections })
     }
 
+    /// A connection of its own, to look at the server as it is.
+    pub(super) async fn connect(&self) -> Result<PgConnection, DbOpenError> {
+        let failed = |source| DbOpenError::Open { path: self.shown(), source };
+        PgConnection::connect_with(&self.connect).await.map_err(failed)
+    }
+
     /// The database for messages.
-    fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         let database = self.connect.get_database().unwrap_or(self.connect.get_username());
         match self.connect.get_socket() {
             Some(socket) => format!("{database} at {}", socket.display()),

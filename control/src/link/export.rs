@@ -10,13 +10,13 @@ use carom_shared::{Forward, RouteState};
 
 use super::Link;
 use super::api::rfc3339;
-use super::import::{ForwardRecord, LinkRecord};
+use super::import::{ForwardRecord, LinkRecord, QueryRecord};
 use crate::domain::Domains;
 
 /// A link as a file holds it.
 pub(crate) fn record(link: Link, domains: &Domains) -> LinkRecord {
     let domain = domains.by_id(link.domain).filter(|domain| !domain.is_default);
-    let (forward, prefer) = (link.query.forward, link.query.visitor_wins);
+    let (forward, visitor_wins) = (link.query.forward, link.query.visitor_wins);
     LinkRecord {
         code: Some(link.code.to_string()),
         url: Some(link.target),
@@ -38,14 +38,16 @@ pub(crate) fn record(link: Link, domains: &Domains) -> LinkRecord {
         not_before: link.not_before.map(rfc3339),
         expires_at: link.expires_at.map(rfc3339),
         fallback_url: link.fallback,
-        query_forward: Some(match forward {
-            Forward::None => ForwardRecord::Word("none".into()),
-            Forward::All => ForwardRecord::Word("all".into()),
-            Forward::Only(names) => {
-                ForwardRecord::Names(names.iter().map(str::to_owned).collect())
-            }
+        query: Some(QueryRecord {
+            forward: Some(match forward {
+                Forward::None => ForwardRecord::Word("none".into()),
+                Forward::All => ForwardRecord::Word("all".into()),
+                Forward::Only(names) => {
+                    ForwardRecord::Names(names.iter().map(str::to_owned).collect())
+                }
+            }),
+            prefer: Some(if visitor_wins { "visitor" } else { "target" }.into()),
         }),
-        query_prefer: Some(if prefer { "visitor" } else { "target" }.into()),
         created_at: Some(rfc3339(link.created_at)),
         deleted_at: link.deleted_at.map(rfc3339),
         clicks: Some(link.clicks.saturating_add(link.imported_clicks)),

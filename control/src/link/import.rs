@@ -72,9 +72,7 @@ pub struct LinkRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fallback_url: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub query_forward: Option<ForwardRecord>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub query_prefer: Option<String>,
+    pub query: Option<QueryRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,6 +83,17 @@ pub struct LinkRecord {
     /// Kept if it is free and begins with `created_at`; otherwise the link gets another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+}
+
+/// What of a visitor's query reaches the target.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueryRecord {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward: Option<ForwardRecord>,
+    /// `target` or `visitor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefer: Option<String>,
 }
 
 /// Which parameters of a visitor's query are passed on.
@@ -234,7 +243,11 @@ pub(crate) fn judge(
         OnConflict::Skip => Verdict::Skip,
         // To replace a link by one that was deleted is to delete it: that is not for a file.
         OnConflict::Replace if is_own && !was_deleted => {
-            if is_deleted { Verdict::Take } else { Verdict::Change }
+            if is_deleted {
+                Verdict::Take
+            } else {
+                Verdict::Change
+            }
         }
         OnConflict::Replace | OnConflict::Refuse => {
             Verdict::Refuse(FieldError::new("#/code", "code-taken", detail.into()))
@@ -287,15 +300,15 @@ impl ImportLink {
 
 impl LinkRecord {
     fn body(&self) -> LinkBody {
-        let query = QueryBody {
-            forward: self.query_forward.as_ref().map_or(Field::Absent, |forward| {
+        let query = self.query.as_ref().map(|query| QueryBody {
+            forward: query.forward.as_ref().map_or(Field::Absent, |forward| {
                 Field::Value(match forward {
                     ForwardRecord::Word(word) => ForwardBody::Word(word.clone()),
                     ForwardRecord::Names(names) => ForwardBody::Names(names.clone()),
                 })
             }),
-            prefer: field(self.query_prefer.as_ref()),
-        };
+            prefer: field(query.prefer.as_ref()),
+        });
         // What a client cannot ask for is the import's own.
         let is_asked = |state: &&String| !matches!(state.as_str(), "blocked" | "deleted");
         LinkBody {
@@ -312,7 +325,7 @@ impl LinkRecord {
             not_before: field(self.not_before.as_ref()),
             expires_at: field(self.expires_at.as_ref()),
             fallback_url: field(self.fallback_url.as_ref()),
-            query: Field::Value(Object(query)),
+            query: query.map_or(Field::Absent, |query| Field::Value(Object(query))),
         }
     }
 }

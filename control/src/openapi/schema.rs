@@ -107,7 +107,10 @@ pub(crate) struct NewLink;
 
 impl PartialSchema for NewLink {
     fn schema() -> RefOr<Schema> {
-        link_body(|object| object.required.push("url".into()))
+        link_body(|object| {
+            object.required.push("url".into());
+            object.examples.push(json!({"url": "https://www.rust-lang.org/learn"}));
+        })
     }
 }
 
@@ -125,6 +128,7 @@ impl PartialSchema for LinkPatch {
         link_body(|object| {
             object.properties.remove("code");
             object.properties.remove("domain");
+            object.examples.push(json!({"title": "Learn Rust"}));
         })
     }
 }

@@ -41,7 +41,7 @@
 
 mod api;
 mod archive;
-mod command;
+mod cli;
 mod file;
 mod manifest;
 mod restore;
@@ -64,10 +64,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use api::router;
-pub(crate) use command::{BackupArgs, RestoreArgs};
+pub(crate) use cli::{BackupArgs, RestoreArgs};
 pub(crate) use manifest::{Manifest, OutboxCopied};
 pub(crate) use restore::{RestoreError, Restored};
-pub(crate) use schedule::BackupConfig;
+pub(crate) use schedule::{BackupConfig, newest_backup};
 
 use schedule::Kept;
 use staging::Staging;
@@ -146,20 +146,20 @@ pub(crate) enum BackupError {
     Stopping,
     #[error("{}: name a folder whose path is text", .0.display())]
     Path(PathBuf),
-    #[error("no backup was made: {0}")]
+    #[error("no backup was made")]
     Copy(#[from] CopyError),
-    #[error("no backup was made: {0}")]
+    #[error("no backup was made")]
     Spool(#[from] SnapshotError),
-    #[error("no backup was made: {0}")]
+    #[error("no backup was made")]
     Batch(#[from] BatchFileError),
-    #[error("no backup was made in {}: {source}", .path.display())]
+    #[error("no backup was made in {}", .path.display())]
     Io { path: PathBuf, source: io::Error },
 }
 
 /// Why a file is no backup that this program can use.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BadBackup {
-    #[error("{}: {source}", .path.display())]
+    #[error("cannot read {}", .path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{} is not a backup of Carom", .0.display())]
     Foreign(PathBuf),
@@ -171,9 +171,9 @@ pub(crate) enum BadBackup {
     NewerFormat { path: PathBuf, found: u32 },
     #[error("{} is damaged: {what}; use another backup", .path.display())]
     Damaged { path: PathBuf, what: String },
-    #[error("{} cannot be used; use another backup", .path.display())]
+    #[error("{} cannot be restored", .path.display())]
     Store { path: PathBuf, source: CheckError },
-    #[error("cannot unpack {}: {source}", .path.display())]
+    #[error("cannot unpack {}", .path.display())]
     Unpack { path: PathBuf, source: io::Error },
 }
 

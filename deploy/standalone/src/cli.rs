@@ -8,7 +8,10 @@ use carom_control::operator::{KeyCreated, KeyList, KeyRequest, KeyView};
 use carom_shared::ApiKeyId;
 
 use crate::backup::{BackupArgs, RestoreArgs};
+use crate::doctor::DoctorArgs;
 use crate::error::CommandError;
+use crate::export::ExportArgs;
+use crate::import::ImportArgs;
 use crate::operator::Operator;
 use crate::serve;
 use crate::settings::{self, Settings};
@@ -52,6 +55,12 @@ enum Command {
     Backup(BackupArgs),
     /// Make a new data folder (--data-dir) of a backup
     Restore(RestoreArgs),
+    /// Import links of a file: Carom's own, or an export of Shlink, YOURLS, Kutt, Bitly, Dub, Chhoto
+    Import(ImportArgs),
+    /// Export all links, or all clicks
+    Export(ExportArgs),
+    /// Look for what is wrong, while it serves or not; exit code 1 if there are errors
+    Doctor(DoctorArgs),
     /// The settings
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -95,17 +104,20 @@ impl Cli {
     /// Does what was asked. `program` is how this program was called.
     pub(crate) fn run(
         self,
-        environment: Vec<(String, String)>,
+        environment: &[(String, String)],
         program: &str,
     ) -> Result<(), CommandError> {
-        let loaded = settings::load(&self.settings, environment.clone())?;
+        let loaded = settings::load(&self.settings, environment.to_vec())?;
         let settings = &loaded.value;
         match self.command {
             None | Some(Command::Serve) => serve::run(settings, program),
             Some(Command::Key(command)) => command.run(settings),
-            Some(Command::Stats(args)) => args.run(settings, &environment),
+            Some(Command::Stats(args)) => args.run(settings, environment),
             Some(Command::Backup(args)) => args.run(settings),
             Some(Command::Restore(args)) => args.run(settings),
+            Some(Command::Import(args)) => args.run(settings),
+            Some(Command::Export(args)) => args.run(settings),
+            Some(Command::Doctor(args)) => args.run(settings, environment),
             Some(Command::Config(ConfigCommand::Check)) => {
                 settings.check()?;
                 output::line("The settings are valid.")

@@ -4,11 +4,14 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use carom_control::check::CheckError;
 use carom_control::{OpenError, Problem};
 use carom_edge::EdgeError;
 use carom_shared::settings::{InvalidSetting, SettingsError};
 
 use crate::backup::{BackupError, BadBackup, RestoreError};
+use crate::import::FileError;
+use crate::upgrade::CopyAsideError;
 
 /// `EX_USAGE` of BSD's sysexits: the start was refused because of what was said, not of what is.
 const EXIT_SETTINGS: u8 = 64;
@@ -71,6 +74,18 @@ pub(crate) enum CommandError {
     Problem(Box<Problem>),
     #[error("the answer of the running carom cannot be understood ({0}); is it another version?")]
     Answer(String),
+    #[error(transparent)]
+    ImportFile(#[from] FileError),
+    #[error("rows were refused: {0}")]
+    RowsRefused(u64),
+    #[error("--refused names the file that is imported; name another")]
+    SameFile,
+    #[error(transparent)]
+    Store(CheckError),
+    #[error(transparent)]
+    CopyAside(CopyAsideError),
+    #[error("errors were found")]
+    Unwell,
     #[error("cannot start: {0}")]
     Runtime(io::Error),
     #[error("cannot write the output: {0}")]

@@ -7,15 +7,20 @@
 mod backup;
 mod cli;
 mod compose;
+mod csv;
 mod data_dir;
+mod doctor;
 mod error;
+mod export;
 mod http_client;
+mod import;
 mod logging;
 mod operator;
 mod output;
 mod serve;
 mod settings;
 mod stats;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -29,7 +34,7 @@ fn main() -> ExitCode {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let program = std::env::args().next().unwrap_or_else(|| "carom".to_owned());
-    match Cli::parse().run(environment, &program) {
+    match Cli::parse().run(&environment, &program) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::error(&error);

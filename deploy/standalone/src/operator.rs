@@ -22,6 +22,7 @@ use crate::data_dir::DataDir;
 use crate::error::CommandError;
 use crate::http_client;
 use crate::settings::Settings;
+use crate::upgrade;
 
 /// How long a command waits for a `carom` that is just starting or stopping.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -45,6 +46,7 @@ impl Operator {
         let give_up = Instant::now() + PATIENCE;
         loop {
             if let Some(locked) = DataDir::try_lock(&data_dir)? {
+                upgrade::prepare(settings, &SystemClock).await?;
                 let app = App::open(OpenOptions {
                     config: settings.control_config(),
                     clock: Arc::new(SystemClock),
@@ -79,6 +81,15 @@ impl Operator {
         let body =
             serde_json::to_vec(body).map_err(|error| CommandError::Answer(error.to_string()))?;
         self.call(Method::POST, path, body.into()).await
+    }
+
+    /// As [`Operator::post`], of a body that is JSON already.
+    pub(crate) async fn post_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Bytes,
+    ) -> Result<T, CommandError> {
+        self.call(Method::POST, path, body).await
     }
 
     /// An answer as it was written.

@@ -1,9 +1,12 @@
 //! Everything that `carom` prints: results to standard output, errors to standard error.
 
 pub(crate) mod backup;
+pub(crate) mod doctor;
 mod plot;
 pub(crate) mod report;
 pub(crate) mod screen;
+
+pub(crate) use backup::size;
 
 use std::io::{self, Write};
 
@@ -45,6 +48,10 @@ pub(crate) fn json(value: &impl Serialize) -> Printed {
 
 /// Says why a command failed.
 pub(crate) fn error(error: &CommandError) {
+    // It was said in full already.
+    if matches!(error, CommandError::Unwell) {
+        return;
+    }
     let mut out = io::stderr().lock();
     // Where standard error is closed there is nobody to tell.
     drop(writeln!(out, "error: {}", chain(error)));

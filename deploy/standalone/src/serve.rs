@@ -23,9 +23,11 @@ use crate::compose::{
     ControlOrigin, ControlSink, EdgeSubscriber, keep_missing, keep_salts, note_missing,
 };
 use crate::data_dir::DataDir;
+use crate::doctor::Probe;
 use crate::error::CommandError;
 use crate::output;
 use crate::settings::Settings;
+use crate::upgrade;
 
 /// Connections of the admin listener and of `control.sock`, at most.
 const OPERATOR_CONNECTIONS_MAX: u32 = 64;
@@ -92,6 +94,7 @@ impl Server {
 
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        upgrade::prepare(settings, &*clock).await?;
         let app = App::open(OpenOptions {
             config: settings.control_config(),
             clock: Arc::clone(&clock),
@@ -122,7 +125,7 @@ impl Server {
         app.subscribe(Arc::new(EdgeSubscriber(edge.feed()))).map_err(|_| CommandError::Feed)?;
 
         let spool = SpoolSource::Live(edge.spool());
-        let backups = Backups::new(app.clone(), spool, clock, random);
+        let backups = Backups::new(app.clone(), spool, Arc::clone(&clock), random);
         let server = Self {
             app,
             edge,
@@ -142,7 +145,10 @@ impl Server {
         server.listen(api_router(&server.app), Listener::Tcp(api), limits);
         let health_router = admin::router_with(&server.app, Arc::new(server.backups.clone()));
         server.listen(health_router, Listener::Tcp(health), few);
-        let operator = operator::router(&server.app).merge(backup_router(&server.backups));
+        let probe = Probe::new(server.edge.state(), server.backups.clone(), clock);
+        let operator = operator::router(&server.app)
+            .merge(backup_router(&server.backups))
+            .merge(probe.router());
         server.listen(operator, Listener::Unix(socket), few);
         Ok(server)
     }

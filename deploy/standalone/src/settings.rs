@@ -13,6 +13,7 @@ use crate::backup::BackupConfig;
 use crate::cli::SettingsArgs;
 use crate::error::CommandError;
 use crate::logging::LogConfig;
+use crate::upgrade::UpgradeConfig;
 
 /// The settings file that is read without being named, if it is there.
 const DEFAULT_FILE: &str = "carom.toml";
@@ -36,6 +37,7 @@ pub(crate) struct Settings {
     pub(crate) database: DatabaseConfig,
     pub(crate) clicks: ClicksConfig,
     pub(crate) backup: BackupConfig,
+    pub(crate) upgrade: UpgradeConfig,
 }
 
 impl Default for Settings {
@@ -51,6 +53,7 @@ impl Default for Settings {
             database: DatabaseConfig::default(),
             clicks: ClicksConfig::default(),
             backup: BackupConfig::default(),
+            upgrade: UpgradeConfig::default(),
         }
     }
 }

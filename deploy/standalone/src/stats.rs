@@ -21,7 +21,7 @@ const BY_NONE: &str = "none";
 
 const EXAMPLES: &str = "\
 Without options: totals of all time and the most clicked links. With any of those under Report: \
-clicks of a time.
+clicks of a time, of people unless a column says otherwise. NO_COLOR draws with plain ASCII too.
 
 Examples:
   carom stats --link launch --from 2026-01-01 --to 2026-01-31 --tz Europe/Berlin
@@ -38,7 +38,7 @@ pub(crate) struct StatsArgs {
     /// Print JSON
     #[arg(long, conflicts_with = "csv")]
     json: bool,
-    /// Draw with plain ASCII, as where the output is no terminal or NO_COLOR is set
+    /// Draw with plain ASCII, as it is where the output is no terminal
     #[arg(long)]
     ascii: bool,
     #[command(flatten, next_help_heading = "Report")]
@@ -69,7 +69,7 @@ struct ReportArgs {
     #[arg(long, value_name = "CONDITIONS")]
     filter: Option<String>,
     /// Compare with the time before, or with the same a year before
-    #[arg(long, value_parser = ["previous", "year"])]
+    #[arg(long, value_name = "PERIOD", value_parser = ["previous", "year"])]
     compare: Option<String>,
     /// Print CSV: the table totals, series, or top. and a dimension
     #[arg(long, value_name = "TABLE", num_args = 0..=1, default_missing_value = "series")]

@@ -75,7 +75,8 @@ impl Losses {
             disk::remove(path)?;
             return Self::create(path);
         }
-        let totals = totals(&words);
+        let word = |at: usize| (at < words.len()).then(|| words.at(at).load(Acquire));
+        let totals = totals(word);
         if totals.iter().all(Option::is_some) {
             return Ok(Self { words });
         }
@@ -96,6 +97,15 @@ impl Losses {
         words.at(1).store(FORMAT, Release);
         words.at(0).store(MAGIC, Release);
         Ok(Self { words })
+    }
+
+    /// The totals in the bytes of a file that others may have open.
+    pub(super) fn totals_of(bytes: &[u8]) -> [Option<u64>; Loss::ALL.len()] {
+        if bytes.iter().all(|&byte| byte == 0) {
+            return [Some(0); Loss::ALL.len()];
+        }
+        let (words, _) = bytes.as_chunks::<8>();
+        totals(|at| words.get(at).map(|word| u64::from_le_bytes(*word)))
     }
 
     /// Adds to a total. When this returns, the addition survives the process.
@@ -123,8 +133,7 @@ impl Losses {
 }
 
 /// Each total that can be read; none of a file that is something else.
-fn totals(words: &Words) -> [Option<u64>; Loss::ALL.len()] {
-    let word = |at: usize| (at < words.len()).then(|| words.at(at).load(Acquire));
+fn totals(word: impl Fn(usize) -> Option<u64>) -> [Option<u64>; Loss::ALL.len()] {
     let is_known = word(0) == Some(MAGIC) && word(1) == Some(FORMAT);
     Loss::ALL.map(|loss| {
         let at = FIRST + loss as usize;

@@ -250,11 +250,8 @@ impl Outbox {
 
     /// Looks at the disk: what the outbox may take of it.
     fn measure(&self) -> io::Result<()> {
-        let disk = rustix::fs::statvfs(&self.dir)?;
-        let total = disk.f_blocks.saturating_mul(disk.f_frsize);
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        let bytes = self.bytes.load(Ordering::Relaxed);
-        self.quota.store(quota(self.max_bytes, total, free, bytes), Ordering::Relaxed);
+        let quota = quota_of(&self.dir, self.max_bytes, self.bytes.load(Ordering::Relaxed))?;
+        self.quota.store(quota, Ordering::Relaxed);
         Ok(())
     }
 
@@ -351,6 +348,14 @@ impl Outbox {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What an outbox of `bytes` in this folder may grow to, as the disk is now.
+pub(super) fn quota_of(dir: &Path, max_bytes: u64, bytes: u64) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(dir)?;
+    let total = disk.f_blocks.saturating_mul(disk.f_frsize);
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    Ok(quota(max_bytes, total, free, bytes))
 }
 
 /// What an outbox of `bytes` may grow to, on a disk of so many bytes.

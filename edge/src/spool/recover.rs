@@ -226,6 +226,13 @@ fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// How far ranges of batches drain each segment.
+pub(super) fn drained_to(ranges: &[Range]) -> HashMap<u64, usize> {
+    let mut drained = HashMap::new();
+    note_drained(&mut drained, ranges);
+    drained
+}
+
 fn note_drained(drained: &mut HashMap<u64, usize>, ranges: &[Range]) {
     for range in ranges {
         let to = usize::try_from(range.to).unwrap_or(usize::MAX);

@@ -173,9 +173,9 @@ fn path_of(outbox: &Path, token: &Token) -> PathBuf {
 /// A batch of a snapshot that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BatchFileError {
-    #[error("{}: {source}", .path.display())]
+    #[error("{}", .path.display())]
     Io { path: PathBuf, source: io::Error },
-    #[error("the batch {token}: {source}")]
+    #[error("the batch {token} is damaged")]
     Batch { token: Token, source: BatchError },
 }
 
@@ -209,7 +209,7 @@ pub enum SnapshotError {
     Stuck(Duration),
     #[error("the edge is stopping")]
     Stopping,
-    #[error("spool: {0}")]
+    #[error("the spool fails")]
     Io(#[from] io::Error),
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -301,8 +301,8 @@ mod tests {
         assert_eq!(
             names("quarantine"),
             [
-                "00000001-000-a.cnt", "00000001-losses",
-                "0000000000000001-00000001-00000001-1-00000001.clk",
+                "0000000000000001-00000001-00000001-1-00000001.clk", "00000001-000-a.cnt",
+                "00000001-losses",
             ]
         );
         assert_eq!(snapshot.left_out(), 2);

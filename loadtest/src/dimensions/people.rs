@@ -12,8 +12,10 @@ use crate::failure::Failure;
 use crate::population::Rng;
 use crate::traffic::Ask;
 
-/// User agents of people. Fewer than the names of one kind that an edge takes in a minute.
-const AGENTS: usize = 60;
+/// User agents of people: so few that an edge takes all their names in a minute, and that a report
+/// shows them all.
+const AGENTS_MAX: usize = 60;
+const AGENTS_MIN: usize = 30;
 /// People: pairs of an address and a user agent.
 const PEOPLE: usize = 6000;
 /// Requests that differ.
@@ -65,11 +67,7 @@ const CAMPAIGNS: [(&str, [&str; 5], &str); 6] = [
     ),
     ("utm_medium=social&utm_content=%C3%A4", ["", "social", "", "", "ä"], "social"),
     ("utm_source=flyer", ["flyer", "", "", "", ""], "campaign"),
-    (
-        "utm_medium=poster&utm_campaign=spring%2026",
-        ["", "poster", "spring 26", "", ""],
-        "campaign",
-    ),
+    ("utm_medium=poster&utm_campaign=spring%2026", ["", "poster", "spring 26", "", ""], "campaign"),
     ("a=b&utm_source=x&utm_source=y", ["x", "", "", "", ""], "campaign"),
 ];
 
@@ -110,7 +108,7 @@ pub(crate) struct Expected {
 pub(crate) fn draw(agents: &Path, rng: &mut Rng) -> Result<(Vec<Ask>, Vec<Expected>), Failure> {
     let mut agents = read_agents(agents)?;
     rng.shuffle(&mut agents);
-    agents.truncate(AGENTS);
+    agents.truncate(AGENTS_MAX);
     let people: Vec<(usize, usize)> =
         (0..PEOPLE).map(|person| (person * 2 / 3, rng.below(agents.len()))).collect();
     // Two of them may be alike: the same address, the same user agent.
@@ -237,7 +235,7 @@ fn read_agents(path: &Path) -> Result<Vec<Agent>, Failure> {
             });
         }
     }
-    if agents.len() < AGENTS {
+    if agents.len() < AGENTS_MIN {
         let what = format!("{} has {} user agents of use, too few", path.display(), agents.len());
         return Err(Failure::new(what));
     }
@@ -259,20 +257,22 @@ fn device(user_agent: &str, browser: &str) -> Option<&'static str> {
         "Firefox", "Firefox Mobile", "IE", "Mobile Safari", "Opera", "Safari", "Vivaldi",
     ];
     let has = |part: &str| user_agent.contains(part);
-    let others =
-        ["Tablet", "TV", "Xbox", "Kindle", "Silk", "bot", "http", "Touch", "PlayStation", "Roku"];
-    if !user_agent.starts_with("Mozilla/") || others.iter().any(|part| has(part)) {
+    let others = [
+        "Tablet", "TV", "Xbox", "Kindle", "Silk", "bot", "http", "Touch", "PlayStation", "Preview",
+        "Datanyze",
+    ];
+    if !user_agent.starts_with("Mozilla/5.0 (") || others.iter().any(|part| has(part)) {
         return None;
     }
-    let is_plain = BROWSERS.contains(&browser) || has("Windows NT");
+    let is_desktop = has("Windows NT") || has("Macintosh;") || has("X11; ");
+    let is_plain = BROWSERS.contains(&browser) || is_desktop;
     match () {
         () if !is_plain => None,
         () if has("iPad;") => Some("tablet"),
         () if has("iPhone;") => Some("mobile"),
         () if has("Android") => (has("Mobile Safari/")).then_some("mobile"),
         () if has("Mobile") || has("Phone") => None,
-        () if has("Windows NT") || has("Macintosh;") || has("X11; ") => Some("desktop"),
-        () => None,
+        () => is_desktop.then_some("desktop"),
     }
 }
 
@@ -285,7 +285,7 @@ mod tests {
         for (user_agent, browser, expected) in [
             ("Mozilla/5.0 (iPhone; CPU iPhone OS 17_4)", "Mobile Safari", Some("mobile")),
             ("Mozilla/5.0 (X11; Linux x86_64)", "Firefox", Some("desktop")),
-            ("Mozilla/5.0 (X11; Linux x86_64)", "Facebook", None),
+            ("Mozilla/5.0 (Linux; Android 9) Mobile Safari/537.36", "Facebook", None),
             ("Mozilla/5.0 (Linux; Android 4.2) Safari/1", "Android", None),
             ("curl/8.5.0", "Chrome", None),
         ] {

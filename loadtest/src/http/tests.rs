@@ -61,8 +61,8 @@ fn a_response_that_ends_early_is_never_a_response() {
 #[test]
 fn the_head_counts_as_read_only_with_its_blank_line() {
     let end = JSON.len() - 8;
-    assert_eq!(parse_head(&JSON[..end - 1]).expect("no error"), None);
-    assert_eq!(parse_head(&JSON[..end]).expect("no error").map(|head| head.len), Some(end));
+    assert_eq!(parse_head(&JSON[..end - 1], false).expect("no error"), None);
+    assert_eq!(parse_head(&JSON[..end], false).expect("no error").map(|head| head.len), Some(end));
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn what_is_not_an_answer_is_an_error() {
 
 #[test]
 fn a_server_says_that_it_closes() {
-    let closes = |bytes: &[u8]| parse_head(bytes).expect("no error").expect("a head").close;
+    let closes = |bytes: &[u8]| parse_head(bytes, false).expect("no error").expect("a head").close;
     assert!(!closes(REDIRECT));
     assert!(closes(b"HTTP/1.1 200 OK\r\nConnection: Close\r\nContent-Length: 0\r\n\r\n"));
     assert!(closes(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n"));

@@ -50,9 +50,7 @@ pub(crate) async fn export_clicks(
     let after = params.after.as_deref().map(place).transpose()?;
     let (clicks, has_more) = app.clicks().clicks_after(after, PAGE).await?;
     let last = clicks.last().filter(|_| has_more);
-    let next = last.map(|(link, click)| {
-        format!("{link}.{}.{}", click.place.at_s, click.place.seq)
-    });
+    let next = last.map(|(link, click)| format!("{link}.{}.{}", click.place.at_s, click.place.seq));
     let hosts = domains(&app, None);
     let rows: Vec<(LinkId, ClickView)> =
         clicks.into_iter().map(|(link, click)| (link, ClickView::new(click, &hosts))).collect();

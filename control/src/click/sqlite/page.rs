@@ -55,9 +55,8 @@ impl ClickStore {
                region, city, browser, browser_version, os, os_version, language, utm_source, \
                utm_medium, utm_campaign, utm_term, utm_content, link \
              from click where (link, at_s, seq) > (?, ?, ?) order by link, at_s, seq limit ?";
-        let (link, at_s, seq) = after.map_or((0, 0, -1), |(link, place)| {
-            (link.get(), i64::from(place.at_s), place.seq)
-        });
+        let (link, at_s, seq) = after
+            .map_or((0, 0, -1), |(link, place)| (link.get(), i64::from(place.at_s), place.seq));
         let page = sqlx::query(PAGE).bind(link).bind(at_s).bind(seq).bind(i64::from(limit) + 1);
         let mut tx = self.file.read.begin().await?;
         let mut rows = page.fetch_all(&mut *tx).await?;
@@ -79,24 +78,24 @@ async fn names_read(
     tx: &mut Transaction<'_, Sqlite>,
     rows: &[SqliteRow],
 ) -> Result<HashMap<i64, String>, StoreError> {
-        let mut ids = BTreeSet::new();
-        for row in rows {
-            for column in NUMBERS..NUMBERS + Detail::ALL.len() {
-                ids.insert(row.try_get::<i64, _>(column)?);
-            }
+    let mut ids = BTreeSet::new();
+    for row in rows {
+        for column in NUMBERS..NUMBERS + Detail::ALL.len() {
+            ids.insert(row.try_get::<i64, _>(column)?);
         }
-        let ids: Vec<i64> = ids.into_iter().collect();
-        let mut names = HashMap::new();
-        for chunk in ids.chunks(NAMES) {
-            let list = placeholders(chunk.len());
-            let sql = format!("select id, text from name where id in ({list})");
-            let mut query = sqlx::query_as(AssertSqlSafe(sql));
-            for id in chunk {
-                query = query.bind(*id);
-            }
-            let found: Vec<(i64, String)> = query.fetch_all(&mut **tx).await?;
-            names.extend(found);
+    }
+    let ids: Vec<i64> = ids.into_iter().collect();
+    let mut names = HashMap::new();
+    for chunk in ids.chunks(NAMES) {
+        let list = placeholders(chunk.len());
+        let sql = format!("select id, text from name where id in ({list})");
+        let mut query = sqlx::query_as(AssertSqlSafe(sql));
+        for id in chunk {
+            query = query.bind(*id);
         }
+        let found: Vec<(i64, String)> = query.fetch_all(&mut **tx).await?;
+        names.extend(found);
+    }
     Ok(names)
 }
 

@@ -12,9 +12,9 @@ use carom_shared::UnixMillis;
 use carom_shared::click::Kind;
 use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 
+use super::ClickStore;
 use super::insert::placeholders;
 use super::rows::{Numbers, Statement, select_clicks, slices};
-use super::ClickStore;
 use crate::click::report::filter::Filter;
 use crate::click::report::tally::{RollupTally, Row, Tally, TooManyValues, TopNumber};
 use crate::click::report::time::{Buckets, Span};
@@ -142,7 +142,8 @@ async fn quarter_counts(
     const LINK: &str = "select group_concat(concat_ws(' ', quarter, n), ' ') \
          from click_quarter where quarter >= ? and quarter < ? and workspace = ? and link = ?";
     let quarters = span.from_s / QUARTER_S..span.to_s.div_ceil(QUARTER_S);
-    let text = quarters_text(tx, scope, [ALL, WORKSPACE, LINK], quarters).await?.unwrap_or_default();
+    let text =
+        quarters_text(tx, scope, [ALL, WORKSPACE, LINK], quarters).await?.unwrap_or_default();
     let mut numbers = Numbers::new(&text);
     let mut counts: Vec<(u32, u64)> = Vec::new();
     while let Some(quarter) = numbers.number() {
@@ -278,9 +279,8 @@ async fn add_quarters(
         for (quarter, kind, n, hex) in rows {
             // The first one may begin before the range, if it counts whole.
             let at_s = quarter.saturating_mul(QUARTER_S).max(buckets.span.from_s);
-            let added = unhex(hex, &mut sketch).and_then(|()| {
-                tally.add_quarter(at_s, kind, n, &sketch)
-            });
+            let added =
+                unhex(hex, &mut sketch).and_then(|()| tally.add_quarter(at_s, kind, n, &sketch));
             added.ok_or(StoreError::Corrupt("sketch of visitors"))?;
         }
         tokio::task::yield_now().await;

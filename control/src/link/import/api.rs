@@ -90,7 +90,8 @@ pub(crate) async fn import(
         Err(errors) => Ok(RowAnswer::Refused(errors)),
         Ok(marks) => {
             let outcome = outcomes.next();
-            let outcome = outcome.ok_or_else(|| ApiError::from_text("a row without its outcome"))?;
+            let outcome =
+                outcome.ok_or_else(|| ApiError::from_text("a row without its outcome"))?;
             Ok(RowAnswer::new(outcome, marks))
         }
     });

@@ -230,7 +230,8 @@ async fn ids_taken(tx: &mut Tx, ids: &[i64]) -> Result<HashSet<i64>, StoreError>
 }
 
 async fn routes_insert(tx: &mut Tx, links: &[Link]) -> Result<(), StoreError> {
-    const INSERT: &str = "insert into route (domain_id, code, link_id, workspace_id, state, version) ";
+    const INSERT: &str =
+        "insert into route (domain_id, code, link_id, workspace_id, state, version) ";
     on_tx!(tx, |conn| {
         let mut insert = sqlx::QueryBuilder::new(INSERT);
         insert.push_values(links, |mut row, link| {

@@ -252,7 +252,8 @@ fn what_breaks_clients_is_named_and_what_does_not_is_not() {
         document
     };
     let old = document(|_| {});
-    let cases: [(fn(&mut Value), &str); 19] = [
+    type Case = (fn(&mut Value), &'static str);
+    let cases: [Case; 19] = [
         (|_| {}, ""),
         (|d| d["paths"]["/b"] = json!({"get": {}}), ""),
         (|d| d["paths"] = json!({}), "POST /a is gone"),

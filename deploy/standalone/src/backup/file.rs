@@ -210,3 +210,56 @@ impl Write for Sink {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_format_is_refused_whatever_else_it_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("backup");
+        let text = br#"{"format": 2, "all_else": "is unknown here"}"#;
+        let mut archive = Writer::new(Vec::new(), 0);
+        let copy = |to: &mut dyn Write| to.write_all(text).map(|()| text.len() as u64);
+        archive.entry(MANIFEST, text.len() as u64, copy).unwrap();
+        let tar = archive.finish().unwrap();
+        fs::write(&path, zstd::stream::encode_all(&tar[..], LEVEL).unwrap()).unwrap();
+        let error = unpack(&path, dir.path()).unwrap_err();
+        assert!(matches!(error, BadBackup::NewerFormat { found: 2, .. }), "{error:?}");
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_packed_makes_no_backup() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("carom.db");
+        fs::write(&path, "first").unwrap();
+        let sources = [Source { name: "carom.db".to_owned(), path: path.clone() }];
+        let go_on = AtomicBool::new(false);
+        let entries = entries(&sources, &go_on).unwrap();
+        assert_eq!(entries[0].bytes, 5);
+        let expected = "a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e";
+        assert_eq!(entries[0].sha256, expected);
+        fs::write(&path, "other").unwrap();
+        let manifest = Manifest {
+            format: 1,
+            carom: String::new(),
+            cut_at: String::new(),
+            cut_at_ms: carom_shared::UnixMillis::default(),
+            links: carom_control::backup::LinksCopied { schema: 1, links: 0 },
+            clicks: carom_control::backup::ClicksCopied {
+                schema: 1,
+                batches: 0,
+                totals: carom_control::Totals::default(),
+            },
+            outbox: super::super::OutboxCopied::default(),
+            left_out: 0,
+            entries,
+        };
+        let to = dir.path().join("to");
+        let error = write(&manifest, &sources, &to, &go_on).unwrap_err();
+        assert!(error.to_string().contains("changed while it was read"), "{error}");
+        go_on.store(true, Ordering::Relaxed);
+        assert!(self::entries(&sources, &go_on).unwrap_err().to_string().contains("interrupted"));
+    }
+}

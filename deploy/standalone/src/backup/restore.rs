@@ -17,6 +17,7 @@ use serde::Serialize;
 use super::manifest::{Manifest, OUTBOX, OutboxCopied, QUARANTINE};
 use super::staging::Staging;
 use super::{BadBackup, file};
+use crate::compose::chain;
 use crate::data_dir::DataDir;
 
 /// What a data folder may hold and be empty all the same.
@@ -45,7 +46,7 @@ pub(crate) enum RestoreError {
     NotEmpty(PathBuf),
     #[error(transparent)]
     Bad(#[from] BadBackup),
-    #[error("cannot restore into {}: {source}", .path.display())]
+    #[error("cannot restore into {}", .path.display())]
     Io { path: PathBuf, source: io::Error },
     #[error("cannot store the clicks that waited")]
     Store(#[from] StoreError),
@@ -62,7 +63,7 @@ async fn unpack(backup: &Path, dir: &Path) -> Result<(Manifest, Restoring), BadB
         let manifest = file::unpack(&from, &to)?;
         match OutboxCopied::of(&to.join(OUTBOX)) {
             Ok(outbox) => Ok((manifest, outbox)),
-            Err(error) => Err(BadBackup::Damaged { path: from, what: error.to_string() }),
+            Err(error) => Err(BadBackup::Damaged { path: from, what: chain(&error) }),
         }
     })
     .await
@@ -114,14 +115,21 @@ pub(crate) async fn restore(
     }
     let was_there = data_dir.exists();
     let locked = DataDir::try_lock(data_dir);
-    let locked = locked.map_err(|error| RestoreError::Folder(error.to_string()))?;
+    let locked = locked.map_err(|error| RestoreError::Folder(chain(&error)))?;
     let Some(_locked) = locked else {
         return Err(RestoreError::NotEmpty(data_dir.to_owned()));
     };
     let staging = DataDir::restoring_path(data_dir);
     DirBuilder::new().mode(0o700).create(&staging).map_err(failed)?;
     let restored = restore_in(backup, data_dir, &staging, clock).await;
-    // What was moved to its place is whole; until this is gone nobody serves it.
+    if restored.is_err() {
+        // One of them could not be moved after others were.
+        drop(fs::remove_dir_all(data_dir.join("spool")));
+        for name in [CLICKS_FILE, LINKS_FILE] {
+            drop(fs::remove_file(data_dir.join(name)));
+        }
+    }
+    // Until this is gone nobody serves what was moved.
     let swept = fs::remove_dir_all(&staging).map_err(failed);
     match restored {
         Ok(restored) => {
@@ -130,7 +138,7 @@ pub(crate) async fn restore(
             Ok(restored)
         }
         Err(error) => {
-            // As it was before.
+            // As it was before; errors of this would hide the one that matters.
             drop(fs::remove_file(data_dir.join("lock")));
             if !was_there {
                 drop(fs::remove_dir(data_dir));
@@ -151,6 +159,10 @@ async fn restore_in(
     stores.close().await;
     let Waited { stored: batches_stored, known: batches_known, totals } = done?;
     let failed = |source| RestoreError::Io { path: data_dir.to_owned(), source };
+    for folder in [QUARANTINE, "spool"] {
+        let folder = File::open(staging.join(folder));
+        folder.and_then(|folder| folder.sync_all()).map_err(failed)?;
+    }
     // Without an identity: the first start gives the spool a name of its own.
     for name in ["spool", CLICKS_FILE, LINKS_FILE] {
         fs::rename(staging.join(name), data_dir.join(name)).map_err(failed)?;

@@ -131,6 +131,12 @@ impl Addition for Backups {
 }
 
 impl Backups {
+    /// The cut of the newest good backup that this process knows of.
+    pub(crate) fn newest(&self) -> Option<UnixMillis> {
+        let newest_ms = self.0.kept.newest_ms.load(Ordering::Relaxed);
+        Some(UnixMillis::new(newest_ms)).filter(|_| newest_ms > 0)
+    }
+
     /// Makes backups in time, until the program stops. A failed one is told and tried again.
     pub(crate) async fn keep(self, config: BackupConfig) {
         let Some(dir) = config.dir().and_then(|dir| std::path::absolute(dir).ok()) else { return };
@@ -181,6 +187,11 @@ fn is_due(
         |since: UnixMillis, wait: Duration| since.saturating_add(wait) <= now || since > now;
     let every = Duration::from_secs(u64::from(every_hours) * 3600);
     passed(newest, every) && tried.is_none_or(|tried| passed(tried, RETRY_AFTER))
+}
+
+/// The cut of the newest backup in a folder, if there is one that can be seen.
+pub(crate) fn newest_backup(dir: &Path) -> Option<UnixMillis> {
+    list(dir).ok()?.last().map(|&(cut_at, _)| cut_at)
 }
 
 /// The backups in a folder, oldest first; nothing else.

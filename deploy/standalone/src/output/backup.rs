@@ -67,7 +67,7 @@ fn contents(links: u64, totals: &Totals, outbox: OutboxCopied) -> String {
 }
 
 /// Bytes, as people read them.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut unit = 0;
     let mut tenths = bytes.saturating_mul(10) / 1024;

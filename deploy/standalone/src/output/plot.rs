@@ -97,11 +97,11 @@ fn under(labels: &[&str], step: usize, width: usize) -> String {
     let mut end = 0;
     let (Some(first), Some(last)) = (labels.first(), labels.last()) else { return text };
     let last_at = width.saturating_sub(last.len());
-    let wanted = (first.len() + 2) * 2;
+    let apart = first.len();
     for (at, label) in labels.iter().enumerate() {
         let at = at * step;
         let is_first = at == 0;
-        if is_first || at >= end + wanted && at + label.len() + wanted / 2 <= last_at {
+        if is_first || at >= end + apart && at + label.len() + apart <= last_at {
             text.push_str(&format!("{:1$}{label}", "", at - end));
             end = at + label.len();
         }
@@ -116,7 +116,7 @@ fn under(labels: &[&str], step: usize, width: usize) -> String {
 mod tests {
     use super::*;
 
-    const UNICODE: Screen = Screen { width: 40, is_ascii: false };
+    const UNICODE: Screen = Screen { width: 42, is_ascii: false };
     const ASCII: Screen = Screen { width: 40, is_ascii: true };
 
     fn labels(n: usize) -> Vec<String> {
@@ -127,15 +127,15 @@ mod tests {
     fn a_plot_shows_each_step() {
         let values = [0, 1, 8, 16, 3];
         let expected = "   20 ┤
-      │
       │                     ▃▃▃▃▃▃
+      │                     ██████
       │                     ██████
    10 ┤              ▁▁▁▁▁▁ ██████
       │              ██████ ██████
       │              ██████ ██████ ▁▁▁▁▁▁
       │       ▃▃▃▃▃▃ ██████ ██████ ██████
     0 └──────────────────────────────────
-       01-01                        01-05
+       01-01         01-03          01-05
 ";
         assert_eq!(plot(&values, &labels(5), "day", UNICODE), expected);
         let ascii = plot(&values, &labels(5), "day", ASCII);

@@ -142,8 +142,10 @@ fn a_backup_of_what_a_kill_left_holds_the_ring_as_clicks() {
     let to = backups.path().to_str().unwrap();
     let made = stdout(&carom(dir.path(), &["backup", "--to", to, "--json"]).output().unwrap());
     let made: Value = serde_json::from_str(&made).unwrap();
-    assert_eq!(made["clicks"]["totals"]["clicks"], 1);
-    assert_eq!((&made["outbox"]["batches"], &made["outbox"]["clicks"]), (&1.into(), &6.into()));
+    // A batch for each thread; they may be in the store as well, if this machine was slow.
+    let (stored, waiting) = (&made["clicks"]["totals"]["clicks"], &made["outbox"]["clicks"]);
+    let (stored, waiting) = (stored.as_u64().unwrap(), waiting.as_u64().unwrap());
+    assert!(stored >= 1 && waiting >= 1 && stored + waiting >= 7, "{made}");
 
     let restored = restore(&file_of(&made));
     assert_eq!(
@@ -280,30 +282,12 @@ fn what_is_no_whole_backup_is_refused_by_name() {
     }
     let text = zstd::stream::encode_all(&[b'x'; 5000][..], 1).unwrap();
     assert!(verify(&text).contains("manifest.json is not as it was written"));
-    let newer = br#"{"format": 2, "all_else": "is unknown here"}"#;
-    let tar = newer_format(newer);
-    let text = verify(&zstd::stream::encode_all(&tar[..], 1).unwrap());
-    assert!(text.contains("was made by a newer version of Carom (format 2"), "{text}");
     assert!(refused(dir.path(), &["backup", "verify", "none"]).contains("No such file"));
 
     std::fs::write(dir.path().join("b"), &whole).unwrap();
     let good = stdout(&carom(dir.path(), &["backup", "verify", "b"]).output().unwrap());
     assert!(good.contains(" is good: Carom ") && good.contains("5 links, "), "{good}");
     assert_eq!(files(dir.path()), ["b"], "nothing is left");
-}
-
-/// A tar file with this manifest and nothing else.
-fn newer_format(manifest: &[u8]) -> Vec<u8> {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("manifest.json"), manifest).unwrap();
-    let tar = Command::new("tar")
-        .args(["--format=ustar", "--owner=:0", "--group=:0", "--mode=0600", "-cf", "-"])
-        .arg("manifest.json")
-        .current_dir(dir.path())
-        .output()
-        .unwrap();
-    assert!(tar.status.success());
-    tar.stdout
 }
 
 #[test]
@@ -337,25 +321,39 @@ fn with_ballast(server: Server, bytes: usize) -> tempfile::TempDir {
     dir
 }
 
+/// A backup into the folder `full`, where a file may have 2 MiB.
+fn refused_by_the_disk(dir: &Path) {
+    let limited = format!("trap '' XFSZ; ulimit -f 4096; exec {CAROM} backup --to full");
+    let output = Command::new("sh").args(["-c", &limited]).current_dir(dir).env_clear().output();
+    let output = output.unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("no backup was made"), "{text}");
+    assert_eq!(files(&dir.join("full")), [""; 0]);
+}
+
 #[test]
 fn a_full_disk_leaves_nothing() {
+    // Each database is smaller, all of it is larger.
     let server = Server::start();
     let key = server.key();
     server.shorten(&key, URL);
     let dir = with_ballast(server, 6 << 20);
-    // Blocks of 512 bytes: less than a database; and more than both, but less than the whole.
-    for blocks in [64, 4096] {
-        let limited = format!("trap '' XFSZ; ulimit -f {blocks}; exec {CAROM} backup --to full");
-        let output =
-            Command::new("sh").args(["-c", &limited]).current_dir(dir.path()).env_clear().output();
-        let output = output.unwrap();
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{text}");
-        assert!(text.contains("no backup was made"), "{text}");
-        assert_eq!(files(&dir.path().join("full")), [""; 0], "{blocks}");
-    }
+    refused_by_the_disk(dir.path());
     stdout(&carom(dir.path(), &["backup", "--to", "full"]).output().unwrap());
     assert_eq!(files(&dir.path().join("full")).len(), 1);
+
+    // A database is larger.
+    let server = Server::start();
+    let key = server.key();
+    for n in 0..1000 {
+        server.shorten(&key, &format!("{URL}&n={n}&{}", "x".repeat(1900)));
+    }
+    let dir = server.kill();
+    // Writes the log back into the database, so that nothing but the copy needs room.
+    stdout(&carom(dir.path(), &["key", "list"]).output().unwrap());
+    assert!(dir.path().join("carom-data/carom.db").metadata().unwrap().len() > 2 << 20);
+    refused_by_the_disk(dir.path());
 }
 
 #[test]

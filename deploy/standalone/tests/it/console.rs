@@ -195,7 +195,8 @@ impl<'a> Console<'a> {
     /// A command of the document, ready to run; `carom` is found, and has this run's settings.
     pub(crate) fn bash(&self, command: &str) -> Command {
         let programs = Path::new(CAROM).parent().unwrap().display();
-        let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
+        let path = std::env::var_os("PATH").unwrap();
+        let path = format!("{programs}:{}", path.to_str().unwrap());
         let mut bash = Command::new("bash");
         bash.args(["-o", "pipefail", "-c", command]).current_dir(self.dir).stdin(Stdio::null());
         for (name, _) in std::env::vars_os() {

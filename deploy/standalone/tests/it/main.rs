@@ -5,6 +5,8 @@ mod api_guide;
 mod backup;
 mod cli;
 mod console;
+mod import;
+mod stats;
 mod support;
 mod tidy;
 mod tour;
