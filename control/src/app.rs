@@ -8,7 +8,7 @@ use carom_shared::{
     ApiKeyId, Clock, Code, DomainId, Host, Random, RouteRecord, Salts, TargetPolicy, UnixMillis,
     WorkspaceId,
 };
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -343,13 +343,18 @@ impl App {
         Ok(performed)
     }
 
+    /// Room for one command that writes many links.
+    pub(crate) fn bulk_permit(&self) -> Result<OwnedSemaphorePermit, WriteError> {
+        self.0.writer.bulk_permit()
+    }
+
     /// Imports links of a file in one commit, with what became of each.
     pub(crate) async fn links_import(
         &self,
         import: ImportLinks,
+        permit: OwnedSemaphorePermit,
     ) -> Result<Vec<Imported>, WriteError> {
         let is_dry_run = import.is_dry_run;
-        let permit = self.0.writer.bulk_permit()?;
         let run = |reply| Command::ImportLinks(import, permit, reply);
         let outcomes = self.0.writer.run(run).await?;
         if !is_dry_run {

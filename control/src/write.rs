@@ -210,6 +210,11 @@ impl Writer {
         Arc::clone(&self.bulk).try_acquire_owned().map_err(|_| WriteError::Busy)
     }
 
+    /// Whether a command that writes many links is on its way.
+    pub(crate) fn is_bulk(&self) -> bool {
+        self.bulk.available_permits() < BULK_MAX
+    }
+
     /// Commands that wait.
     pub(crate) fn waiting(&self) -> usize {
         self.queue.max_capacity() - self.queue.capacity()

@@ -159,7 +159,8 @@ impl StoreFile {
                 Depth::Deep => "pragma integrity_check(5)",
             };
             let told: Vec<String> = sqlx::query_scalar(sql).fetch_all(&mut *connection).await?;
-            let mut complaints: Vec<String> = told.into_iter().filter(|line| line != "ok").collect();
+            let mut complaints: Vec<String> =
+                told.into_iter().filter(|line| line != "ok").collect();
             if depth == Depth::Deep && complaints.is_empty() {
                 const BROKEN: &str = "select \"table\" || ' row ' || coalesce(rowid, '?') || \
                      ' refers to a missing ' || parent from pragma_foreign_key_check limit 5";

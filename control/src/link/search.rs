@@ -133,7 +133,9 @@ impl IndexTask {
         let mut polls = 0;
         while polls < IDLE_POLLS && begun.elapsed() < PATIENCE {
             sleep(IDLE_POLL).await;
-            polls = if self.writer.waiting() <= IDLE_WAITING_MAX { polls + 1 } else { 0 };
+            // An import has one command on its way at a time, and the next one right behind it.
+            let is_idle = self.writer.waiting() <= IDLE_WAITING_MAX && !self.writer.is_bulk();
+            polls = if is_idle { polls + 1 } else { 0 };
         }
     }
 }

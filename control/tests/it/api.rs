@@ -47,6 +47,7 @@ etag: "1"
   "expires_at": "2026-03-01T00:00:00Z",
   "fallback_url": "https://example.com/over",
   "id": "3706140701492857403",
+  "imported_clicks": 0,
   "last_click_at": null,
   "max_age": 60,
   "not_before": "2026-01-31T23:00:00Z",

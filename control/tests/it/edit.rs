@@ -68,6 +68,7 @@ etag: "2"
   "expires_at": null,
   "fallback_url": null,
   "id": "3706140701492857403",
+  "imported_clicks": 0,
   "last_click_at": null,
   "max_age": 300,
   "not_before": null,

@@ -12,6 +12,7 @@ mod create;
 mod database;
 mod edit;
 mod idempotency;
+mod import;
 mod live;
 mod missing;
 mod openapi;

@@ -302,11 +302,11 @@ impl Batcher {
                 Some(next) => next,
                 None => match self.rows.next()? {
                     None => break,
-                    Some(Row { number, link: Err((link, errors)) }) => {
+                    Some(Row { number, link, errors }) if !errors.is_empty() => {
                         batch.refused.push((number, link, errors));
                         continue;
                     }
-                    Some(Row { number, link: Ok(link) }) => {
+                    Some(Row { number, link, .. }) => {
                         // Texts and numbers are JSON.
                         let json = serde_json::to_vec(&link).unwrap_or_default();
                         (number, link, json)

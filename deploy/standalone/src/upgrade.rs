@@ -8,8 +8,8 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use carom_control::check::{CheckError, StoreFile, Stores};
 use carom_control::OpenError;
+use carom_control::check::{CheckError, StoreFile, Stores};
 use carom_shared::Clock;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -185,12 +185,7 @@ impl Found {
         Ok(drained_to(&ranges))
     }
 
-    fn ring(
-        &mut self,
-        dir: &Path,
-        drained: &HashMap<u64, usize>,
-        look: Look,
-    ) -> io::Result<()> {
+    fn ring(&mut self, dir: &Path, drained: &HashMap<u64, usize>, look: Look) -> io::Result<()> {
         for path in files(dir)? {
             match path.extension().and_then(std::ffi::OsStr::to_str) {
                 Some("seg") => {
@@ -372,5 +367,69 @@ fn read_losses(path: &Path) -> [Option<u64>; Loss::ALL.len()] {
         Ok(bytes) => Losses::totals_of(&bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => [Some(0); Loss::ALL.len()],
         Err(_) => [None; Loss::ALL.len()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use carom_shared::SeededRandom;
+
+    use super::super::Spool;
+    use super::*;
+
+    fn look(dir: &Path, look: Look) -> Found {
+        inspect(dir, &SpoolConfig::default(), 1, look).unwrap()
+    }
+
+    #[test]
+    fn what_is_lost_is_read_beside_who_counts_it() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(look(dir.path(), Look::default()).losses, [Some(0); 6]);
+        let spool = Spool::open(dir.path(), &SeededRandom::new(1)).unwrap();
+        let losses = spool.losses().unwrap();
+        losses.add(Loss::Dropped, 7);
+        losses.add(Loss::Damaged, 8);
+        let found = look(dir.path(), Look { is_live: true, is_deep: true });
+        let expected = Loss::ALL.map(|loss| Some(losses.get(loss)));
+        assert_eq!(found.losses, expected);
+        assert_eq!((expected[2], expected[5]), (Some(7), Some(8)));
+        assert_eq!(found.identity, Some((spool.id(), 1)));
+        assert_eq!((found.bad, found.foreign), (Vec::new(), Vec::new()));
+    }
+
+    /// As a recovery judges it: one torn record at the end is what a kill leaves, all else is not.
+    #[test]
+    fn a_torn_end_is_told_from_damage() {
+        let epoch = 5;
+        let record = |number: u32| {
+            let mut record = vec![0; 40];
+            record[0] = 40;
+            record[8..12].copy_from_slice(&number.to_le_bytes());
+            let crc = super::super::segment::record_crc(epoch, &record[8..]);
+            record[4..8].copy_from_slice(&crc.to_le_bytes());
+            record.resize(ALIGN, 0);
+            record
+        };
+        let mut bytes = vec![0; HEADER_LEN];
+        for number in 0..3 {
+            bytes.extend(record(number));
+        }
+        bytes.resize(HEADER_LEN + 20 * ALIGN, 0);
+        let scan = |bytes: &[u8], from| {
+            let Scanned { records, is_damaged } = scan(bytes, epoch, HEADER_LEN, from);
+            (records, is_damaged)
+        };
+        assert_eq!(scan(&bytes, HEADER_LEN), (3, false));
+        assert_eq!(scan(&bytes, HEADER_LEN + ALIGN), (2, false));
+        for (name, at, expected) in [
+            ("torn, without its length", 3 * ALIGN + 9, (3, false)),
+            ("a length", 3 * ALIGN, (3, true)),
+            ("further away", 5 * ALIGN + 9, (3, true)),
+            ("inside", ALIGN + 20, (2, true)),
+        ] {
+            let mut changed = bytes.clone();
+            changed[HEADER_LEN + at] ^= 1;
+            assert_eq!(scan(&changed, HEADER_LEN), expected, "{name}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use crate::testing::{NOW, TestDb, on_each_database};
 
 on_each_database!(
     numbers_are_dense_over_commits_and_statements, a_rolled_back_commit_gives_its_numbers_back,
-    changes_go_after_a_day_the_oldest_first
+    changes_go_after_a_day_the_oldest_first, a_restored_database_numbers_in_a_new_epoch
 );
 
 async fn append(test: &TestDb, count: usize, now: UnixMillis) -> Vec<Change> {
@@ -57,4 +57,19 @@ async fn changes_go_after_a_day_the_oldest_first(test: TestDb) {
     assert_eq!(prune(NOW.saturating_add(CHANGE_LIFE)).await, 0);
     assert_eq!(prune(later.saturating_add(CHANGE_LIFE)).await, 2);
     assert_eq!(kept(&test).await, [3, 4]);
+}
+
+async fn a_restored_database_numbers_in_a_new_epoch(test: TestDb) {
+    let before = append(&test, 2, NOW).await;
+    // The clock may be behind that of the installation that was copied.
+    for now in [NOW.saturating_add(Duration::from_hours(1)), UnixMillis::new(1)] {
+        let last = append(&test, 1, NOW).await[0].epoch;
+        let mut tx = test.db.begin().await.unwrap();
+        feed_restart(&mut tx, now).await.unwrap();
+        tx.commit().await.unwrap();
+        let after = append(&test, 2, NOW).await;
+        assert!(after.iter().all(|change| change.epoch > last), "{last} {after:?}");
+        assert_eq!((after[0].seq, after[1].seq), (1, 2));
+    }
+    assert_eq!(before[1].seq, 2);
 }

@@ -58,6 +58,9 @@ pub enum RowAnswer {
     Refused(Vec<FieldError>),
 }
 
+/// What tells a row's code and target from others in a dry run.
+type Marks = (u64, u64);
+
 /// Imports links of a file.
 pub(crate) async fn import(
     State(app): State<App>,
@@ -68,10 +71,12 @@ pub(crate) async fn import(
         let detail = format!("one call takes at most {} rows", ImportRequest::ROWS_MAX);
         return Err(ApiError::Invalid(vec![FieldError::new("#/rows", "too-many", detail)]));
     }
+    // Before the rows are checked: whoever waits for an idle writer waits for the import's end.
+    let permit = app.bulk_permit()?;
     let rules = Rules { domains: app.domain_set(), policy: app.policy(), now: app.now() };
     let workspace = app.first_workspace();
     let mut links = Vec::with_capacity(rows.len());
-    let checked: Vec<Result<Option<(u64, u64)>, Vec<FieldError>>> = rows
+    let checked: Vec<Result<Option<Marks>, Vec<FieldError>>> = rows
         .iter()
         .map(|row| {
             let link = check_import(row, workspace, rules)?;
@@ -83,7 +88,7 @@ pub(crate) async fn import(
     let outcomes = if links.is_empty() {
         Vec::new()
     } else {
-        app.links_import(ImportLinks { links, on_conflict, is_dry_run }).await?
+        app.links_import(ImportLinks { links, on_conflict, is_dry_run }, permit).await?
     };
     let mut outcomes = outcomes.into_iter();
     let rows = checked.into_iter().map(|checked| match checked {
@@ -99,7 +104,7 @@ pub(crate) async fn import(
 }
 
 impl RowAnswer {
-    fn new(outcome: Imported, marks: Option<(u64, u64)>) -> Self {
+    fn new(outcome: Imported, marks: Option<Marks>) -> Self {
         match (outcome, marks) {
             (Imported::Made, Some((code, target))) => Self::Would { code, target },
             (Imported::Made, None) => Self::Made,
@@ -112,7 +117,7 @@ impl RowAnswer {
 }
 
 /// With 64 bits, among a million codes two are taken for one with a chance of 1 in 37 million.
-fn marks(link: &ImportLink) -> (u64, u64) {
+fn marks(link: &ImportLink) -> Marks {
     let mark = |text: &str| {
         let mut hasher = DefaultHasher::new();
         (link.create.domain.get(), text).hash(&mut hasher);

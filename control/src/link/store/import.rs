@@ -9,7 +9,7 @@ use carom_shared::{ApiKeyId, Code, DomainId, LinkId, Random, UnixMillis};
 
 use super::create::{FIRST_VERSION, route_take};
 use super::edit::{EditRefused, link_edit, link_read};
-use super::{forward_text, search_text, sound, state, tags_insert};
+use super::{forward_text, search_text, sound, state};
 use crate::db::{StoreError, Tx, on_tx};
 use crate::feed::NewChange;
 use crate::http::problem::FieldError;
@@ -285,8 +285,27 @@ async fn links_insert(tx: &mut Tx, links: &[Link]) -> Result<(), StoreError> {
         let insert = insert.build().persistent(links.len() == ROWS);
         insert.execute(conn).await.map(|done| done.rows_affected())
     })?;
-    for link in links {
-        tags_insert(tx, link).await?;
+    links_tags_insert(tx, links).await
+}
+
+/// Lets links be found by their tags.
+async fn links_tags_insert(tx: &mut Tx, links: &[Link]) -> Result<(), StoreError> {
+    const INSERT: &str = "insert into link_tag (workspace_id, tag, link_id) ";
+    let tags = |link: &Link| {
+        let (workspace, id) = (link.workspace.get(), link.id.get());
+        link.tags.folded().map(move |tag| (workspace, tag, id)).collect::<Vec<_>>()
+    };
+    let tags: Vec<(i64, String, i64)> = links.iter().flat_map(tags).collect();
+    for tags in tags.chunks(ROWS) {
+        on_tx!(tx, |conn| {
+            let mut insert = sqlx::QueryBuilder::new(INSERT);
+            insert.push_values(tags, |mut row, (workspace, tag, id)| {
+                row.push_bind(*workspace).push_bind(tag.clone()).push_bind(*id);
+            });
+            // Not kept: there would be a statement per number of tags.
+            let insert = insert.build().persistent(false);
+            insert.execute(conn).await.map(|done| done.rows_affected())
+        })?;
     }
     Ok(())
 }

@@ -317,9 +317,11 @@ fn pattern(text: &str) -> String {
 
 /// How many links a workspace has, or all have; without deleted ones.
 pub(crate) async fn link_count(db: &Db, workspace: Option<WorkspaceId>) -> Result<u64, StoreError> {
-    const ALL: &str = "select cast(count(*) as bigint) from link where deleted_at_ms is null";
-    const ONE: &str = "select cast(count(*) as bigint) from link \
-         where workspace_id = $1 and deleted_at_ms is null";
+    // Each part is counted in an index of its own, without a look at the rows.
+    const ALL: &str = "select cast(count(*) as bigint) - (select count(*) from link \
+           where deleted_at_ms is not null) from link";
+    const ONE: &str = "select cast(count(*) as bigint) - (select count(*) from link \
+           where workspace_id = $1 and deleted_at_ms is not null) from link where workspace_id = $1";
     let count: i64 = on_db!(db, |pool| match workspace {
         None => sqlx::query_scalar(ALL).fetch_one(pool).await,
         Some(id) => sqlx::query_scalar(ONE).bind(id.get()).fetch_one(pool).await,

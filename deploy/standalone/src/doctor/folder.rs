@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use carom_shared::UnixMillis;
-use rustix::fs::{access, statfs, statvfs, Access};
+use rustix::fs::{Access, access, statfs, statvfs};
 use rustix::process::geteuid;
 
 use super::finding::{Area, Findings, Level};
@@ -157,14 +157,10 @@ fn kind_of_disk(magic: u64) -> Option<(Level, &'static str, &'static str, &'stat
         "room that is reserved for clicks is no promise there: a write may fail on a full disk",
         "keep some of it free; for databases, chattr +C or a recordsize of 16K make it faster",
     );
-    const MEMORY: (&str, &str) = (
-        "everything in it is gone when the machine restarts",
-        "move the folder to a disk",
-    );
-    const LAYER: (&str, &str) = (
-        "everything in it is gone when the container is removed",
-        "mount a volume there",
-    );
+    const MEMORY: (&str, &str) =
+        ("everything in it is gone when the machine restarts", "move the folder to a disk");
+    const LAYER: (&str, &str) =
+        ("everything in it is gone when the container is removed", "mount a volume there");
     let of = |level, name, (meaning, action)| Some((level, name, meaning, action));
     match magic {
         0x6969 => of(Level::Error, "NFS", NETWORK),

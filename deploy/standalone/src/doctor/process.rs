@@ -70,7 +70,8 @@ impl Probe {
 
     /// The router; to be merged with the operator's.
     pub(crate) fn router(self) -> Router {
-        Router::new().route(PATH, get(async |State(probe): State<Self>| Json(probe.facts())))
+        Router::new()
+            .route(PATH, get(async |State(probe): State<Self>| Json(probe.facts())))
             .with_state(self)
     }
 
@@ -220,7 +221,10 @@ fn examine_facts(out: &mut Findings, facts: &Facts) {
             "see what is in spool/quarantine; the log says why each was refused",
         );
     }
-    let jumped = facts.clock_jumped_ms;
+    examine_jumps(out, facts.clock_jumped_ms);
+}
+
+fn examine_jumps(out: &mut Findings, jumped: i64) {
     let by = jumped.unsigned_abs();
     if by >= JUMP_TOLD_MS {
         let (level, ahead) = (
@@ -230,7 +234,11 @@ fn examine_facts(out: &mut Findings, facts: &Facts) {
         out.add(
             level,
             "clock_jumps",
-            format!("the clock was set {ahead} by {}.{:03} s since the start", by / 1000, by % 1000),
+            format!(
+                "the clock was set {ahead} by {}.{:03} s since the start",
+                by / 1000,
+                by % 1000
+            ),
             "clicks of that time have the time that the clock showed",
             "let a time service keep the clock (systemd-timesyncd, chrony)",
         );

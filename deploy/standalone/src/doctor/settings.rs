@@ -75,8 +75,7 @@ fn examine_addresses(out: &mut Findings, settings: &Settings) {
             );
         }
     }
-    if !settings.control.listen.ip().is_loopback()
-        && scheme(&settings.control.public_url) == "http"
+    if !settings.control.listen.ip().is_loopback() && scheme(&settings.control.public_url) == "http"
     {
         out.warning(
             "open_control",
@@ -192,12 +191,7 @@ fn examine_keeping(out: &mut Findings, settings: &Settings) {
     }
 }
 
-fn examine_backups(
-    out: &mut Findings,
-    settings: &Settings,
-    presence: &Presence,
-    now: UnixMillis,
-) {
+fn examine_backups(out: &mut Findings, settings: &Settings, presence: &Presence, now: UnixMillis) {
     let facts = presence.facts();
     if let Some(concern) = facts.and_then(|facts| facts.backup_concern.as_ref()) {
         out.error(
@@ -216,9 +210,8 @@ fn examine_backups(
         );
         return;
     };
-    let device = |path: &Path| std::fs::metadata(path).map(|found| found.dev()).ok();
-    let is_inside = dir.starts_with(&settings.data_dir);
-    if is_inside || device(dir).is_some_and(|of| Some(of) == device(&settings.data_dir)) {
+    let device = |path: &Path| std::fs::metadata(existing(path)).map(|found| found.dev()).ok();
+    if device(dir) == device(&settings.data_dir) {
         out.notice(
             "backup_disk",
             format!("backups are on the disk of the data folder ({})", dir.display()),
@@ -294,8 +287,8 @@ mod tests {
             assert!(is_public(host), "{host}");
         }
         for host in [
-            "localhost", "server", "go.lan", "a.b.internal", "10.1.2.3", "192.168.0.1", "127.0.0.1",
-            "::1", "fd00::1", "fe80::1",
+            "localhost", "server", "go.lan", "a.b.internal", "10.1.2.3", "192.168.0.1",
+            "127.0.0.1", "::1", "fd00::1", "fe80::1",
         ] {
             assert!(!is_public(host), "{host}");
         }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use carom_edge::Loss;
-use carom_edge::spool::inspect::{Bad, Damage, Found};
 use carom_edge::SpoolError;
+use carom_edge::spool::inspect::{Bad, Damage, Found};
 
 use super::finding::{Area, Findings};
 use crate::compose::chain;
@@ -56,7 +56,9 @@ pub(super) fn examine(found: &Result<Found, SpoolError>, is_live: bool) -> Findi
 fn examine_what_waits(out: &mut Findings, found: &Found, is_live: bool) {
     match found.identity {
         Some((id, generation)) => {
-            out.ok("identity", format!("spool {id:016x}, started {generation} times"));
+            let times =
+                if generation == 1 { "once".to_owned() } else { format!("{generation} times") };
+            out.ok("identity", format!("spool {id:016x}, started {times}"));
         }
         None if found.segments + found.tables + found.batches.len() == 0 => {
             out.ok("identity", "the spool is new: the first start gives it a name");
@@ -88,6 +90,8 @@ fn examine_what_waits(out: &mut Findings, found: &Found, is_live: bool) {
              clicks are given up, later clicks are only counted",
             "see why the store takes nothing; make room, or raise spool.max_bytes",
         );
+    } else if found.batches.is_empty() {
+        out.ok("outbox", "the outbox is empty");
     } else {
         out.ok("outbox", waits);
     }
@@ -158,8 +162,7 @@ fn examine_losses(out: &mut Findings, found: &Found) {
     for (loss, total) in Loss::ALL.into_iter().zip(found.losses) {
         let Some(n) = total else {
             out.warning(
-                "losses",
-                "a total of lost clicks cannot be read",
+                "losses", "a total of lost clicks cannot be read",
                 "how many were lost before is not known any more",
                 "none: the next start sets the file aside and goes on",
             );
@@ -167,8 +170,7 @@ fn examine_losses(out: &mut Findings, found: &Found) {
         };
         let (check, words, meaning, action) = match loss {
             Loss::Counted => (
-                "clicks_counted",
-                "clicks were only counted, because a ring was full",
+                "clicks_counted", "clicks were only counted, because a ring was full",
                 "they are in totals and series, without details",
                 "raise spool.ring_bytes, or see why the disk was slow",
             ),
@@ -185,8 +187,7 @@ fn examine_losses(out: &mut Findings, found: &Found) {
                 "raise spool.ring_bytes and spool.count_bytes, or get a faster disk",
             ),
             Loss::Power => (
-                "clicks_lost",
-                "clicks were lost when the machine stopped",
+                "clicks_lost", "clicks were lost when the machine stopped",
                 "they were answered and not yet on the disk",
                 "set spool.durability = always, if that must not be",
             ),

@@ -1,7 +1,7 @@
 //! The stores: whether they are whole, of this version, and agree with each other.
 
 use carom_control::DbOpenError;
-use carom_control::check::{CheckError, Depth, StoreFile, Stores, sqlite_version};
+use carom_control::check::{CheckError, Depth, PostgresFacts, StoreFile, Stores, sqlite_version};
 use carom_shared::UnixMillis;
 use carom_shared::batch::Token;
 
@@ -165,7 +165,7 @@ async fn examine_postgres(out: &mut Findings, stores: &Stores) {
         out.error(
             "postgres_durability",
             format!("{shown} has fsync or full_page_writes off"),
-            "links that were acknowledged are lost, or all of it is, when the power fails",
+            "links that were acknowledged, or the whole database, may be lost when the power fails",
             "turn both on in postgresql.conf",
         );
     }
@@ -177,6 +177,11 @@ async fn examine_postgres(out: &mut Findings, stores: &Stores) {
             "name the primary server in database.url",
         );
     }
+    examine_postgres_schema(out, &facts);
+}
+
+fn examine_postgres_schema(out: &mut Findings, facts: &PostgresFacts) {
+    let shown = &facts.shown;
     match facts.schema {
         Some(found) if found > facts.known => out.error(
             "schema",
@@ -216,10 +221,8 @@ async fn examine_ledger(out: &mut Findings, stores: &Stores, look: &Look<'_>) {
     } else if waiting > 0 {
         out.ok(
             "ledger",
-            format!("{waiting} batches wait; {} of them are stored already", ledger.known),
+            format!("of {waiting} batches that wait, {} are stored already", ledger.known),
         );
-    } else {
-        out.ok("ledger", "no batch waits to be stored");
     }
     let ahead = ledger.newest_ms.unwrap_or(0).saturating_sub(look.now.get());
     if ahead > AHEAD_MS {
@@ -247,7 +250,10 @@ async fn examine_sums(out: &mut Findings, stores: &Stores, look: &Look<'_>) {
     }
     match stores.rollup_differences(look.now, ROLLUP_DAYS).await {
         Ok(Some(0)) => {
-            out.ok("rollup", format!("sums of the last {ROLLUP_DAYS} days are those of the clicks"));
+            out.ok(
+                "rollup",
+                format!("sums of the last {ROLLUP_DAYS} days are those of the clicks"),
+            );
         }
         Ok(Some(n)) => out.error(
             "rollup",

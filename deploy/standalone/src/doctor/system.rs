@@ -79,7 +79,8 @@ fn examine_limits(out: &mut Findings, settings: &Settings, presence: &Presence) 
             out.ok("open_files", format!("{granted} files may be open; {needed} are needed"));
         }
     }
-    if let Some(backlog) = read("/proc/sys/net/core/somaxconn").and_then(|text| text.parse::<u64>().ok())
+    if let Some(backlog) =
+        read("/proc/sys/net/core/somaxconn").and_then(|text| text.parse::<u64>().ok())
         && backlog < BACKLOG_MIN
     {
         out.notice(

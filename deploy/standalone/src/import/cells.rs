@@ -150,8 +150,8 @@ impl Reading {
         self.link.query.get_or_insert_default()
     }
 
-    /// Puts together what came apart.
-    pub(super) fn finish(mut self) -> Result<LinkRecord, (LinkRecord, Vec<FieldError>)> {
+    /// Puts together what came apart. A link with errors is as much of it as could be read.
+    pub(super) fn finish(mut self) -> (LinkRecord, Vec<FieldError>) {
         if self.link.code.is_none()
             && let Some(url) = self.chosen_url.take().or(self.short_url.take())
         {
@@ -162,7 +162,7 @@ impl Reading {
                 self.link.domain = Some(host.to_owned());
             }
         }
-        if self.errors.is_empty() { Ok(self.link) } else { Err((self.link, self.errors)) }
+        (self.link, self.errors)
     }
 }
 
@@ -239,7 +239,7 @@ mod tests {
         {
             let mut reading = Reading::default();
             reading.take(Field::Password, "password", Cell::Text(cell.into()));
-            assert_eq!(reading.finish().is_err(), is_refused, "{cell}");
+            assert_eq!(!reading.finish().1.is_empty(), is_refused, "{cell}");
         }
     }
 }

@@ -238,8 +238,8 @@ impl Origin {
     pub(super) fn of<'a>(columns: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let columns: Vec<String> = columns.into_iter().map(folded).collect();
         let has = |mark: &&str| columns.iter().any(|column| column == mark);
-        let is_it = |marks: &&[&str]| marks.iter().all(has);
-        let found = MARKS.iter().find(|(_, marks)| marks.iter().any(|set| is_it(&set)));
+        let is_it = |marks: &[&str]| marks.iter().all(has);
+        let found = MARKS.iter().find(|(_, marks)| marks.iter().any(|set| is_it(set)));
         found.map(|(origin, _)| *origin)
     }
 

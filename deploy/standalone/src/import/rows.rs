@@ -76,7 +76,9 @@ pub(crate) enum FileError {
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) number: u64,
-    pub(super) link: Result<LinkRecord, (LinkRecord, Vec<FieldError>)>,
+    pub(super) link: LinkRecord,
+    /// Why it is refused, if there are any.
+    pub(super) errors: Vec<FieldError>,
 }
 
 /// A file that is read.
@@ -95,7 +97,7 @@ type Input = Box<dyn BufRead + Send>;
 
 enum Source {
     /// What each column is; `None` is left out.
-    Csv(CsvRows<Input>, Vec<(String, Option<Field>)>),
+    Csv(Box<CsvRows<Input>>, Vec<(String, Option<Field>)>),
     /// The first object told the origin, and is still to be read.
     Json(JsonRows<Input>, Option<serde_json::Map<String, serde_json::Value>>),
 }
@@ -161,7 +163,7 @@ impl Rows {
                         (name, field)
                     })
                     .collect();
-                let source = Source::Csv(csv, columns);
+                let source = Source::Csv(Box::new(csv), columns);
                 Self { origin, format, lost: Vec::new(), path, source, number: 1, options }
             }
             Format::Jsonl => {
@@ -215,7 +217,7 @@ impl Rows {
             }
         };
         self.number += 1;
-        let mut link = match reading {
+        let (mut link, errors) = match reading {
             Ok(reading) => reading.finish(),
             Err(unreadable) => {
                 let mut reading = Reading::default();
@@ -223,10 +225,10 @@ impl Rows {
                 reading.finish()
             }
         };
-        if let (Some(domain), Ok(link)) = (&self.options.domain, &mut link) {
+        if let Some(domain) = &self.options.domain {
             link.domain.clone_from(domain);
         }
-        Ok(Some(Row { number: self.number, link }))
+        Ok(Some(Row { number: self.number, link, errors }))
     }
 }
 

@@ -88,11 +88,11 @@ fn fits(template: &str, text: &str) -> Option<usize> {
 fn time(text: &str) -> Option<(usize, usize)> {
     let (place, mut end) = TIMES.iter().enumerate().find_map(|(i, t)| Some((i, fits(t, text)?)))?;
     if place == 0 {
-        if let Some(fraction) = text[end..].strip_prefix('.') {
+        if let Some(fraction) = text.get(end..)?.strip_prefix('.') {
             end += 1 + fraction.len()
                 - fraction.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         }
-        end += ["Z", "+dd:dd", "-dd:dd"].iter().find_map(|zone| fits(zone, &text[end..]))?;
+        end += ["Z", "+dd:dd", "-dd:dd"].iter().find_map(|zone| fits(zone, text.get(end..)?))?;
     }
     Some((place, end))
 }
@@ -110,7 +110,7 @@ fn piece(text: &str) -> (Kind, usize) {
     if !is_word(first) {
         return (Kind::Fixed, first.len_utf8());
     }
-    let word = &text[..text.find(|c| !is_word(c)).unwrap_or(text.len())];
+    let word = text.split(|c| !is_word(c)).next().unwrap_or_default();
     let is_code = |b: u8| b.is_ascii_alphanumeric() && !b"aeiouAEIOU01lI".contains(&b);
     let kind = match word.len() {
         7 if word.bytes().all(is_code) => Kind::Code,
@@ -250,9 +250,9 @@ impl<'a> Console<'a> {
             let shown = self.here(shown);
             let mut is_same = |line: &&str| same(&shown, line, &mut self.meanings);
             let found = if is_abridged {
-                printed.any(|line| is_same(line))
+                printed.any(&mut is_same)
             } else {
-                printed.next().is_some_and(|line| is_same(line))
+                printed.next().is_some_and(is_same)
             };
             if !found {
                 return Err(shown);

@@ -147,6 +147,17 @@ impl Server {
 
     /// SIGTERM; what it printed after that, and how it ended.
     pub(crate) fn stop(mut self) -> (String, ExitStatus) {
+        self.end()
+    }
+
+    /// SIGTERM, and the folder it leaves.
+    pub(crate) fn stop_and_keep(mut self) -> tempfile::TempDir {
+        let (text, status) = self.end();
+        assert!(status.success(), "{text}");
+        std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap())
+    }
+
+    fn end(&mut self) -> (String, ExitStatus) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
         let mut rest = String::new();
