@@ -215,11 +215,8 @@ impl Spool {
             }
         };
         // On disk before the first batch is named by it: a generation never names two of them.
-        let text = format!(
-            "{}{}\nid {id:016x}\ngeneration {generation}\n",
-            Self::IDENTITY,
-            Self::FORMAT
-        );
+        let text =
+            format!("{}{}\nid {id:016x}\ngeneration {generation}\n", Self::IDENTITY, Self::FORMAT);
         let path = dir.join("identity");
         disk::write_durably(&path, text.as_bytes()).map_err(SpoolError::io(&path))?;
         Ok(Self { dir: dir.to_owned(), id, generation, _lock: lock })

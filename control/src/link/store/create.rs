@@ -70,7 +70,12 @@ pub(crate) async fn link_create(
     Ok(Ok((link, change)))
 }
 
-pub(crate) fn new_link(command: &CreateLink, code: Code, now: UnixMillis, random: &dyn Random) -> Link {
+pub(crate) fn new_link(
+    command: &CreateLink,
+    code: Code,
+    now: UnixMillis,
+    random: &dyn Random,
+) -> Link {
     let mut link = Link {
         id: LinkId::generate(now, random),
         workspace: command.workspace,
