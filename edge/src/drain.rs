@@ -12,6 +12,7 @@ use carom_shared::{Clock, RawClick};
 
 use crate::enrich::Enricher;
 use crate::metrics::{Metrics, OnPanic};
+use crate::server::scrub_stack;
 use crate::spool::Spool;
 use crate::spool::compact::Compactor;
 use crate::spool::losses::{Loss, Losses};
@@ -163,7 +164,11 @@ impl Drainer {
             }
             match (is_idle, finishing) {
                 (true, true) => return true,
-                (true, false) => std::thread::park_timeout(IDLE),
+                (true, false) => {
+                    // The last click's address does not outlive it here either.
+                    scrub_stack();
+                    std::thread::park_timeout(IDLE);
+                }
                 (false, _) => {}
             }
         }

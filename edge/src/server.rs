@@ -117,6 +117,16 @@ struct Worker {
     end: CancellationToken,
 }
 
+/// Bytes of the stack below a frame that [`scrub_stack`] overwrites: more than answering takes.
+const STACK_SCRUBBED: usize = 32 * 1024;
+
+/// Overwrites what calls have left on this thread's stack: the last visitor's address among it.
+#[inline(never)]
+pub(crate) fn scrub_stack() {
+    let mut below = [0_u8; STACK_SCRUBBED];
+    std::hint::black_box(&mut below);
+}
+
 /// Runs one thread of the edge until `stop`, then until its requests are answered, the drain
 /// timeout is over, or `end`.
 pub(crate) fn run_worker(
@@ -164,6 +174,7 @@ impl Worker {
                     tasks.spawn_local(async move {
                         worker.metrics().connections.add(1);
                         worker.connection(stream, peer).await;
+                        scrub_stack();
                         worker.metrics().connections_closed.add(1);
                         drop(permit);
                     });

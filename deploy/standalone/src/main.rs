@@ -22,11 +22,18 @@ mod settings;
 mod stats;
 mod upgrade;
 
+use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use cli::Cli;
+use zeroizing_alloc::ZeroAlloc;
+
+/// What is freed is zeroed. The buffers of connections hold what visitors sent, their addresses among
+/// it where a proxy names them, and nobody but the allocator sees the last of a buffer.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     // Not `vars()`: it panics where a variable of somebody else is not Unicode.
