@@ -54,11 +54,19 @@ pub struct EnrichConfig {
     pub referrer_path: bool,
     /// User agents that are remembered, at most; each takes about 150 bytes.
     pub max_user_agents: usize,
+    /// Whether a link may bring in 64 new referrers, and as many of each campaign's names, a minute;
+    /// more show as `(other)`. Without a bound, anybody can fill the store with names.
+    pub bound_names: bool,
 }
 
 impl Default for EnrichConfig {
     fn default() -> Self {
-        Self { geo_path: PathBuf::new(), referrer_path: false, max_user_agents: 32_768 }
+        Self {
+            geo_path: PathBuf::new(),
+            referrer_path: false,
+            max_user_agents: 32_768,
+            bound_names: true,
+        }
     }
 }
 
@@ -70,6 +78,7 @@ pub struct Enricher {
     geo: Option<Geo>,
     salts: Arc<ArcSwap<Salts>>,
     keeps_path: bool,
+    bounds_names: bool,
     metrics: Arc<Metrics>,
     // What a click borrows until the next one.
     referrer: String,
@@ -113,6 +122,7 @@ impl Enricher {
             geo: has_geo.then(|| Geo::new(config.geo_path.clone())),
             salts: Arc::clone(salts),
             keeps_path: config.referrer_path,
+            bounds_names: config.bound_names,
             metrics: Arc::clone(metrics),
             referrer: String::new(),
             path: String::new(),
@@ -154,8 +164,13 @@ impl Enricher {
         self.read(raw, privacy);
 
         let (agent, is_new) = self.agents.get(raw.user_agent);
-        let mut admission =
-            Admission { names: &mut self.names, link: raw.link.get(), at_s, refused: 0 };
+        let mut admission = Admission {
+            names: &mut self.names,
+            link: raw.link.get(),
+            at_s,
+            is_bounded: self.bounds_names,
+            refused: 0,
+        };
         let mut details = Details::default();
         details.set(Detail::Language, text_of(&self.language));
         details.set(Detail::Country, &self.place.country);
@@ -222,11 +237,16 @@ struct Admission<'n> {
     names: &'n mut Names,
     link: i64,
     at_s: u32,
+    /// Whether a link's names are bounded at all.
+    is_bounded: bool,
     refused: u64,
 }
 
 impl Admission<'_> {
     fn of_link<'a>(&mut self, detail: Detail, name: &'a str) -> &'a str {
+        if !self.is_bounded {
+            return name;
+        }
         self.admit(self.link, detail, name, PER_LINK)
     }
 

@@ -74,7 +74,11 @@ pub(crate) async fn run(args: &KillArgs, seed: u64) -> Result<KillReport, Failur
     if args.life_ms_min > args.life_ms_max {
         return Err(Failure::new("--life-ms-min is above --life-ms-max"));
     }
-    let installation = args.place.installation(&args.carom, "kill")?;
+    // Each request has a referrer of its own: that is its id.
+    let installation = args
+        .place
+        .installation(&args.carom, "kill")?
+        .with_settings(&["edge.enrich.bound_names=false"]);
     let report = torture(args, seed, &installation).await?;
     if report.passed() && !args.place.keep {
         installation.remove()?;
