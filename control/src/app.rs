@@ -5,8 +5,8 @@ use std::sync::Arc;
 use carom_shared::batch::{Batch, Token};
 use carom_shared::settings::InvalidSetting;
 use carom_shared::{
-    ApiKeyId, Clock, Code, DomainId, Host, Random, RouteRecord, Salts, TargetPolicy, UnixMillis,
-    WorkspaceId,
+    ApiKeyId, Clock, Code, DomainId, FeedPage, FeedPosition, Host, Random, RouteRecord, Salts,
+    TargetPolicy, UnixMillis, WorkspaceId,
 };
 use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +23,7 @@ use crate::config::{Checked, Config};
 use crate::db::{Database, Db, DbOpenError, StoreError};
 use crate::domain::Domains;
 use crate::domain::store::{domain_ensure_default, domain_list};
-use crate::feed::store::feed_ensure;
+use crate::feed::store::{feed_ensure, feed_head, feed_page};
 use crate::http::cursor::CursorKey;
 use crate::http::problem::ApiError;
 use crate::idempotency::Answer;
@@ -207,6 +207,23 @@ impl App {
         code: &Code,
     ) -> Result<Option<RouteRecord>, StoreError> {
         route_resolve(&self.0.db.read, domain, code).await
+    }
+
+    /// How far the feed of changes goes.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database fails.
+    pub async fn feed_head(&self) -> Result<FeedPosition, StoreError> {
+        feed_head(&self.0.db.read).await
+    }
+
+    /// The changes after a position, at most [`FeedPage::CHANGES_MAX`]. `None`: they are not known
+    /// any more, or the position is another database's.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database fails.
+    pub async fn changes_after(&self, after: FeedPosition) -> Result<Option<FeedPage>, StoreError> {
+        feed_page(&self.0.db.read, after, FeedPage::CHANGES_MAX).await
     }
 
     /// What the numbers of visitors are made with: the salts of yesterday, today and tomorrow. Ask

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use carom_shared::UnixMillis;
+use carom_shared::{Code, DomainId, FeedPage, FeedPosition, RouteChange, UnixMillis};
 
 use super::NewChange;
-use crate::db::{StoreError, Tx, on_tx};
+use crate::db::{Db, StoreError, Tx, on_db, on_tx};
+use crate::link::store::{RouteRow, route_columns};
 use crate::publish::Change;
 
 /// How long changes are kept: who was away longer asks for each route again.
@@ -55,7 +56,6 @@ pub(crate) async fn feed_append(
          returning epoch, next_seq";
     let (epoch, next): (i64, i64) =
         on_tx!(tx, |conn| sqlx::query_as(NUMBER).bind(count).fetch_one(conn).await)?;
-    let number = |n: i64| u64::try_from(n).map_err(|_| StoreError::Corrupt("feed number"));
     let (epoch, first) = (number(epoch)?, number(next - count)?);
     let numbered: Vec<Change> = (first..)
         .zip(changes)
@@ -85,6 +85,71 @@ pub(crate) async fn feed_append(
         })?;
     }
     Ok(numbered)
+}
+
+/// The last change that has a number.
+pub(crate) async fn feed_head(db: &Db) -> Result<FeedPosition, StoreError> {
+    const HEAD: &str = "select epoch, next_seq - 1 from feed where id = 1";
+    let (epoch, seq): (i64, i64) = on_db!(db, |pool| sqlx::query_as(HEAD).fetch_one(pool).await)?;
+    Ok(FeedPosition { epoch: number(epoch)?, seq: number(seq)? })
+}
+
+#[derive(sqlx::FromRow)]
+struct ChangedRow {
+    seq: i64,
+    domain_id: i64,
+    code: String,
+    #[sqlx(flatten)]
+    route: RouteRow,
+}
+
+/// The changes after a position, at most `limit` of them, as their routes are now. `None`: they are
+/// not known any more, or the position is another database's; whoever asks has to look at each
+/// route again.
+pub(crate) async fn feed_page(
+    db: &Db,
+    after: FeedPosition,
+    limit: usize,
+) -> Result<Option<FeedPage>, StoreError> {
+    const PAGE: &str = concat!(
+        "select c.seq, c.domain_id, c.code, ",
+        route_columns!(),
+        " from change c join route r on r.domain_id = c.domain_id and r.code = c.code \
+           left join link l on l.id = r.link_id \
+         where c.epoch = $1 and c.seq > $2 order by c.seq limit $3"
+    );
+    let mut head = feed_head(db).await?;
+    if after.epoch != head.epoch || after.seq > head.seq {
+        return Ok(None);
+    }
+    let limit = i64::try_from(limit.min(FeedPage::CHANGES_MAX)).unwrap_or(i64::MAX);
+    let rows: Vec<ChangedRow> = on_db!(db, |pool| {
+        let page = sqlx::query_as(PAGE).bind(after.epoch.cast_signed());
+        page.bind(after.seq.cast_signed()).bind(limit).fetch_all(pool).await
+    })?;
+    let mut changes = Vec::with_capacity(rows.len());
+    for (expected, row) in (after.seq + 1..).zip(rows) {
+        if number(row.seq)? != expected {
+            return Ok(None);
+        }
+        changes.push(RouteChange {
+            domain: DomainId::try_from(row.domain_id)
+                .map_err(|_| StoreError::Corrupt("domain id"))?,
+            code: Code::parse(&row.code).map_err(|_| StoreError::Corrupt("code"))?,
+            record: row.route.try_into()?,
+        });
+    }
+    // They were pruned.
+    if changes.is_empty() && after.seq < head.seq {
+        return Ok(None);
+    }
+    let first = if changes.is_empty() { 0 } else { after.seq + 1 };
+    head.seq = head.seq.max(after.seq + changes.len() as u64);
+    Ok(Some(FeedPage { head, first, changes }))
+}
+
+fn number(n: i64) -> Result<u64, StoreError> {
+    u64::try_from(n).map_err(|_| StoreError::Corrupt("feed number"))
 }
 
 /// Removes the oldest changes that are older than a day, at most [`PRUNED_MAX`]; says how many.

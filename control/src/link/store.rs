@@ -52,7 +52,7 @@ pub(crate) use edit::{EditRefused, link_edit};
 pub(crate) use export::links_after;
 pub(crate) use import::links_import;
 pub(crate) use list::{link_count, link_list};
-pub(crate) use route::route_resolve;
+pub(crate) use route::{RouteRow, route_columns, route_resolve};
 pub(crate) use search::{links_index, unindexed_count};
 
 use carom_shared::{

@@ -4,7 +4,8 @@ use crate::testing::{NOW, TestDb, on_each_database};
 
 on_each_database!(
     numbers_are_dense_over_commits_and_statements, a_rolled_back_commit_gives_its_numbers_back,
-    changes_go_after_a_day_the_oldest_first, a_restored_database_numbers_in_a_new_epoch
+    changes_go_after_a_day_the_oldest_first, a_restored_database_numbers_in_a_new_epoch,
+    pages_go_on_where_the_last_one_ended, what_was_pruned_or_is_of_another_epoch_is_gone
 );
 
 async fn append(test: &TestDb, count: usize, now: UnixMillis) -> Vec<Change> {
@@ -72,4 +73,48 @@ async fn a_restored_database_numbers_in_a_new_epoch(test: TestDb) {
         assert_eq!((after[0].seq, after[1].seq), (1, 2));
     }
     assert_eq!(before[1].seq, 2);
+}
+
+async fn pages_go_on_where_the_last_one_ended(test: TestDb) {
+    let made = append(&test, 5, NOW).await;
+    let start = FeedPosition { epoch: made[0].epoch, seq: 0 };
+    let page = |after, limit| feed_page(&test.db.read, after, limit);
+    let mut read = Vec::new();
+    let mut at = start;
+    loop {
+        let page = page(at, 2).await.unwrap().unwrap();
+        assert_eq!(page.head.seq, 5);
+        let Some(end) = page.end() else { break };
+        assert_eq!(page.first, at.seq + 1);
+        read.extend(page.changes);
+        at = end;
+    }
+    assert_eq!(at.seq, 5);
+    let expected = made.into_iter().map(|change| RouteChange {
+        domain: change.domain,
+        code: change.code,
+        record: change.record,
+    });
+    assert_eq!(read, expected.collect::<Vec<_>>());
+    assert_eq!(page(start, 9999).await.unwrap().unwrap().changes.len(), 5);
+}
+
+async fn what_was_pruned_or_is_of_another_epoch_is_gone(test: TestDb) {
+    let epoch = append(&test, 2, NOW).await[0].epoch;
+    let later = NOW.saturating_add(Duration::from_hours(1));
+    append(&test, 2, later).await;
+    let mut tx = test.db.begin().await.unwrap();
+    feed_prune(&mut tx, later.saturating_add(CHANGE_LIFE)).await.unwrap();
+    tx.commit().await.unwrap();
+
+    let found = async |epoch, seq| {
+        let page = feed_page(&test.db.read, FeedPosition { epoch, seq }, 10).await.unwrap();
+        page.map(|page| page.changes.len())
+    };
+    assert_eq!(found(epoch, 0).await, None, "its first changes are pruned");
+    assert_eq!(found(epoch, 1).await, None);
+    assert_eq!(found(epoch, 2).await, Some(2));
+    assert_eq!(found(epoch, 4).await, Some(0));
+    assert_eq!(found(epoch, 5).await, None, "ahead of the feed");
+    assert_eq!(found(epoch + 1, 2).await, None, "another numbering");
 }

@@ -6,8 +6,9 @@ use super::{query_policy, redirect_status, sound, state};
 use crate::db::{Db, StoreError, on_db};
 use crate::link::tombstone;
 
+/// A row of `route_columns!`.
 #[derive(sqlx::FromRow)]
-struct RouteRow {
+pub(crate) struct RouteRow {
     version: i64,
     state: i64,
     link_id: i64,
@@ -23,17 +24,28 @@ struct RouteRow {
     query_visitor_wins: Option<bool>,
 }
 
+/// What a [`RouteRow`] is read from, of `route r` and, unless it was deleted, its `link l`.
+macro_rules! route_columns {
+    () => {
+        "r.version, r.state, r.link_id, r.workspace_id, l.redirect_status, l.max_age_s, \
+         l.target_revision, l.not_before_ms, l.expires_at_ms, l.target, l.fallback, \
+         l.query_forward, l.query_visitor_wins"
+    };
+}
+pub(crate) use route_columns;
+
 /// What a code leads to; a deleted one gives its tombstone.
 pub(crate) async fn route_resolve(
     db: &Db,
     domain: DomainId,
     code: &Code,
 ) -> Result<Option<RouteRecord>, StoreError> {
-    const RESOLVE: &str = "select r.version, r.state, r.link_id, r.workspace_id, \
-           l.redirect_status, l.max_age_s, l.target_revision, l.not_before_ms, l.expires_at_ms, \
-           l.target, l.fallback, l.query_forward, l.query_visitor_wins \
-         from route r left join link l on l.id = r.link_id \
-         where r.domain_id = $1 and r.code = $2";
+    const RESOLVE: &str = concat!(
+        "select ",
+        route_columns!(),
+        " from route r left join link l on l.id = r.link_id \
+         where r.domain_id = $1 and r.code = $2"
+    );
     let row: Option<RouteRow> = on_db!(db, |pool| {
         let query = sqlx::query_as(RESOLVE).bind(domain.get()).bind(code.as_str());
         query.fetch_optional(pool).await
