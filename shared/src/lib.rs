@@ -12,12 +12,14 @@
 
 mod address;
 pub mod batch;
+mod bundle;
 pub mod click;
 mod code;
 pub mod exposition;
 mod feed;
 mod host;
 mod id;
+pub mod internal;
 mod query;
 mod random;
 mod route;
@@ -28,6 +30,7 @@ mod time;
 mod visitor;
 
 pub use address::{AddressBlock, AddressBlockError};
+pub use bundle::{Bundle, ServedDomain};
 pub use click::{Click, RawClick};
 pub use code::{Code, CodeError};
 pub use feed::{FeedPage, FeedPageError, FeedPosition, RouteChange};
@@ -35,7 +38,7 @@ pub use host::{Host, HostError};
 pub use id::{ApiKeyId, DomainId, IdError, LinkId, WorkspaceId};
 pub use query::{Forward, ParameterNames, ParameterNamesError, QueryPolicy};
 pub use random::{Random, SeededRandom, SystemRandom};
-pub use route::{RedirectStatus, RouteRecord, RouteRecordError, RouteState};
+pub use route::{CompactRoute, RedirectStatus, RouteRecord, RouteRecordError, RouteState};
 pub use target::{TargetError, TargetPolicy, TargetUrl};
 pub use time::{Clock, SystemClock, TestClock, UnixMillis};
 pub use visitor::{Salt, Salts, visitor};

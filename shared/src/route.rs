@@ -26,6 +26,10 @@
 //! has an empty target. Whoever holds a record replaces it only by one with a greater
 //! version, so records may arrive twice, late, and in any order.
 
+mod compact;
+
+pub use compact::CompactRoute;
+
 use crate::{Forward, LinkId, ParameterNames, QueryPolicy, TargetUrl, UnixMillis, WorkspaceId};
 
 const FORMAT: u8 = 1;
