@@ -1,13 +1,18 @@
-//! The look into memory that is the whole of most redirects.
+//! The look into memory that is the whole of most redirects, in the snapshot and in the overlay; what
+//! each of them takes of memory; how long a start takes that has a snapshot.
 
 use std::hint::black_box;
+use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use carom_benches::{domain, record};
 use carom_edge::resolve::{
-    Key, Known, Origin, OriginError, OriginFuture, ResolveConfig, Resolver, RouteChange,
+    Keeper, Key, Known, Origin, OriginError, OriginFuture, ResolveConfig, Resolver, RouteChange,
+    SnapshotPlan,
 };
-use carom_shared::{Code, DomainId, Random, SeededRandom};
+use carom_shared::{Code, DomainId, FeedPage, FeedPosition, Random, SeededRandom, SystemClock};
 use criterion::{Criterion, criterion_group, criterion_main};
 use tokio::runtime::{Handle, Runtime};
 
@@ -15,24 +20,56 @@ use tokio::runtime::{Handle, Runtime};
 const LINKS_LOG2: u32 = 20;
 /// Hits in the order in which they come round again.
 const HITS: usize = 1 << 16;
+/// Routes that the origin tells at once.
+const PAGE: usize = 1024;
 
-/// Nobody is asked here.
-struct Nobody;
+/// Tells all routes, for a snapshot, and nothing else.
+struct Lists(Vec<Code>);
 
-impl Origin for Nobody {
+fn route(number: usize, code: &Code) -> RouteChange {
+    let number = u32::try_from(number).expect("few links");
+    RouteChange { domain: domain(), code: code.clone(), record: record(number) }
+}
+
+impl Origin for Lists {
     fn resolve(&self, _domain: DomainId, _code: &Code) -> OriginFuture {
         Box::pin(async { Err(OriginError("nobody is asked".to_owned())) })
+    }
+
+    fn changes(&self, after: Option<FeedPosition>) -> OriginFuture<Option<FeedPage>> {
+        let head = after.unwrap_or(FeedPosition { epoch: 1, seq: 0 });
+        Box::pin(async move { Ok(Some(FeedPage { head, first: 0, changes: Vec::new() })) })
+    }
+
+    fn routes(&self, after: Option<(DomainId, Code)>) -> OriginFuture<Vec<RouteChange>> {
+        let first = after.map_or(0, |(_, after)| self.0.partition_point(|code| *code <= after));
+        let page = self.0.iter().enumerate().skip(first).take(PAGE);
+        let page = page.map(|(number, code)| route(number, code)).collect();
+        Box::pin(async { Ok(page) })
     }
 }
 
 fn resolver(codes: &[Code], background: &Handle) -> Resolver {
     let config = ResolveConfig { max_cache_bytes: 1 << 30, ..ResolveConfig::default() };
-    let resolver = Resolver::new(&config, Arc::new(Nobody), background.clone());
-    for (number, code) in (0..).zip(codes) {
-        let change = RouteChange { domain: domain(), code: code.clone(), record: record(number) };
-        resolver.apply(change);
+    Resolver::new(&config, Arc::new(Lists(codes.to_vec())), background.clone())
+}
+
+/// All of them in the overlay.
+fn applied(codes: &[Code], background: &Handle) -> Resolver {
+    let resolver = resolver(codes, background);
+    for (number, code) in codes.iter().enumerate() {
+        resolver.apply(route(number, code));
     }
     resolver
+}
+
+fn keeper(resolver: &Resolver, dir: &Path) -> Keeper {
+    let plan = SnapshotPlan {
+        path: dir.join("routes.snapshot"),
+        bytes_max: u64::MAX,
+        clock: Arc::new(SystemClock),
+    };
+    Keeper::open(resolver.clone(), plan)
 }
 
 /// Hits of links by Zipf's law with exponent 1: among the links by rank, each doubling of the rank
@@ -50,33 +87,80 @@ fn zipf_hits(codes: &[Code], random: &SeededRandom) -> Vec<Code> {
     (0..HITS).map(hit).collect()
 }
 
+/// Anonymous memory and pages of files that this process has, in MB.
+fn resident_mb() -> [f64; 2] {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ["RssAnon:", "RssFile:"].map(|name| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
+        kib.unwrap_or_default() * 1024.0 / 1e6
+    })
+}
+
+fn say(what: &str, before: [f64; 2], took: Duration) {
+    let now = resident_mb();
+    let (anonymous, file) = (now[0] - before[0], now[1] - before[1]);
+    let text = format!(
+        "{what}: {:.0} MB (anonymous {anonymous:.0}, file {file:.0}) in {:.2} s\n",
+        anonymous + file,
+        took.as_secs_f64()
+    );
+    std::io::stderr().write_all(text.as_bytes()).expect("an open terminal");
+}
+
 fn known(c: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
+    let dir = tempfile::tempdir().expect("a folder");
     let random = SeededRandom::new(1);
-    let codes: Vec<_> = (0..1 << LINKS_LOG2).map(|_| Code::generate(&random)).collect();
-    let mut group = c.benchmark_group("known");
-
-    let one = resolver(&codes[..1], runtime.handle());
+    let mut codes: Vec<_> = (0..1 << LINKS_LOG2).map(|_| Code::generate(&random)).collect();
+    codes.sort_unstable();
+    codes.dedup();
+    let mut all = codes.clone();
+    while all.len() < 1 << LINKS_LOG2 {
+        all.push(codes[all.len() % codes.len()].clone());
+    }
+    let hits = zipf_hits(&all, &random);
+    // One in ten million is no stranger.
+    let mut strangers: Vec<_> = (0..HITS).map(|_| Code::generate(&random)).collect();
+    strangers.retain(|code| codes.binary_search(code).is_err());
     let find = |resolver: &Resolver, code: &Code| {
         resolver.known(&Key::new(domain(), black_box(code.as_str())))
     };
-    group.bench_function("hit_of_1", |b| b.iter(|| find(&one, &codes[0])));
-    assert!(matches!(find(&one, &codes[0]), Known::Route(_)));
-    group.bench_function("unknown", |b| b.iter(|| find(&one, &codes[1])));
-    assert!(matches!(find(&one, &codes[1]), Known::Unknown));
+    let mut group = c.benchmark_group("known");
+    let mut measure = |name: &str, resolver: &Resolver, codes: &[Code], is_hit: bool| {
+        let holds = |code| matches!(find(resolver, code), Known::Route(_)) == is_hit;
+        assert!(codes.iter().all(holds));
+        group.bench_function(name, |b| {
+            let mut next = codes.iter().cycle();
+            b.iter(|| next.next().map(|code| find(resolver, code)));
+        });
+    };
 
-    let million = resolver(&codes, runtime.handle());
-    let hits = zipf_hits(&codes, &random);
-    assert!(hits.iter().all(|code| matches!(find(&million, code), Known::Route(_))));
-    group.bench_function("hit_of_1_000_000_zipf", |b| {
-        let mut next = hits.iter().cycle();
-        b.iter(|| next.next().map(|code| find(&million, code)));
-    });
-    let strangers: Vec<_> = (0..HITS).map(|_| Code::generate(&random)).collect();
-    group.bench_function("unknown_of_1_000_000", |b| {
-        let mut next = strangers.iter().cycle();
-        b.iter(|| next.next().map(|code| find(&million, code)));
-    });
+    let one = applied(&codes[..1], runtime.handle());
+    measure("overlay/hit_of_1", &one, &codes[..1], true);
+    let small = tempfile::tempdir().expect("a folder");
+    let mut kept = keeper(&one, small.path());
+    kept.rewrite(&|| false).expect("a snapshot");
+    measure("snapshot/hit_of_1", &one, &codes[..1], true);
+    measure("snapshot/unknown_of_1", &one, &codes[1..2], false);
+
+    // Written by another resolver, so that what is measured is that of a start.
+    let mut writer = keeper(&resolver(&codes, runtime.handle()), dir.path());
+    writer.rewrite(&|| false).expect("a snapshot");
+    drop(writer);
+    let started = resolver(&codes, runtime.handle());
+    let (before, begin) = (resident_mb(), Instant::now());
+    let _keeper = keeper(&started, dir.path());
+    say("a start with a snapshot of a million", before, begin.elapsed());
+    measure("snapshot/hit_of_1_000_000_zipf", &started, &hits, true);
+    measure("snapshot/unknown_of_1_000_000", &started, &strangers, false);
+    say("the same, after its hits", before, Duration::ZERO);
+
+    let (before, begin) = (resident_mb(), Instant::now());
+    let million = applied(&codes, runtime.handle());
+    say("a million applied to the overlay", before, begin.elapsed());
+    measure("overlay/hit_of_1_000_000_zipf", &million, &hits, true);
+    measure("overlay/unknown_of_1_000_000", &million, &strangers, false);
     group.finish();
 }
 

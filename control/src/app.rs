@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use carom_shared::batch::{Batch, Token};
 use carom_shared::settings::InvalidSetting;
 use carom_shared::{
-    ApiKeyId, Clock, Code, DomainId, FeedPage, FeedPosition, Host, Random, RouteRecord, Salts,
-    TargetPolicy, UnixMillis, WorkspaceId,
+    ApiKeyId, Clock, Code, DomainId, FeedPosition, Host, Random, RouteChange, RouteRecord, Salt,
+    Salts, ServedDomain, TargetPolicy, TargetUrl, UnixMillis, WorkspaceId,
 };
 use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
@@ -19,11 +20,11 @@ use crate::click::live::Live;
 use crate::click::retention::RetentionTask;
 use crate::click::sqlite::ClickStore;
 use crate::click::{StoreBatchError, Stored};
-use crate::config::{Checked, Config};
+use crate::config::{Checked, Config, Origin};
 use crate::db::{Database, Db, DbOpenError, StoreError};
-use crate::domain::Domains;
 use crate::domain::store::{domain_ensure_default, domain_list};
-use crate::feed::store::{feed_ensure, feed_head, feed_page};
+use crate::domain::{Domain, Domains};
+use crate::feed::store::feed_ensure;
 use crate::http::cursor::CursorKey;
 use crate::http::problem::ApiError;
 use crate::idempotency::Answer;
@@ -33,7 +34,7 @@ use crate::link::clicks::CarryTask;
 use crate::link::command::{CreateLink, EditLink};
 use crate::link::import::Imported;
 use crate::link::search::IndexTask;
-use crate::link::store::{CreateRefused, EditRefused, route_resolve};
+use crate::link::store::{CreateRefused, EditRefused, route_resolve, routes_after};
 use crate::metrics::{Gauges, Metrics};
 use crate::missing;
 use crate::operator::{KeyCreated, KeyView};
@@ -41,6 +42,9 @@ use crate::publish::{Publisher, SubscribedError, Subscriber};
 use crate::secret::store::secret_ensure;
 use crate::workspace::store::workspace_ensure_first;
 use crate::write::{Command, ImportLinks, OnceRequest, Performed, Reply, WriteError, Writer};
+
+/// Routes that are read at once when all of them are.
+const ROUTES_PAGE: u32 = 1024;
 
 /// What [`App::open`] needs.
 pub struct OpenOptions {
@@ -80,6 +84,9 @@ struct Inner {
     writer: Writer,
     cursor_key: CursorKey,
     publisher: Arc<Publisher>,
+    home: Option<TargetUrl>,
+    /// Those of the last time that somebody asked.
+    salts: ArcSwap<Salts>,
     metrics: Arc<Metrics>,
     domains: Domains,
     policy: TargetPolicy,
@@ -92,6 +99,35 @@ struct Inner {
     draining: CancellationToken,
 }
 
+/// What every control database has.
+struct Prepared {
+    first_workspace: WorkspaceId,
+    feed: FeedPosition,
+    domains: Domains,
+    cursor_key: CursorKey,
+}
+
+impl Prepared {
+    /// Reads it, or makes it where it is missing.
+    async fn of(
+        db: &Database,
+        public_url: Origin,
+        now: UnixMillis,
+        random: &dyn Random,
+    ) -> Result<Self, OpenError> {
+        let mut tx = db.begin().await?;
+        let first_workspace = workspace_ensure_first(&mut tx, now, random).await?;
+        if !domain_ensure_default(&mut tx, public_url.host(), now, random).await? {
+            return Err(OpenError::HostTaken(public_url.host().clone()));
+        }
+        let feed = feed_ensure(&mut tx, now).await?;
+        let domains = Domains::new(domain_list(&mut tx).await?, public_url);
+        let cursor_key = secret_ensure(&mut tx, random).await?;
+        tx.commit().await?;
+        Ok(Self { first_workspace, feed, domains, cursor_key })
+    }
+}
+
 impl App {
     /// Opens and migrates both stores, makes the first workspace and the default domain if there
     /// are none, and starts the task that writes. Nothing listens yet. The caller holds the data
@@ -101,20 +137,13 @@ impl App {
     /// [`OpenError`] says which setting or which file is the cause.
     pub async fn open(options: OpenOptions) -> Result<Self, OpenError> {
         let OpenOptions { config, clock, random } = options;
-        let Checked { public_url, control_url, database, clicks } = config.checked()?;
+        let Checked { public_url, control_url, home, database, clicks } = config.checked()?;
         let db = Database::open(&database).await?;
         let metrics = Arc::new(Metrics::default());
 
-        let mut tx = db.begin().await?;
-        let now = clock.now();
-        let first_workspace = workspace_ensure_first(&mut tx, now, &*random).await?;
-        if !domain_ensure_default(&mut tx, public_url.host(), now, &*random).await? {
-            return Err(OpenError::HostTaken(public_url.host().clone()));
-        }
-        metrics.feed_seq.set(feed_ensure(&mut tx, now).await?);
-        let domains = Domains::new(domain_list(&mut tx).await?, public_url);
-        let cursor_key = secret_ensure(&mut tx, &*random).await?;
-        tx.commit().await?;
+        let prepared = Prepared::of(&db, public_url, clock.now(), &*random).await?;
+        let Prepared { first_workspace, feed, domains, cursor_key } = prepared;
+        metrics.feed_seq.set(feed.seq);
 
         let clicks = ClickStore::open(&clicks).await?;
         let policy = TargetPolicy {
@@ -122,7 +151,7 @@ impl App {
             allow_private: config.control.allow_private_targets,
             own_hosts: domains.all().iter().map(|domain| domain.host.clone()).collect(),
         };
-        let publisher = Arc::new(Publisher::default());
+        let publisher = Arc::new(Publisher::new(feed));
         let (writer, task) = Writer::new(
             db.clone(),
             Arc::clone(&clock),
@@ -160,6 +189,8 @@ impl App {
             writer,
             cursor_key,
             publisher,
+            home,
+            salts: ArcSwap::default(),
             metrics,
             domains,
             policy,
@@ -209,21 +240,16 @@ impl App {
         route_resolve(&self.0.db.read, domain, code).await
     }
 
-    /// How far the feed of changes goes.
+    /// The first thousand or so of all routes after this one, tombstones included, in the order of
+    /// domains and codes; none at the end.
     ///
     /// # Errors
     /// [`StoreError`] if the database fails.
-    pub async fn feed_head(&self) -> Result<FeedPosition, StoreError> {
-        feed_head(&self.0.db.read).await
-    }
-
-    /// The changes after a position, at most [`FeedPage::CHANGES_MAX`]. `None`: they are not known
-    /// any more, or the position is another database's.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the database fails.
-    pub async fn changes_after(&self, after: FeedPosition) -> Result<Option<FeedPage>, StoreError> {
-        feed_page(&self.0.db.read, after, FeedPage::CHANGES_MAX).await
+    pub async fn routes_after(
+        &self,
+        after: Option<(DomainId, Code)>,
+    ) -> Result<Vec<RouteChange>, StoreError> {
+        routes_after(&self.0.db.read, after, ROUTES_PAGE).await
     }
 
     /// What the numbers of visitors are made with: the salts of yesterday, today and tomorrow. Ask
@@ -232,15 +258,30 @@ impl App {
     /// # Errors
     /// A sentence for the log, if they cannot be had now.
     pub async fn salts(&self) -> Result<Salts, String> {
+        let today = Salt::day_of(self.now());
+        let known = self.0.salts.load();
+        // A day's salt never changes: nothing is written while those of two days are there.
+        if [today, today.saturating_add(1)].iter().all(|&day| known.of(day).is_some()) {
+            return Ok(Salts::clone(&known));
+        }
         let salts = self.0.writer.run(Command::RollSalts).await;
-        salts.map_err(|error| format!("cannot read the salts of visitors' numbers: {error}"))
+        let salts = salts
+            .map_err(|error| format!("cannot read the salts of visitors' numbers: {error}"))?;
+        self.0.salts.store(Arc::new(salts.clone()));
+        Ok(salts)
     }
 
-    /// Every domain: its id, its host, and whether it is the default one.
+    /// Every domain, as edges serve it.
     #[must_use]
-    pub fn domains(&self) -> Vec<(DomainId, Host, bool)> {
-        let all = self.0.domains.all().iter();
-        all.map(|domain| (domain.id, domain.host.clone(), domain.is_default)).collect()
+    pub fn domains(&self) -> Vec<ServedDomain> {
+        let home = self.0.home.as_ref();
+        let serve = |domain: &Domain| ServedDomain {
+            id: domain.id,
+            host: domain.host.clone(),
+            is_default: domain.is_default,
+            home: home.filter(|_| domain.is_default).map(ToString::to_string),
+        };
+        self.0.domains.all().iter().map(serve).collect()
     }
 
     /// Stores a batch of clicks, exactly once per token. Unpacking takes a few milliseconds of CPU
@@ -422,6 +463,11 @@ impl App {
         &self.0.clicks
     }
 
+    /// Lets the links' totals follow clicks that came by another way than [`App::store_batch`].
+    pub(crate) fn clicks_were_stored(&self) {
+        self.0.clicks_stored.notify_one();
+    }
+
     pub(crate) fn live(&self) -> &Arc<Live> {
         &self.0.live
     }
@@ -441,6 +487,10 @@ impl App {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    pub(crate) fn publisher(&self) -> &Publisher {
+        &self.0.publisher
     }
 
     pub(crate) fn problem_base(&self) -> &str {

@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod csv;
 pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod live;
 pub(crate) mod report;
 pub(crate) mod retention;

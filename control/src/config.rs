@@ -3,8 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use carom_shared::Host;
+use carom_shared::internal::TOKEN_MIN_LEN;
 use carom_shared::settings::InvalidSetting;
+use carom_shared::{Host, TargetPolicy, TargetUrl};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -20,7 +21,10 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// What short URLs of the default domain begin with: an `http` or `https` origin.
     pub public_url: String,
+    /// Where `/` of the default domain leads: an `http` or `https` URL. Empty: nowhere, 404.
+    pub home_url: String,
     pub control: ControlConfig,
+    pub internal: InternalConfig,
     pub database: DatabaseConfig,
     pub clicks: ClicksConfig,
 }
@@ -31,6 +35,8 @@ pub struct Config {
 pub struct ControlConfig {
     /// The API.
     pub listen: SocketAddr,
+    /// For edges; only with `internal.token`. Keep it in a private network: it is plain HTTP.
+    pub internal_listen: SocketAddr,
     /// Health and metrics.
     pub admin_listen: SocketAddr,
     /// Where people and programs reach the API: an origin. The `type` of every problem document
@@ -49,12 +55,58 @@ impl Default for ControlConfig {
         let policy = carom_shared::TargetPolicy::default();
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
+            internal_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8082)),
             admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9081)),
             public_url: "http://localhost:8081".into(),
             max_connections: 1024,
             allow_private_targets: policy.allow_private,
             max_target_bytes: policy.max_len,
         }
+    }
+}
+
+/// `internal.*`: what edges and control prove to each other that they belong together.
+///
+/// To change the token while all of them run: control gets the new one as `token` and the old one
+/// as `previous_token`, then each edge the new one, then control no `previous_token`.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InternalConfig {
+    /// What edges show; at least 32 characters, random. Empty: no edges elsewhere.
+    pub token: String,
+    /// Taken as well, while tokens change.
+    pub previous_token: String,
+}
+
+/// Without the tokens.
+impl std::fmt::Debug for InternalConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InternalConfig").finish_non_exhaustive()
+    }
+}
+
+impl InternalConfig {
+    /// # Errors
+    /// [`InvalidSetting`] for a token that can be guessed.
+    pub fn check(&self) -> Result<(), InvalidSetting> {
+        let tokens =
+            [("internal.token", &self.token), ("internal.previous_token", &self.previous_token)];
+        for (setting, token) in tokens {
+            let is_sound =
+                token.len() >= TOKEN_MIN_LEN && token.bytes().all(|byte| byte.is_ascii_graphic());
+            if !token.is_empty() && !is_sound {
+                let problem = format!(
+                    "must have at least {TOKEN_MIN_LEN} characters, without spaces; make one with \
+                     openssl rand -hex 32"
+                );
+                return Err(InvalidSetting::new(setting, problem));
+            }
+        }
+        if self.token.is_empty() && !self.previous_token.is_empty() {
+            let problem = "is of no use without internal.token";
+            return Err(InvalidSetting::new("internal.previous_token", problem));
+        }
+        Ok(())
     }
 }
 
@@ -123,6 +175,7 @@ impl std::fmt::Debug for ClicksConfig {
 pub(crate) struct Checked {
     pub(crate) public_url: Origin,
     pub(crate) control_url: Origin,
+    pub(crate) home: Option<TargetUrl>,
     pub(crate) database: DatabaseAt,
     pub(crate) clicks: PathBuf,
 }
@@ -146,6 +199,7 @@ impl Config {
             let problem = format!("must be from 1 to {longest}");
             return Err(InvalidSetting::new("control.max_target_bytes", problem));
         }
+        self.internal.check()?;
         let database = self.database.at(&self.data_dir)?;
         let example = "sqlite://{data_dir}/clicks.db";
         let clicks = sqlite_path(&self.clicks.url, &self.data_dir).ok_or_else(|| {
@@ -159,9 +213,20 @@ impl Config {
         Ok(Checked {
             public_url: Origin::parse("public_url", &self.public_url)?,
             control_url: Origin::parse("control.public_url", &control.public_url)?,
+            home: self.home()?,
             database,
             clicks,
         })
+    }
+
+    fn home(&self) -> Result<Option<TargetUrl>, InvalidSetting> {
+        if self.home_url.is_empty() {
+            return Ok(None);
+        }
+        // The operator knows what visitors reach; a code of this installation is a home too.
+        let policy = TargetPolicy { allow_private: true, ..TargetPolicy::default() };
+        let home = TargetUrl::parse(&self.home_url, &policy);
+        home.map(Some).map_err(|error| InvalidSetting::new("home_url", error.to_string()))
     }
 }
 
@@ -247,7 +312,9 @@ mod tests {
         Config {
             data_dir: "/data".into(),
             public_url: "http://localhost:8080".into(),
+            home_url: String::new(),
             control: ControlConfig::default(),
+            internal: InternalConfig::default(),
             database: DatabaseConfig::default(),
             clicks: ClicksConfig::default(),
         }

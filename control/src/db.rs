@@ -235,6 +235,7 @@ macro_rules! control_schema {
             11 "0011_link_search",
             12 "0012_missing_code",
             13 "0013_imported_clicks",
+            14 "0014_moved_clicks",
         )
     };
 }

@@ -112,7 +112,7 @@ async fn observe(State(observer): State<Observer>, mut request: Request, next: N
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{ClicksConfig, Config, ControlConfig, DatabaseConfig};
+    use crate::config::{ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig};
     use axum::body::{Body, to_bytes};
     use axum::routing::get;
     use carom_shared::{SeededRandom, TestClock};
@@ -126,7 +126,9 @@ mod tests {
         let config = Config {
             data_dir: folder.path().into(),
             public_url: "https://go.example".into(),
+            home_url: String::new(),
             control: ControlConfig::default(),
+            internal: InternalConfig::default(),
             database: DatabaseConfig::default(),
             clicks: ClicksConfig::default(),
         };

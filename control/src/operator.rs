@@ -14,6 +14,7 @@
 //! GET    /v1/links/{link}              an id, a code, or a short URL
 //! GET    /v1/links/{link}/report
 //! POST   /v1/import                    links of a file: carom import
+//! POST   /v1/import/clicks             clicks of a file: carom import --clicks
 //! GET    /v1/export/links              all links, page by page: carom export
 //! GET    /v1/export/clicks             all clicks, page by page: carom export --clicks
 //! ```
@@ -30,6 +31,7 @@ use crate::apikey::KeyRow;
 use crate::app::App;
 use crate::click::api::answer;
 use crate::click::export::all::export_clicks;
+use crate::click::import::api::import_clicks;
 use crate::click::report::ReportScope;
 use crate::click::report::params::ReportParams;
 use crate::click::{TopLink, Totals};
@@ -41,6 +43,9 @@ use crate::link::import::api::import;
 use crate::link::store::{link_count, link_fetch, link_owner};
 
 pub use crate::click::export::all::{ClicksFormat, ClicksText};
+pub use crate::click::export::api::columns as click_columns;
+pub use crate::click::import::ClickRow;
+pub use crate::click::import::api::{ClickAnswer, ImportClicksAnswer, ImportClicksRequest};
 pub use crate::link::export::api::LinksPage;
 pub use crate::link::import::api::{ImportAnswer, ImportRequest, RowAnswer};
 pub use crate::link::import::{ForwardRecord, LinkRecord, OnConflict, QueryRecord};
@@ -60,6 +65,7 @@ pub fn router(app: &App) -> Router {
         .route("/v1/links/{link}", get(link))
         .route("/v1/links/{link}/report", get(link_report))
         .route("/v1/import", post(import))
+        .route("/v1/import/clicks", post(import_clicks))
         .route("/v1/export/links", get(export_links))
         .route("/v1/export/clicks", get(export_clicks));
     crate::http::finish(app, "operator", router)

@@ -10,12 +10,13 @@
 //! transaction that lost it cannot commit: no clock, no lease, no number given twice.
 //!
 //! What is published here are the changes of this process. Those of other control planes on the
-//! same PostgreSQL database are in `change`, in the same numbering, but nobody reads them from
-//! there yet: an edge hears of them when it looks at the route again.
+//! same PostgreSQL database are in `change`, in the same numbering: edges elsewhere follow that
+//! ([`crate::internal_router`]).
 
 use std::sync::{Arc, OnceLock};
 
-use carom_shared::{Code, DomainId, RouteRecord};
+use carom_shared::{Code, DomainId, FeedPosition, RouteRecord};
+use tokio::sync::watch;
 
 /// One change of one route. Numbers are dense per epoch: who misses one asks for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,21 +42,30 @@ pub trait Subscriber: Send + Sync {
 #[error("the change feed has a subscriber already")]
 pub struct SubscribedError;
 
-#[derive(Default)]
 pub(crate) struct Publisher {
     subscriber: OnceLock<Arc<dyn Subscriber>>,
+    head: watch::Sender<FeedPosition>,
 }
 
 impl Publisher {
+    pub(crate) fn new(head: FeedPosition) -> Self {
+        Self { subscriber: OnceLock::new(), head: watch::Sender::new(head) }
+    }
+
+    /// The last change of this process, and when there is another.
+    pub(crate) fn watch(&self) -> watch::Receiver<FeedPosition> {
+        self.head.subscribe()
+    }
+
     pub(crate) fn subscribe(&self, subscriber: Arc<dyn Subscriber>) -> Result<(), SubscribedError> {
         self.subscriber.set(subscriber).map_err(|_| SubscribedError)
     }
 
     pub(crate) fn publish(&self, changes: &[Change]) {
-        if let Some(subscriber) = self.subscriber.get()
-            && !changes.is_empty()
-        {
+        let Some(last) = changes.last() else { return };
+        if let Some(subscriber) = self.subscriber.get() {
             subscriber.apply(changes);
         }
+        self.head.send_replace(FeedPosition { epoch: last.epoch, seq: last.seq });
     }
 }

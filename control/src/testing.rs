@@ -77,7 +77,7 @@ impl TestDb {
         let workspace = workspace_ensure_first(&mut tx, NOW, &random).await.unwrap();
         let host = Host::parse("go.example").unwrap();
         assert!(domain_ensure_default(&mut tx, &host, NOW, &random).await.unwrap());
-        assert_eq!(feed_ensure(&mut tx, NOW).await.unwrap(), 0);
+        assert_eq!(feed_ensure(&mut tx, NOW).await.unwrap().seq, 0);
         let domain = domain_list(&mut tx).await.unwrap()[0].id;
         let key = NewKey { workspace, name: "test".into(), hash: [7; 32], hint: "abcd".into() };
         let key = key_create(&mut tx, key, NOW, &random).await.unwrap().id;

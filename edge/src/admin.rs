@@ -16,11 +16,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use carom_shared::exposition;
+use carom_shared::{Clock, exposition};
 
+use crate::limit::misses::Misses;
 use crate::metrics::{Gauges, Metrics};
 use crate::pressure::Pressure;
-use crate::resolve::Resolver;
+use crate::resolve::{Resolver, SnapshotCounts};
 use crate::spool::losses::Losses;
 use crate::spool::outbox::Outbox;
 
@@ -31,9 +32,13 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) resolver: Resolver,
+    pub(crate) snapshots: Arc<SnapshotCounts>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) losses: Arc<Losses>,
     pub(crate) ring_segments_limit: usize,
+    pub(crate) connections_limit: usize,
+    pub(crate) misses: Arc<Misses>,
     /// Cancelled once the edge drains: it is alive, and wants no new visitors.
     pub(crate) draining: CancellationToken,
 }
@@ -104,10 +109,12 @@ impl Admin {
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
-        let (routes, route_bytes) = self.resolver.memory_use();
         let gauges = Gauges {
-            routes,
-            route_bytes,
+            connections_limit: self.connections_limit as u64,
+            missing_blocks: self.misses.len() as u64,
+            held: self.resolver.held(),
+            snapshots: (self.snapshots.written(), self.snapshots.failed()),
+            now: self.clock.now(),
             batches_waiting: self.outbox.len(),
             outbox_bytes: self.outbox.fill(),
             pressure: Pressure::of(&self.metrics, &self.outbox),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use http::HeaderValue;
 
-use carom_shared::{DomainId, Host, TargetUrl};
+use carom_shared::{DomainId, Host, ServedDomain};
 
 /// From the host of a request to the domain whose codes it means. An unknown host means none:
 /// it never gets another domain's links.
@@ -31,12 +31,15 @@ impl Domains {
         Self { hosts, homes: HashMap::new() }
     }
 
-    /// Lets `/` of a domain lead somewhere.
+    /// The same, with the homes that `/` leads to.
     #[must_use]
-    pub fn with_home(mut self, domain: DomainId, home: &TargetUrl) -> Self {
-        // A target is ASCII without controls: always a header value.
-        self.homes.extend(HeaderValue::from_str(home.as_str()).ok().map(|home| (domain, home)));
-        self
+    pub fn serving(domains: &[ServedDomain]) -> Self {
+        let hosts: Vec<_> =
+            domains.iter().map(|it| (it.id, it.host.clone(), it.is_default)).collect();
+        // Control gives a target as it serialises it, and that is always a header value.
+        let home =
+            |it: &ServedDomain| Some((it.id, HeaderValue::from_str(it.home.as_ref()?).ok()?));
+        Self { homes: domains.iter().filter_map(home).collect(), ..Self::new(&hosts) }
     }
 
     /// Where `/` of a domain leads.

@@ -57,6 +57,10 @@ pub struct EnrichConfig {
     /// Whether a link may bring in 64 new referrers, and as many of each campaign's names, a minute;
     /// more show as `(other)`. Without a bound, anybody can fill the store with names.
     pub bound_names: bool,
+    /// Memory for knowing which names are not new, in bytes, at most: it is taken as names come, 18
+    /// bytes for each that is remembered. A forgotten name counts as new again. The default
+    /// remembers 393,216 names for sure: those of 10,000 links with 39 each.
+    pub max_name_bytes: usize,
 }
 
 impl Default for EnrichConfig {
@@ -66,6 +70,7 @@ impl Default for EnrichConfig {
             referrer_path: false,
             max_user_agents: 32_768,
             bound_names: true,
+            max_name_bytes: 16 << 20,
         }
     }
 }
@@ -118,7 +123,7 @@ impl Enricher {
         let has_geo = !config.geo_path.as_os_str().is_empty();
         let mut enricher = Self {
             agents: Agents::new(config.max_user_agents, key()),
-            names: Names::new(key()),
+            names: Names::new(key(), config.max_name_bytes),
             geo: has_geo.then(|| Geo::new(config.geo_path.clone())),
             salts: Arc::clone(salts),
             keeps_path: config.referrer_path,

@@ -32,6 +32,7 @@ mod config;
 mod domains;
 mod drain;
 pub mod enrich;
+mod limit;
 mod metrics;
 mod missing;
 pub mod pressure;
@@ -44,6 +45,8 @@ pub mod respond;
 mod server;
 pub mod ship;
 pub mod spool;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -53,13 +56,12 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use carom_shared::{Clock, Random, Salts};
 
-pub use config::{EdgeConfig, OnOverload};
+pub use config::{EdgeConfig, OnOverload, TlsConfig};
 pub use domains::Domains;
 pub use enrich::EnrichConfig;
 pub use missing::{MissingCode, MissingCodes};
@@ -69,13 +71,16 @@ pub use spool::recover::Recovered;
 pub use spool::snapshot::{SnapshotError, SpoolAccess, SpoolAtRest, SpoolSnapshot};
 pub use spool::sync::Durability;
 pub use spool::{SpoolConfig, SpoolError};
+#[cfg(feature = "tls")]
+pub use tls::TlsError;
 
 use admin::Admin;
 use drain::{DrainThread, Drainer};
 use enrich::Enricher;
 use metrics::{Metrics, OnPanic};
-use resolve::{Origin, Resolver, RouteChange};
-use server::Shared;
+use resolve::{Keeper, KeeperThread, Origin, Resolver, RouteChange, SnapshotCounts, SnapshotPlan};
+use server::listen::{Listening, Protocols, listen};
+use server::{Limits, Shared};
 use ship::{ClickSink, Shipper};
 use spool::Spool;
 use spool::compact::Compactor;
@@ -90,9 +95,13 @@ const TASKS_END: Duration = Duration::from_secs(1);
 /// Everything an edge is made of.
 pub struct EdgeParts {
     pub config: EdgeConfig,
+    /// Sockets that whoever started this program listens on; empty: the edge binds its own.
+    pub inherited: Inherited,
     pub spool: SpoolConfig,
     /// The folder for clicks that are not stored yet; one process at a time.
     pub spool_dir: PathBuf,
+    /// The file that keeps what is known of routes for the next start; none: nothing is kept.
+    pub snapshot: Option<PathBuf>,
     /// The hosts that are answered.
     pub domains: Domains,
     /// What today's visitors are told apart by; [`EdgeFeed::set_salts`] brings tomorrow's.
@@ -105,6 +114,15 @@ pub struct EdgeParts {
     pub background: Handle,
 }
 
+/// Listening sockets that outlive the process: visitors wait in them while it is restarted.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    /// In place of `edge.listen`.
+    pub http: Vec<TcpListener>,
+    /// In place of `edge.tls.listen`.
+    pub https: Vec<TcpListener>,
+}
+
 /// Why an edge does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum EdgeError {
@@ -114,6 +132,9 @@ pub enum EdgeError {
     Ring { dir: PathBuf, source: std::io::Error },
     #[error("cannot listen on {address} (setting {setting}): {source}")]
     Listen { setting: &'static str, address: SocketAddr, source: std::io::Error },
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
 }
@@ -126,6 +147,12 @@ impl EdgeFeed {
     /// Applies a change; when this returns, no answer is older than it.
     pub fn apply(&self, change: RouteChange) {
         self.0.resolver.apply(change);
+    }
+
+    /// The changes with these numbers of the feed are applied, which a snapshot will say. If some
+    /// before them are not, the next start asks for them.
+    pub fn advance(&self, epoch: u64, first: u64, last: u64) {
+        self.0.resolver.advance(epoch, first, last);
     }
 
     /// Replaces the hosts that are answered.
@@ -184,8 +211,10 @@ pub struct Edge {
     outbox: Arc<Outbox>,
     recovered: Recovered,
     address: SocketAddr,
+    tls_address: Option<SocketAddr>,
     admin_address: SocketAddr,
     ring_segments_limit: usize,
+    connections_limit: usize,
     drain_timeout: Duration,
     /// Cancelled: no new visitors.
     stop: CancellationToken,
@@ -193,6 +222,8 @@ pub struct Edge {
     end: CancellationToken,
     workers: Vec<JoinHandle<()>>,
     drainer: DrainThread,
+    keeper: Option<KeeperThread>,
+    snapshots: Arc<SnapshotCounts>,
     syncer: SyncThread,
     tasks: TaskTracker,
     _spool: Arc<Spool>,
@@ -217,17 +248,16 @@ impl Edge {
     /// # Errors
     /// [`EdgeError`] if the spool is locked or broken, or an address cannot be bound.
     pub fn start(parts: EdgeParts) -> Result<Self, EdgeError> {
-        let config = parts.config;
-        let threads = config.thread_count();
-        let listeners = Listeners::bind(&config)?;
-        let (address, admin_address) = (listeners.address, listeners.admin_address);
+        let (config, threads) = (&parts.config, parts.config.thread_count());
+        let listeners = Listeners::bind(config, parts.inherited)?;
+        let Listeners { address, tls_address, admin_address, .. } = listeners;
 
         let spool = Arc::new(Spool::open(&parts.spool_dir, &*parts.random)?);
-        let outbox = Outbox::open(&spool, parts.spool.max_bytes)
-            .map_err(|source| SpoolError::Io { path: spool.outbox_dir(), source })?;
-        let outbox = Arc::new(outbox);
+        let outbox = Arc::new(open_outbox(&spool, parts.spool.max_bytes)?);
         let losses = Arc::new(spool.losses()?);
         let metrics = Arc::new(Metrics::new(threads));
+        #[cfg(feature = "tls")]
+        let tls = open_tls(config, &metrics)?;
         let salts = Arc::new(ArcSwap::from_pointee(parts.salts));
         let mut enricher = Enricher::new(&config.enrich, &salts, &*parts.random, &metrics);
         let recovered =
@@ -237,20 +267,23 @@ impl Edge {
         let syncer = Syncer::new(&rings, &parts.spool, Arc::clone(&losses), Arc::clone(&metrics));
         let syncer = SyncThread::start(syncer).map_err(EdgeError::Thread)?;
 
+        let resolver = Resolver::new(&config.resolve, parts.origin, parts.background.clone());
+        let (keeper, snapshots) =
+            keeper(&resolver, parts.snapshot, config.resolve.snapshot_max_bytes, &parts.clock)?;
+
         let shared = Arc::new(Shared {
-            resolver: Resolver::new(&config.resolve, parts.origin, parts.background.clone()),
+            resolver,
             domains: ArcSwap::from_pointee(parts.domains),
             salts,
             missing: Arc::default(),
-            trusted_proxies: config.trusted_proxies.into(),
+            limits: Limits::new(config, &*parts.random),
             clock: Arc::clone(&parts.clock),
             metrics: Arc::clone(&metrics),
-            connections: Arc::new(Semaphore::new(config.max_connections)),
-            header_timeout: Duration::from_millis(config.header_timeout_ms),
-            request_drain: Duration::from_millis(config.drain_timeout_ms / 2),
             losses: Arc::clone(&losses),
             is_synced: parts.spool.durability == Durability::Always,
             on_overload: config.on_overload,
+            #[cfg(feature = "tls")]
+            tls,
         });
         let drainer = DrainThread::start(Drainer {
             spool: Arc::clone(&spool),
@@ -269,39 +302,41 @@ impl Edge {
             outbox: Arc::clone(&outbox),
             recovered,
             address,
+            tls_address,
             admin_address,
             ring_segments_limit: threads * segments(parts.spool.ring_bytes),
+            connections_limit: config.max_connections,
             drain_timeout: Duration::from_millis(config.drain_timeout_ms),
             stop: CancellationToken::new(),
             end: CancellationToken::new(),
             workers: Vec::with_capacity(threads),
             drainer,
+            keeper,
+            snapshots,
             syncer,
             tasks: TaskTracker::new(),
             shared,
             _spool: spool,
         };
-        let stop = edge.stop.clone();
-        let shipper = Shipper { outbox, sink: parts.sink, random: parts.random, metrics, stop };
-        edge.run_in_background(&parts.background, shipper.run());
-        let admin = Admin::run(edge.admin(), listeners.admin);
-        edge.run_in_background(&parts.background, admin);
+        let (stop, sink) = (edge.stop.clone(), parts.sink);
+        let shipper = Shipper { outbox, sink, random: parts.random, metrics, stop };
+        edge.run_helpers(&parts.background, shipper, listeners.admin);
         edge.run_workers(listeners.workers, recorders)
     }
 
     fn run_workers(
         mut self,
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Vec<Listening>>,
         recorders: Vec<Recorder>,
     ) -> Result<Self, EdgeError> {
-        for (index, (listener, recorder)) in listeners.into_iter().zip(recorders).enumerate() {
+        for (index, (listeners, recorder)) in listeners.into_iter().zip(recorders).enumerate() {
             let shared = Arc::clone(&self.shared);
             let (stop, end) = (self.stop.clone(), self.end.clone());
             let run = move || {
                 let metrics = Arc::clone(&shared.metrics);
                 let _lost = OnPanic(|| metrics.threads_lost.add(1));
                 if let Err(error) =
-                    server::run_worker(shared, index, listener, recorder, &stop, end)
+                    server::run_worker(shared, index, listeners, recorder, &stop, end)
                 {
                     tracing::error!(%error, thread = index, "an edge thread could not start");
                     metrics.threads_lost.add(1);
@@ -311,6 +346,16 @@ impl Edge {
             self.workers.push(worker.map_err(EdgeError::Thread)?);
         }
         Ok(self)
+    }
+
+    fn run_helpers(&self, background: &Handle, shipper: Shipper, admin: TcpListener) {
+        self.run_in_background(background, shipper.run());
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.shared.tls {
+            let metrics = Arc::clone(&self.shared.metrics);
+            self.run_in_background(background, Arc::clone(tls).keep(metrics));
+        }
+        self.run_in_background(background, Admin::run(self.admin(), admin));
     }
 
     /// Runs a task until it ends or the edge does.
@@ -333,9 +378,13 @@ impl Edge {
         Arc::new(Admin {
             metrics: Arc::clone(&self.shared.metrics),
             resolver: self.shared.resolver.clone(),
+            snapshots: Arc::clone(&self.snapshots),
+            clock: Arc::clone(&self.shared.clock),
             outbox: Arc::clone(&self.outbox),
             losses: Arc::clone(&self.shared.losses),
             ring_segments_limit: self.ring_segments_limit,
+            connections_limit: self.connections_limit,
+            misses: Arc::clone(&self.shared.limits.misses),
             draining: self.stop.clone(),
         })
     }
@@ -388,6 +437,12 @@ impl Edge {
         self.address
     }
 
+    /// Where visitors are answered in TLS.
+    #[must_use]
+    pub const fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls_address
+    }
+
     #[must_use]
     pub const fn admin_address(&self) -> SocketAddr {
         self.admin_address
@@ -404,6 +459,9 @@ impl Edge {
         }
         // The workers took their recorders with them: the rings are complete.
         let ring_drained = self.drainer.finish(until);
+        if let Some(keeper) = &mut self.keeper {
+            keeper.finish(until);
+        }
         while self.outbox.len() > 0 && Instant::now() < until {
             std::thread::park_timeout(Duration::from_millis(5));
         }
@@ -449,30 +507,77 @@ impl Drop for Edge {
     }
 }
 
+/// Loads what the last run knew of routes, and keeps it for the next one.
+fn keeper(
+    resolver: &Resolver,
+    path: Option<PathBuf>,
+    bytes_max: u64,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Option<KeeperThread>, Arc<SnapshotCounts>), EdgeError> {
+    let Some(path) = path.filter(|_| bytes_max > 0) else { return Ok(Default::default()) };
+    let plan = SnapshotPlan { path, bytes_max, clock: Arc::clone(clock) };
+    let keeper = Keeper::open(resolver.clone(), plan);
+    let counts = keeper.counts();
+    let thread = KeeperThread::start(keeper).map_err(EdgeError::Thread)?;
+    Ok((Some(thread), counts))
+}
+
 struct Listeners {
-    workers: Vec<TcpListener>,
+    /// By thread.
+    workers: Vec<Vec<Listening>>,
     admin: TcpListener,
     address: SocketAddr,
+    tls_address: Option<SocketAddr>,
     admin_address: SocketAddr,
 }
 
 impl Listeners {
-    fn bind(config: &EdgeConfig) -> Result<Self, EdgeError> {
+    fn bind(config: &EdgeConfig, inherited: Inherited) -> Result<Self, EdgeError> {
         let failed =
             |setting, address| move |source| EdgeError::Listen { setting, address, source };
-        let patience = Duration::from_millis(config.header_timeout_ms);
-        let workers = server::bind(config.listen, config.thread_count(), patience)
-            .map_err(failed("edge.listen", config.listen))?;
+        let (threads, patience) =
+            (config.thread_count(), Duration::from_millis(config.header_timeout_ms));
+        let mut workers: Vec<Vec<Listening>> = (0..threads).map(|_| Vec::new()).collect();
+        let mut add = |setting, address, inherited: Vec<TcpListener>, protocols| {
+            let is_inherited = !inherited.is_empty();
+            let (bound, sockets) =
+                listen(address, &inherited, threads, patience).map_err(failed(setting, address))?;
+            for (worker, sockets) in workers.iter_mut().zip(sockets) {
+                let listening = |socket| Listening { socket, protocols, is_inherited };
+                worker.extend(sockets.into_iter().map(listening));
+            }
+            Ok::<_, EdgeError>(bound)
+        };
+        let address = add("edge.listen", config.listen, inherited.http, Protocols::Http)?;
+        #[cfg(feature = "tls")]
+        let tls_address = match config.tls.listen {
+            Some(on) => Some(add("edge.tls.listen", on, inherited.https, Protocols::Tls)?),
+            None => None,
+        };
+        #[cfg(not(feature = "tls"))]
+        let tls_address = None;
         let admin = TcpListener::bind(config.admin_listen)
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
             .map_err(failed("edge.admin_listen", config.admin_listen))?;
         Ok(Self {
-            address: workers[0].local_addr().unwrap_or(config.listen),
+            address,
+            tls_address,
             admin_address: admin.local_addr().unwrap_or(config.admin_listen),
             workers,
             admin,
         })
     }
+}
+
+fn open_outbox(spool: &Arc<Spool>, max_bytes: u64) -> Result<Outbox, SpoolError> {
+    Outbox::open(spool, max_bytes)
+        .map_err(|source| SpoolError::Io { path: spool.outbox_dir(), source })
+}
+
+#[cfg(feature = "tls")]
+fn open_tls(config: &EdgeConfig, metrics: &Metrics) -> Result<Option<Arc<tls::Tls>>, TlsError> {
+    let open = |_| tls::Tls::open(&config.tls, metrics).map(Arc::new);
+    config.tls.listen.map(open).transpose()
 }
 
 fn rings(

@@ -2,9 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use carom_shared::UnixMillis;
 use carom_shared::exposition::Exposition;
 
 use crate::pressure::Pressure;
+use crate::resolve::Held;
 use crate::respond::ErrorPage;
 use crate::spool::losses::{Loss, Losses};
 
@@ -66,12 +68,47 @@ pub(crate) struct WorkerMetrics {
     pub(crate) clicks_unsynced: Counter,
     /// 4 while clicks are only counted, 5 while some are dropped, else 0.
     pub(crate) pressure: Gauge,
+    /// How late the thread was when it last looked.
+    pub(crate) lag_ms: Gauge,
 }
 
 impl WorkerMetrics {
     pub(crate) fn error(&self, page: ErrorPage) {
         self.errors[page as usize].add(1);
     }
+}
+
+/// Connections that were closed before anything was answered on them, by reason.
+#[derive(Debug, Default)]
+pub(crate) struct Refused {
+    /// Their block has as many as it may.
+    pub(crate) block: Counter,
+    /// No PROXY header, or not from a trusted proxy.
+    pub(crate) proxy: Counter,
+    /// No handshake of TLS, or too late.
+    pub(crate) tls: Counter,
+    /// The thread lags.
+    pub(crate) overload: Counter,
+}
+
+/// Counts of certificates.
+#[derive(Debug, Default)]
+pub(crate) struct TlsMetrics {
+    /// Certificates in use.
+    pub(crate) certificates: Gauge,
+    pub(crate) reloads: Counter,
+    pub(crate) reload_errors: Counter,
+}
+
+/// Connections that the edge ended, by reason.
+#[derive(Debug, Default)]
+pub(crate) struct Ended {
+    /// No request, or half of one.
+    pub(crate) head: Counter,
+    pub(crate) idle: Counter,
+    pub(crate) age: Counter,
+    /// Their answers were not taken in.
+    pub(crate) unread: Counter,
 }
 
 /// Counts of what is found out about clicks.
@@ -106,6 +143,9 @@ impl EnrichMetrics {
 pub(crate) struct Metrics {
     pub(crate) workers: Box<[WorkerMetrics]>,
     pub(crate) accept_errors: Counter,
+    pub(crate) connections_refused: Refused,
+    pub(crate) connections_ended: Ended,
+    pub(crate) tls: TlsMetrics,
     /// Threads that ended though they should not; only a restart brings them back.
     pub(crate) threads_lost: Counter,
     /// Segments of all rings that hold clicks or are about to.
@@ -129,8 +169,13 @@ pub(crate) struct Metrics {
 
 /// What is looked up at the moment of asking.
 pub(crate) struct Gauges {
-    pub(crate) routes: u64,
-    pub(crate) route_bytes: u64,
+    pub(crate) connections_limit: u64,
+    /// Blocks of addresses in the table of misses.
+    pub(crate) missing_blocks: u64,
+    pub(crate) held: Held,
+    /// Written and failed.
+    pub(crate) snapshots: (u64, u64),
+    pub(crate) now: UnixMillis,
     pub(crate) batches_waiting: usize,
     /// Of the outbox, and how many it may have.
     pub(crate) outbox_bytes: (u64, u64),
@@ -143,6 +188,9 @@ impl Metrics {
         Self {
             workers: (0..workers).map(|_| WorkerMetrics::default()).collect(),
             accept_errors: Counter::default(),
+            connections_refused: Refused::default(),
+            connections_ended: Ended::default(),
+            tls: TlsMetrics::default(),
             threads_lost: Counter::default(),
             ring_segments: Gauge::default(),
             clicks_recovered: Counter::default(),
@@ -169,6 +217,7 @@ impl Metrics {
     pub(crate) fn render(&self, gauges: &Gauges, losses: &Losses) -> String {
         let mut page = Exposition::new();
         self.render_requests(&mut page);
+        self.render_limits(&mut page, gauges);
         self.render_clicks(&mut page);
         render_losses(&mut page, losses);
         self.enrich.render(&mut page);
@@ -178,9 +227,7 @@ impl Metrics {
             .sample(&[], self.ring_segments.get());
         page.gauge("carom_edge_ring_segments_limit", "Segments of the click rings in all.")
             .sample(&[], gauges.ring_segments_limit as u64);
-        page.gauge("carom_edge_routes", "Routes in memory.").sample(&[], gauges.routes);
-        page.gauge("carom_edge_route_bytes", "Memory that routes are accounted with, in bytes.")
-            .sample(&[], gauges.route_bytes);
+        render_routes(&mut page, gauges);
         page.gauge("carom_edge_batches_waiting", "Batches of clicks that wait to be stored.")
             .sample(&[], gauges.batches_waiting as u64);
         page.gauge("carom_edge_outbox_bytes", "Bytes of batches of clicks that wait.")
@@ -215,6 +262,38 @@ impl Metrics {
             .sample(&[], opened.saturating_sub(closed));
         page.counter("carom_edge_accept_errors_total", "Connections that could not be accepted.")
             .sample(&[], self.accept_errors.get());
+    }
+
+    /// What is kept from whoever takes too much.
+    fn render_limits(&self, page: &mut Exposition, gauges: &Gauges) {
+        let Refused { block, proxy, tls, overload } = &self.connections_refused;
+        page.counter("carom_edge_connections_refused_total", "Connections closed at their begin.")
+            .sample(&[("reason", "block")], block.get())
+            .sample(&[("reason", "proxy")], proxy.get())
+            .sample(&[("reason", "tls")], tls.get())
+            .sample(&[("reason", "overload")], overload.get());
+        let Ended { head, idle, age, unread } = &self.connections_ended;
+        page.counter("carom_edge_connections_ended_total", "Connections that took too long.")
+            .sample(&[("reason", "head")], head.get())
+            .sample(&[("reason", "idle")], idle.get())
+            .sample(&[("reason", "age")], age.get())
+            .sample(&[("reason", "unread")], unread.get());
+        page.gauge("carom_edge_connections_limit", "Connections that may be open.")
+            .sample(&[], gauges.connections_limit);
+        page.gauge("carom_edge_missing_blocks", "Address blocks that missed codes of late.")
+            .sample(&[], gauges.missing_blocks);
+        let lag_ms = self.workers.iter().map(|worker| worker.lag_ms.get()).max();
+        page.gauge("carom_edge_lag_ms", "How late the latest thread is, in milliseconds.")
+            .sample(&[], lag_ms.unwrap_or_default());
+        page.gauge("carom_edge_tls_certificates", "Certificates in use.")
+            .sample(&[], self.tls.certificates.get());
+        page.counter("carom_edge_tls_reloads_total", "Times that certificates were replaced.")
+            .sample(&[], self.tls.reloads.get());
+        page.counter(
+            "carom_edge_tls_reload_errors_total",
+            "Times that new certificates could not be used, and the old ones stayed.",
+        )
+        .sample(&[], self.tls.reload_errors.get());
     }
 
     fn render_clicks(&self, page: &mut Exposition) {
@@ -255,6 +334,29 @@ impl Metrics {
             page.counter(name, help).sample(&[], counter.get());
         }
     }
+}
+
+/// What is known of routes, and where.
+fn render_routes(page: &mut Exposition, gauges: &Gauges) {
+    let held = gauges.held;
+    page.gauge("carom_edge_routes", "Routes that are known.").sample(&[], held.routes());
+    page.gauge("carom_edge_route_bytes", "Bytes of routes that are not in the snapshot.")
+        .sample(&[], held.overlay_bytes);
+    let snapshot = held.snapshot;
+    page.gauge("carom_edge_snapshot_routes", "Routes that are answered from the snapshot.")
+        .sample(&[], snapshot.map_or(0, |snapshot| snapshot.routes));
+    page.gauge("carom_edge_snapshot_superseded", "Routes of the snapshot that changed since.")
+        .sample(&[], snapshot.map_or(0, |snapshot| snapshot.superseded));
+    page.gauge("carom_edge_snapshot_bytes", "Bytes of the snapshot's file and of its index.")
+        .sample(&[("of", "file")], snapshot.map_or(0, |snapshot| snapshot.file_bytes))
+        .sample(&[("of", "index")], snapshot.map_or(0, |snapshot| snapshot.index_bytes));
+    let age_ms = snapshot.map_or(0, |of| gauges.now.get().saturating_sub(of.written_at.get()));
+    page.gauge("carom_edge_snapshot_age_seconds", "Seconds since the snapshot was written.")
+        .sample(&[], u64::try_from(age_ms / 1000).unwrap_or_default());
+    page.counter("carom_edge_snapshots_written_total", "Snapshots written.")
+        .sample(&[], gauges.snapshots.0);
+    page.counter("carom_edge_snapshot_errors_total", "Snapshots not written, or not usable.")
+        .sample(&[], gauges.snapshots.1);
 }
 
 /// Totals over all starts on the spool.

@@ -1,4 +1,7 @@
-//! The address of a visitor behind proxies that the operator trusts. Pure.
+//! The address of a visitor behind proxies that the operator trusts: by a header of each request (here,
+//! pure), or by one before the first ([`protocol`]).
+
+pub(crate) mod protocol;
 
 use std::net::{IpAddr, SocketAddr};
 

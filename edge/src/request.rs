@@ -4,7 +4,7 @@
 //! (no `Host`, two of them, an absolute form that contradicts it), so that is checked here.
 
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, HOST, REFERER, USER_AGENT};
-use http::{HeaderMap, HeaderName, Method, Request, Uri};
+use http::{HeaderMap, HeaderName, Method, Request, Version};
 
 use carom_shared::{Code, DomainId};
 
@@ -66,7 +66,7 @@ impl<'a> Ask<'a> {
         has_body: bool,
         domains: &Domains,
     ) -> Result<Self, Refusal> {
-        let host = host(request.headers(), request.uri())?;
+        let host = host(request)?;
         if has_body {
             return Err(Refusal::Body);
         }
@@ -97,16 +97,32 @@ impl<'a> Resource<'a> {
     }
 }
 
-/// The one host that the request names, as written.
-fn host<'a>(headers: &'a HeaderMap, uri: &'a Uri) -> Result<&'a [u8], Refusal> {
-    let mut hosts = headers.get_all(HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else {
+/// The one host that the request names, as written. With HTTP/2 the target does, and a `Host` beside it
+/// need not be there (RFC 9113 8.3.1).
+fn host<B>(request: &Request<B>) -> Result<&[u8], Refusal> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (first, another) = (hosts.next().map(http::HeaderValue::as_bytes), hosts.next());
+    let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+    let host = match request.version() {
+        Version::HTTP_2 => authority.or(first),
+        _ => first,
+    };
+    let (Some(host), None) = (host, another) else {
         return Err(Refusal::Host);
     };
-    let contradicts = uri.authority().is_some_and(|authority| {
-        !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes())
-    });
-    if contradicts { Err(Refusal::Host) } else { Ok(host.as_bytes()) }
+    let contradicts = |other: &[u8]| !other.eq_ignore_ascii_case(host);
+    let is_doubtful = authority.is_some_and(contradicts) || first.is_some_and(contradicts);
+    if is_doubtful { Err(Refusal::Host) } else { Ok(host) }
+}
+
+/// Whether a request is for the host that its client named to TLS: else one domain's certificate would
+/// stand before another's links (RFC 9110 7.4).
+#[must_use]
+pub fn names_host<B>(request: &Request<B>, server_name: &str) -> bool {
+    let host = host(request).unwrap_or_default();
+    let end = host.iter().rposition(|&b| b == b':').unwrap_or(host.len());
+    let name = &host[..end];
+    name.strip_suffix(b".").unwrap_or(name).eq_ignore_ascii_case(server_name.as_bytes())
 }
 
 impl Form {
@@ -216,6 +232,39 @@ mod tests {
         assert_eq!(refusal("OPTIONS", "*", &["localhost"]), Refusal::Method);
         let request = Request::builder().uri("/abc").header(HOST, "localhost").body(()).unwrap();
         assert_eq!(Ask::parse(&request, true, &domains()), Err(Refusal::Body));
+    }
+
+    /// RFC 9113 8.3.1.
+    #[test]
+    fn with_http_2_the_target_names_the_host() {
+        let parse = |uri: &str, hosts: &[&str]| {
+            let mut request = request("GET", uri, hosts);
+            *request.version_mut() = Version::HTTP_2;
+            Ask::parse(&request, false, &domains()).map(|ask| ask.domain.get())
+        };
+        let uri = "https://go.example.com/abc";
+        assert_eq!(parse(uri, &[]), Ok(2));
+        assert_eq!(parse(uri, &["GO.example.com"]), Ok(2));
+        assert_eq!(parse("/abc", &["go.example.com"]), Ok(2));
+        assert_eq!(parse(uri, &["localhost"]), Err(Refusal::Host));
+        assert_eq!(parse(uri, &["go.example.com", "go.example.com"]), Err(Refusal::Host));
+        assert_eq!(parse("/abc", &[]), Err(Refusal::Host));
+        assert_eq!(parse("https://evil.test/abc", &[]), Err(Refusal::Misdirected));
+    }
+
+    #[test]
+    fn tls_and_http_name_the_same_host() {
+        for (host, name, same) in [
+            ("go.example.com", "go.example.com", true),
+            ("GO.example.com:443", "go.example.com", true),
+            ("go.example.com.", "go.example.com", true),
+            ("localhost", "go.example.com", false),
+            ("go.example.com.evil.test", "go.example.com", false),
+            ("", "go.example.com", false),
+        ] {
+            assert_eq!(names_host(&request("GET", "/abc", &[host]), name), same, "{host}");
+        }
+        assert!(!names_host(&request("GET", "/abc", &[]), "go.example.com"));
     }
 
     #[test]

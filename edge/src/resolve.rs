@@ -1,10 +1,13 @@
 //! [`Ask`](crate::request::Ask) → [`Route`]: memory first, then, once for all who wait, the origin.
 //!
 //! ```text
-//! known route     memory                                      no wait, no I/O
+//! known route     memory: snapshot, overlay                   no wait, no I/O
 //! known absence   negative cache                              no wait, no I/O
 //! anything else   one flight per key: origin -> memory        waits, with a deadline
 //! ```
+//!
+//! What is known survives the process: `keeper.rs` writes it to a file (`snapshot.rs`), which the
+//! next start maps and brings up to date before anybody is answered.
 //!
 //! Rules that keep an edge right while it is told of changes and asks at the same time:
 //!
@@ -16,142 +19,71 @@
 //!   Both go through the key's flight, under one lock, so one of them is first.
 
 mod flight;
+mod keeper;
 mod memory;
+mod route;
+mod snapshot;
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use carom_shared::{
-    Code, DomainId, Forward, LinkId, QueryPolicy, RedirectStatus, RouteRecord, RouteState,
-    UnixMillis, WorkspaceId,
-};
+use carom_shared::{Code, DomainId, FeedPage, FeedPosition, RouteRecord};
+
+pub use carom_shared::RouteChange;
 
 use flight::{Boarding, Flights};
-pub use memory::Key;
+pub(crate) use keeper::KeeperThread;
+pub use keeper::{Keeper, RewriteError, SnapshotCounts, SnapshotPlan};
 use memory::Memory;
+pub use memory::{Held, Key, SnapshotHeld};
+pub use route::{Route, RouteError};
+pub use snapshot::SnapshotError;
 
 /// Where an edge asks for a route that it does not know: the control plane.
 pub trait Origin: Send + Sync + 'static {
     /// The route of a code, or `None` if there never was one.
     fn resolve(&self, domain: DomainId, code: &Code) -> OriginFuture;
+
+    /// The first of the changes after a position, without a gap, or none if there are none yet;
+    /// `None` if some of them are not kept any more, or the position is of another numbering. Without
+    /// a position: no changes, but how far the feed goes now.
+    ///
+    /// Unless an origin has a feed, nothing that one life of an edge knew is of use to the next.
+    fn changes(&self, _after: Option<FeedPosition>) -> OriginFuture<Option<FeedPage>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// The first of all routes after this one, in an order of the origin's own; none at the end. It is
+    /// asked for them page by page when an edge begins without a snapshot, in the background.
+    fn routes(&self, _after: Option<(DomainId, Code)>) -> OriginFuture<Vec<RouteChange>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
 }
 
-pub type OriginFuture =
-    Pin<Box<dyn Future<Output = Result<Option<RouteRecord>, OriginError>> + Send>>;
+pub type OriginFuture<T = Option<RouteRecord>> =
+    Pin<Box<dyn Future<Output = Result<T, OriginError>> + Send>>;
 
 /// The origin cannot answer; the text is for the log.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("origin: {0}")]
 pub struct OriginError(pub String);
 
-/// A change of one route, as the feed brings it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteChange {
-    pub domain: DomainId,
-    pub code: Code,
-    pub record: RouteRecord,
-}
-
-/// A route, ready to be answered: its targets are header values already.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    pub version: u64,
-    pub link: LinkId,
-    pub workspace: WorkspaceId,
-    pub expires_at: Option<UnixMillis>,
-    pub location: HeaderValue,
-    pub target_revision: u32,
-    pub status: RedirectStatus,
-    pub max_age_s: u16,
-    pub state: RouteState,
-    /// Apart, because nearly no route has any: in place it would cost each of them 72 bytes more.
-    extras: Option<Box<Extras>>,
-}
-
-/// What few routes have.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Extras {
-    not_before: Option<UnixMillis>,
-    fallback: Option<HeaderValue>,
-    query: QueryPolicy,
-}
-
-impl Route {
-    #[must_use]
-    pub fn not_before(&self) -> Option<UnixMillis> {
-        self.extras.as_ref()?.not_before
-    }
-
-    /// Where the link leads to once it has ended.
-    #[must_use]
-    pub fn fallback(&self) -> Option<&HeaderValue> {
-        self.extras.as_ref()?.fallback.as_ref()
-    }
-
-    /// `None`: nothing of a query is passed on.
-    #[must_use]
-    pub fn query_policy(&self) -> Option<&QueryPolicy> {
-        self.extras
-            .as_ref()
-            .map(|extras| &extras.query)
-            .filter(|query| query.forward != Forward::None)
-    }
-
-    /// Memory beside the route itself, in bytes.
-    fn heap_bytes(&self) -> usize {
-        let extras = self.extras.as_ref().map_or(0, |extras| {
-            let names = match &extras.query.forward {
-                Forward::Only(names) => names.as_str().len(),
-                Forward::None | Forward::All => 0,
-            };
-            size_of::<Extras>() + extras.fallback.as_ref().map_or(0, HeaderValue::len) + names
-        });
-        self.location.len() + extras
-    }
-}
-
-impl TryFrom<RouteRecord> for Route {
-    type Error = http::header::InvalidHeaderValue;
-
-    fn try_from(record: RouteRecord) -> Result<Self, Self::Error> {
-        let header = |url: Box<str>| HeaderValue::try_from(String::from(url));
-        let extras = Extras {
-            not_before: record.not_before,
-            fallback: record.fallback.map(header).transpose()?,
-            query: record.query,
-        };
-        let has_extras = extras.not_before.is_some()
-            || extras.fallback.is_some()
-            || extras.query.forward != Forward::None;
-        Ok(Self {
-            version: record.version,
-            link: record.link,
-            workspace: record.workspace,
-            expires_at: record.expires_at,
-            location: header(record.target)?,
-            target_revision: record.target_revision,
-            status: record.status,
-            max_age_s: record.max_age_s,
-            state: record.state,
-            extras: has_extras.then(|| Box::new(extras)),
-        })
-    }
-}
-
 /// Limits of the resolver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ResolveConfig {
-    /// Memory for known routes, in bytes.
+    /// Memory for routes that are not in the snapshot, in bytes.
     pub max_cache_bytes: u64,
+    /// The file of what is known, in bytes, at most; 0: none is kept.
+    pub snapshot_max_bytes: u64,
     /// Known absences, at most.
     pub max_negative_entries: u64,
     /// How long an absence is believed, in milliseconds.
@@ -166,6 +98,7 @@ impl Default for ResolveConfig {
     fn default() -> Self {
         Self {
             max_cache_bytes: 512 << 20,
+            snapshot_max_bytes: 1 << 30,
             max_negative_entries: 100_000,
             negative_ms: 1000,
             max_in_flight: 256,
@@ -178,7 +111,7 @@ impl Default for ResolveConfig {
 const ASKS_MAX: usize = 3;
 
 /// What the origin's answer came to.
-type Outcome = Result<Option<Arc<Route>>, Unavailable>;
+type Outcome = Result<Option<Route>, Unavailable>;
 
 /// The route is not known here and could not be looked up now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,7 +135,7 @@ struct Inner {
 /// What memory alone says.
 #[derive(Clone, Debug)]
 pub enum Known {
-    Route(Arc<Route>),
+    Route(Route),
     Absent,
     Unknown,
 }
@@ -266,7 +199,7 @@ impl Resolver {
     fn settle(
         &self,
         key: &Key,
-        answer: Result<Option<Route>, Unavailable>,
+        answer: Result<Option<Bytes>, Unavailable>,
         superseded: bool,
     ) -> Option<Outcome> {
         // The change may say more than the answer; if memory did not keep it, nobody knows.
@@ -277,7 +210,10 @@ impl Resolver {
             };
         }
         Some(match answer {
-            Ok(Some(route)) => Ok(Some(self.0.memory.keep(key, route))),
+            Ok(Some(record)) => {
+                let kept = self.0.memory.keep(key, record)?;
+                Route::decode(kept).map(Some).map_err(|_| Unavailable)
+            }
             Ok(None) => {
                 self.0.memory.keep_absence(key);
                 Ok(None)
@@ -286,7 +222,8 @@ impl Resolver {
         })
     }
 
-    async fn ask(&self, domain: DomainId, code: &Code) -> Result<Option<Route>, Unavailable> {
+    /// The compact record of a route, which can be answered.
+    async fn ask(&self, domain: DomainId, code: &Code) -> Result<Option<Bytes>, Unavailable> {
         let Ok(_permit) = self.0.permits.try_acquire() else {
             return Err(Unavailable);
         };
@@ -301,31 +238,43 @@ impl Resolver {
                 return Err(Unavailable);
             }
         };
-        answer.map(Route::try_from).transpose().map_err(|error| {
-            tracing::error!(%error, "the origin sent a target that is not a header value");
+        answer.map(|record| checked(&record)).transpose().map_err(|error| {
+            tracing::error!(%error, "the origin sent a route that cannot be answered");
             Unavailable
         })
     }
 
     /// Takes a change into memory. When this returns, no answer of this edge is older than it.
     pub fn apply(&self, change: RouteChange) {
-        let key = Key::new(change.domain, change.code.as_str());
-        match Route::try_from(change.record) {
-            Ok(route) => self.0.flights.supersede(&key, || {
+        let RouteChange { domain, code, record } = change;
+        let key = Key::new(domain, code.as_str());
+        match checked(&record) {
+            Ok(record) => self.0.flights.supersede(&key, || {
                 self.0.memory.forget_absence(&key);
-                self.0.memory.keep(&key, route);
+                self.0.memory.keep(&key, record);
             }),
-            Err(error) => {
-                tracing::error!(%error, "a change holds a target that is not a header value")
-            }
+            Err(error) => tracing::error!(%error, "a change holds a route that cannot be answered"),
         }
     }
 
-    /// Routes in memory, and the bytes they are accounted with.
-    #[must_use]
-    pub fn memory_use(&self) -> (u64, u64) {
-        self.0.memory.in_use()
+    /// The changes with these numbers are applied, so that a snapshot may say so.
+    pub fn advance(&self, epoch: u64, first: u64, last: u64) {
+        self.0.memory.advance(epoch, first, last);
     }
+
+    /// What is held in memory.
+    #[must_use]
+    pub fn held(&self) -> Held {
+        self.0.memory.held()
+    }
+}
+
+/// The compact bytes of a record that can be answered.
+fn checked(record: &RouteRecord) -> Result<Bytes, RouteError> {
+    let compact = record.to_compact();
+    Route::decode(Bytes::copy_from_slice(&compact))?;
+    // Without the room that was not needed.
+    Ok(Bytes::from(compact.into_boxed_slice()))
 }
 
 #[cfg(test)]

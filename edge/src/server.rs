@@ -1,91 +1,80 @@
 //! Sockets and threads: accept, serve, drain.
 //!
-//! Each thread `edge-N` has a runtime, a listener on the shared port (`SO_REUSEPORT`: the kernel
-//! spreads connections) and a recorder of its own. A request that memory can answer waits for
-//! nothing and makes no system call but the two on its socket; what threads share are the routes
-//! in memory.
+//! Each thread `edge-N` has a runtime, a listener on the shared port ([`listen`]) and a recorder of its
+//! own. A request that memory can answer waits for nothing and makes no system call but the two on its
+//! socket; what threads share are the routes in memory.
+//!
+//! ```text
+//! listen      sockets, bound or inherited
+//! server      accept within the limits; stop
+//! connection  who it is from, and what is spoken on it
+//! watch       how long it may do what
+//! answer      one request
+//! ```
+//!
+//! # Overload
+//!
+//! With routes in memory a request waits for nothing but its turn: what queues is in the kernel, and a
+//! refusal costs what a redirect costs. So requests of connections that are open are answered, whatever
+//! comes; what is turned away is what takes more than it is worth. Connections beyond the limits wait
+//! (all) or are closed (of one block). Look-ups beyond theirs are answered 503. And while a thread
+//! *lags*, because more comes than it can answer, connections that are new to it are told so with 503
+//! and closed before anything is read: their handshake and their task are most of the cost, and those
+//! who are connected keep their answers' times. (Redirects alone hardly make a thread lag: 50,000
+//! connections that all ask at once are half a second of work. Handshakes of TLS do.)
 
-use std::cell::RefCell;
-use std::convert::Infallible;
+mod answer;
+mod connection;
+pub(crate) mod listen;
+#[cfg(feature = "tls")]
+mod secure;
+mod watch;
+
+use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::pin::pin;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use http::HeaderMap;
-use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::LocalSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use carom_shared::{AddressBlock, Clock, Code, DomainId, Salts, UnixMillis};
+use carom_shared::{AddressBlock, Clock, Random, Salts};
 
-use crate::config::OnOverload;
+use crate::config::{EdgeConfig, OnOverload};
 use crate::domains::Domains;
+use crate::limit::Blocks;
+use crate::limit::connections::{Connections, Counted};
+use crate::limit::misses::Misses;
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::missing::MissingCodes;
-use crate::pressure::Pressure;
-use crate::proxy;
-use crate::record;
-use crate::request::{Ask, Form, Resource, Visitor};
-use crate::resolve::{Key, Known, Resolver, Route, Unavailable};
-use crate::respond::{self, Body, ErrorPage, Redirect, file, preview};
-use crate::spool::losses::{Loss, Losses};
+use crate::resolve::Resolver;
+use crate::spool::losses::Losses;
 use crate::spool::ring::Recorder;
-use crate::spool::sync::Synced;
+use connection::refuse;
+use listen::{BACKLOG, Listening, Protocols};
+use watch::{Patience, Watches};
 
-/// Connections that the kernel holds until a thread accepts them.
-const BACKLOG: i32 = 4096;
 const HEADERS_MAX: usize = 64;
 const HEADER_BYTES_MAX: usize = 16 << 10;
 const BUFFER_BYTES_MAX: usize = 32 << 10;
 /// Wait after `accept` failed, which mostly means that the process has no descriptors left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(20);
-
-/// One listener per thread, all on one address. `patience` is how long a client may leave an answer
-/// in our buffers before its connection is ended; connections inherit it from their listener. (hyper
-/// limits how long a client may take to ask; not, how long it may take to listen.)
-///
-/// # Errors
-/// If the address cannot be bound, or another process listens there.
-pub(crate) fn bind(
-    address: SocketAddr,
-    threads: usize,
-    patience: Duration,
-) -> io::Result<Vec<TcpListener>> {
-    // Alone first: sharing the port with another process would mean sharing its visitors, half of
-    // whom would ask the wrong one.
-    let mut address = socket(address, false)?.local_addr()?.as_socket().unwrap_or(address);
-    let mut listeners = Vec::with_capacity(threads);
-    for _ in 0..threads {
-        let socket = socket(address, true)?;
-        socket.set_tcp_user_timeout(Some(patience))?;
-        socket.listen(BACKLOG)?;
-        let listener = TcpListener::from(socket);
-        address = listener.local_addr()?;
-        listeners.push(listener);
-    }
-    Ok(listeners)
-}
-
-fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(shared)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    Ok(socket)
-}
+/// Of the time that requests have at a stop, the part for which connections without one stay open.
+const LINGER_PART: u32 = 8;
+/// Of the questions to the origin under way, the part that those may ask who missed too often.
+const GUESSES_PART: usize = 8;
+/// How often a thread looks at how late it is.
+const LAG_SAMPLE: Duration = Duration::from_millis(100);
+const OVERLOADED: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\n\
+    cache-control: no-store\r\nconnection: close\r\n\r\n";
 
 /// What the threads of an edge share.
 pub(crate) struct Shared {
@@ -94,17 +83,56 @@ pub(crate) struct Shared {
     /// The drainer's, who is told of new ones.
     pub(crate) salts: Arc<ArcSwap<Salts>>,
     pub(crate) missing: Arc<MissingCodes>,
-    pub(crate) trusted_proxies: Box<[AddressBlock]>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metrics: Arc<Metrics>,
-    pub(crate) connections: Arc<Semaphore>,
-    pub(crate) header_timeout: Duration,
-    /// How long a stop waits for requests under way.
-    pub(crate) request_drain: Duration,
+    pub(crate) limits: Limits,
     pub(crate) losses: Arc<Losses>,
     /// Whether a response waits until its click is on the disk.
     pub(crate) is_synced: bool,
     pub(crate) on_overload: OnOverload,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<crate::tls::Tls>>,
+}
+
+/// What visitors and proxies may do.
+pub(crate) struct Limits {
+    trusted_proxies: Box<[AddressBlock]>,
+    /// Whether connections begin with a PROXY header.
+    proxy_protocol: bool,
+    /// Room for connections in all.
+    connections: Arc<Semaphore>,
+    connections_by_block: Arc<Connections>,
+    blocks: Blocks,
+    pub(crate) misses: Arc<Misses>,
+    /// Room for look-ups of those who have no miss left.
+    guesses: Semaphore,
+    patience: Patience,
+    /// How late a thread may be before it sheds.
+    max_lag: Duration,
+    /// How long a stop waits for requests under way.
+    request_drain: Duration,
+}
+
+impl Limits {
+    pub(crate) fn new(config: &EdgeConfig, random: &dyn Random) -> Self {
+        let exempt = config.trusted_proxies.iter().chain(&config.exempt).cloned();
+        Self {
+            trusted_proxies: config.trusted_proxies.as_slice().into(),
+            proxy_protocol: config.proxy_protocol,
+            connections: Arc::new(Semaphore::new(config.max_connections)),
+            connections_by_block: Arc::new(Connections::new(config.max_connections_per_block)),
+            blocks: Blocks::new(exempt, random),
+            misses: Arc::new(Misses::new(config.miss_burst, config.misses_per_minute)),
+            guesses: Semaphore::new((config.resolve.max_in_flight / GUESSES_PART).max(1)),
+            patience: Patience {
+                head: Duration::from_millis(config.header_timeout_ms),
+                idle: Duration::from_millis(config.idle_timeout_ms),
+                age: Duration::from_secs(config.max_connection_age_s),
+            },
+            max_lag: Duration::from_millis(config.max_lag_ms),
+            request_drain: Duration::from_millis(config.drain_timeout_ms / 2),
+        }
+    }
 }
 
 /// One thread's own.
@@ -112,7 +140,12 @@ struct Worker {
     shared: Arc<Shared>,
     index: usize,
     recorder: RefCell<Recorder>,
-    http: http1::Builder,
+    http1: http1::Builder,
+    #[cfg(feature = "tls")]
+    http2: hyper::server::conn::http2::Builder<secure::Streams>,
+    watches: Watches,
+    tasks: TaskTracker,
+    is_lagging: Cell<bool>,
     stop: CancellationToken,
     end: CancellationToken,
 }
@@ -132,28 +165,35 @@ pub(crate) fn scrub_stack() {
 pub(crate) fn run_worker(
     shared: Arc<Shared>,
     index: usize,
-    listener: TcpListener,
+    listeners: Vec<Listening>,
     recorder: Recorder,
     stop: &CancellationToken,
     end: CancellationToken,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(shared.header_timeout)
+    let mut http1 = http1::Builder::new();
+    // Times are the watch's.
+    http1
+        .header_read_timeout(None)
         .max_headers(HEADERS_MAX)
         .max_header_size(HEADER_BYTES_MAX)
         .max_buf_size(BUFFER_BYTES_MAX)
         .half_close(false);
-    // A child of its own: connections look at the token at each wake, and a token is a lock.
-    let stop = stop.child_token();
-    let recorder = RefCell::new(recorder);
-    let worker = Rc::new(Worker { shared, index, recorder, http, stop, end });
-    LocalSet::new().block_on(&runtime, async move {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
-        worker.accept(listener).await;
-        Ok(())
-    })
+    let tasks = TaskTracker::new();
+    let worker = Rc::new(Worker {
+        watches: Watches::new(shared.limits.patience, shared.limits.request_drain / LINGER_PART),
+        shared,
+        index,
+        recorder: RefCell::new(recorder),
+        http1,
+        #[cfg(feature = "tls")]
+        http2: secure::http2(secure::Streams(tasks.clone())),
+        tasks,
+        is_lagging: Cell::new(false),
+        stop: stop.clone(),
+        end,
+    });
+    LocalSet::new().block_on(&runtime, worker.run(listeners))
 }
 
 impl Worker {
@@ -161,24 +201,74 @@ impl Worker {
         &self.shared.metrics.workers[self.index]
     }
 
-    async fn accept(self: Rc<Self>, listener: tokio::net::TcpListener) {
-        let tasks = TaskTracker::new();
+    async fn run(self: Rc<Self>, listeners: Vec<Listening>) -> io::Result<()> {
+        let acceptors = TaskTracker::new();
+        for Listening { socket, protocols, is_inherited } in listeners {
+            let listener = TcpListener::from_std(socket)?;
+            acceptors.spawn_local(Rc::clone(&self).accept(listener, protocols, is_inherited));
+        }
+        acceptors.close();
+        let sampler = Rc::clone(&self);
+        let sampler = tokio::task::spawn_local(async move { sampler.sample_lag().await });
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = self.keep_sweeping() => {}
+        }
+        sampler.abort();
+        self.watches.drain();
+        tokio::select! {
+            () = self.end.cancelled() => return Ok(()),
+            () = acceptors.wait() => {}
+        }
+        self.tasks.close();
+        let waited = tokio::select! {
+            () = self.end.cancelled() => return Ok(()),
+            () = self.keep_sweeping() => return Ok(()),
+            waited = tokio::time::timeout(self.shared.limits.request_drain, self.tasks.wait()) => waited,
+        };
+        if waited.is_err() {
+            tracing::warn!(
+                connections = self.tasks.len(),
+                "connections are cut: they did not end in time"
+            );
+        }
+        Ok(())
+    }
+
+    /// Never ends.
+    async fn keep_sweeping(&self) {
+        let pause = self.shared.limits.patience.sweep();
+        loop {
+            // At a stop those who linger should not wait for the next sweep.
+            let pause = match self.stop.is_cancelled() {
+                true => pause.min(self.shared.limits.request_drain / LINGER_PART),
+                false => pause,
+            };
+            tokio::time::sleep(pause).await;
+            self.watches.sweep(&self.shared.metrics).await;
+        }
+    }
+
+    /// Notes how late this thread's timers are: as late as its visitors are answered.
+    async fn sample_lag(&self) {
+        loop {
+            let begin = Instant::now();
+            tokio::time::sleep(LAG_SAMPLE).await;
+            let lag = begin.elapsed().saturating_sub(LAG_SAMPLE);
+            self.metrics().lag_ms.set(u64::try_from(lag.as_millis()).unwrap_or(u64::MAX));
+            self.is_lagging.set(lag > self.shared.limits.max_lag);
+        }
+    }
+
+    async fn accept(self: Rc<Self>, listener: TcpListener, protocols: Protocols, inherited: bool) {
         loop {
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => break,
-                accepted = self.accept_one(&listener) => accepted,
+                accepted = self.accept_one(&listener, protocols) => accepted,
             };
             match accepted {
-                Ok((stream, peer, permit)) => {
-                    let worker = Rc::clone(&self);
-                    tasks.spawn_local(async move {
-                        worker.metrics().connections.add(1);
-                        worker.connection(stream, peer).await;
-                        scrub_stack();
-                        worker.metrics().connections_closed.add(1);
-                        drop(permit);
-                    });
-                }
+                Ok(Some(accepted)) => self.welcome(accepted, protocols),
+                Ok(None) => {}
                 Err(error) => {
                     self.shared.metrics.accept_errors.add(1);
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -186,17 +276,8 @@ impl Worker {
                 }
             }
         }
-        drop(listener);
-        tasks.close();
-        let waited = tokio::select! {
-            () = self.end.cancelled() => return,
-            waited = tokio::time::timeout(self.shared.request_drain, tasks.wait()) => waited,
-        };
-        if waited.is_err() {
-            tracing::warn!(
-                connections = tasks.len(),
-                "connections are cut: they did not end in time"
-            );
+        if !inherited && let Err(error) = self.accept_rest(listener, protocols) {
+            tracing::warn!(%error, "connections that waited were not accepted");
         }
     }
 
@@ -204,160 +285,80 @@ impl Worker {
     /// first and accept then would let an idle thread hold the room that a busy one needs.)
     async fn accept_one(
         &self,
-        listener: &tokio::net::TcpListener,
-    ) -> io::Result<(TcpStream, IpAddr, OwnedSemaphorePermit)> {
-        let (stream, peer) = listener.accept().await?;
-        let permit = Arc::clone(&self.shared.connections).acquire_owned().await;
+        listener: &TcpListener,
+        protocols: Protocols,
+    ) -> io::Result<Option<Accepted>> {
+        let (stream, address) = listener.accept().await?;
+        let address = address.ip().to_canonical();
+        if self.is_lagging.get() {
+            self.shed(&stream, protocols);
+            return Ok(None);
+        }
+        // Before it waits: whoever has too many must not stand in the way of those who have none.
+        let counted = match self.shared.limits.proxy_protocol {
+            true => None,
+            false => match self.count(address) {
+                Some(counted) => counted,
+                None => {
+                    refuse(&stream);
+                    return Ok(None);
+                }
+            },
+        };
+        let permit = Arc::clone(&self.shared.limits.connections).acquire_owned().await;
         let permit = permit.map_err(|_| io::Error::other("the edge is stopping"))?;
         stream.set_nodelay(true)?;
-        Ok((stream, peer.ip().to_canonical(), permit))
+        Ok(Some(Accepted { stream, address, counted, permit }))
     }
 
-    async fn connection(self: &Rc<Self>, stream: TcpStream, peer: IpAddr) {
-        let service = service_fn(|request| {
-            let worker = Rc::clone(self);
-            async move { Ok::<_, Infallible>(worker.answer(&request, peer).await) }
+    fn welcome(self: &Rc<Self>, accepted: Accepted, protocols: Protocols) {
+        let worker = Rc::clone(self);
+        self.tasks.spawn_local(async move {
+            let Accepted { stream, address, counted, permit } = accepted;
+            worker.metrics().connections.add(1);
+            worker.visit(stream, address, protocols).await;
+            scrub_stack();
+            worker.metrics().connections_closed.add(1);
+            drop((counted, permit));
         });
-        let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = self.stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            // Clients go away and send nonsense all day; hyper has answered what can be answered.
-            tracing::debug!(%error, "a connection ended early");
+    }
+
+    /// Tells a connection that there is too much to do.
+    fn shed(&self, stream: &TcpStream, protocols: Protocols) {
+        self.shared.metrics.connections_refused.overload.add(1);
+        // The buffer of a new socket takes this at once or never.
+        if protocols != Protocols::Http || stream.try_write(OVERLOADED).is_err() {
+            refuse(stream);
         }
     }
 
-    async fn answer(&self, request: &Request<Incoming>, peer: IpAddr) -> Response<Body> {
-        let has_body = !request.body().is_end_stream();
-        let ask = {
-            let domains = self.shared.domains.load();
-            Ask::parse(request, has_body, &domains)
-        };
-        let answer = match ask {
-            Ok(ask) => self.fulfil(&ask, request.headers(), peer).await,
-            Err(refusal) => Err(refusal.into()),
-        };
-        answer.unwrap_or_else(|page| {
-            self.metrics().error(page);
-            page.response(Form::wanted(request.headers()))
-        })
-    }
-
-    async fn fulfil(
-        &self,
-        ask: &Ask<'_>,
-        headers: &HeaderMap,
-        peer: IpAddr,
-    ) -> Result<Response<Body>, ErrorPage> {
-        let now = self.shared.clock.now();
-        match ask.resource {
-            Resource::Link(code) => {
-                let route = self.route(ask.domain, code).await?;
-                let redirect = Redirect::of(&route, now)?;
-                if let Some(synced) = self.record(ask, headers, peer, &redirect, now)?
-                    && !synced.wait().await
-                {
-                    self.metrics().clicks_unsynced.add(1);
-                }
-                self.metrics().redirects.add(1);
-                Ok(redirect.response(ask.query, now))
-            }
-            Resource::Preview(code) => {
-                let route = self.route(ask.domain, code).await?;
-                let redirect = Redirect::of(&route, now)?;
-                self.metrics().previews.add(1);
-                Ok(preview::response(&redirect, Form::wanted(headers)))
-            }
-            Resource::Robots => {
-                self.metrics().files.add(1);
-                Ok(file::robots())
-            }
-            Resource::Favicon => {
-                self.metrics().files.add(1);
-                Ok(file::favicon())
-            }
-            Resource::Home => {
-                let domains = self.shared.domains.load();
-                let home = domains.home(ask.domain).ok_or(ErrorPage::NotFound)?;
-                self.metrics().homes.add(1);
-                Ok(respond::home(home))
-            }
-            Resource::Nothing => Err(ErrorPage::NotFound),
-        }
-    }
-
-    async fn route(&self, domain: DomainId, code: &str) -> Result<Arc<Route>, ErrorPage> {
-        let route = self.find_route(domain, code).await;
-        if matches!(route, Err(ErrorPage::NotFound)) {
-            self.shared.missing.count(domain, code);
-        }
-        route
-    }
-
-    async fn find_route(&self, domain: DomainId, code: &str) -> Result<Arc<Route>, ErrorPage> {
-        let key = Key::new(domain, code);
-        match self.shared.resolver.known(&key) {
-            Known::Route(route) => {
-                self.metrics().memory_hits.add(1);
-                Ok(route)
-            }
-            Known::Absent => {
-                self.metrics().absence_hits.add(1);
-                Err(ErrorPage::NotFound)
-            }
-            Known::Unknown => {
-                self.metrics().look_ups.add(1);
-                let code = Code::parse(code).map_err(|_| ErrorPage::NotFound)?;
-                match self.shared.resolver.look_up(&key, domain, code).await {
-                    Ok(route) => route.ok_or(ErrorPage::NotFound),
-                    Err(Unavailable) => Err(ErrorPage::Unavailable),
-                }
+    /// Accepts what waits in the queue of a socket that nobody will accept from after this.
+    fn accept_rest(self: &Rc<Self>, listener: TcpListener, protocols: Protocols) -> io::Result<()> {
+        let listener = listener.into_std()?;
+        for _ in 0..BACKLOG {
+            let (stream, address) = match listener.accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                accepted => accepted?,
+            };
+            let address = address.ip().to_canonical();
+            let counted =
+                if self.shared.limits.proxy_protocol { Some(None) } else { self.count(address) };
+            let permit = Arc::clone(&self.shared.limits.connections).try_acquire_owned();
+            if let (Some(counted), Ok(permit)) = (counted, permit) {
+                stream.set_nonblocking(true)?;
+                let stream = TcpStream::from_std(stream)?;
+                stream.set_nodelay(true)?;
+                self.welcome(Accepted { stream, address, counted, permit }, protocols);
             }
         }
-    }
-
-    /// Records before the response exists: what is answered is recorded, whatever happens next.
-    ///
-    /// With `spool.durability = always` there is something to wait for: the disk, in company.
-    ///
-    /// It does not wait here, and must not: what is held across a wait is kept in the connection's
-    /// task, and the last visitor's address would stay in memory for as long as nobody else uses it.
-    fn record(
-        &self,
-        ask: &Ask<'_>,
-        headers: &HeaderMap,
-        peer: IpAddr,
-        redirect: &Redirect<'_>,
-        now: UnixMillis,
-    ) -> Result<Option<Synced>, ErrorPage> {
-        let visitor = Visitor::read(headers);
-        let address = proxy::client(&self.shared.trusted_proxies, peer, headers);
-        let click = record::click(ask, &visitor, address, redirect, now);
-        let recorded = self.recorder.borrow_mut().record(&click);
-        if recorded.is_err() {
-            return self.record_overload(&click).map(|()| None);
-        }
-        self.metrics().clicks_recorded.add(1);
-        Ok(self.shared.is_synced.then(|| self.recorder.borrow_mut().synced()))
-    }
-
-    /// The ring is full: keeps the number, or the total, or nothing, as the operator wants it.
-    #[cold]
-    fn record_overload(&self, click: &carom_shared::RawClick<'_>) -> Result<(), ErrorPage> {
-        if self.shared.on_overload == OnOverload::Refuse {
-            return Err(ErrorPage::Unavailable);
-        }
-        let (loss, pressure) = match self.recorder.borrow_mut().count(click) {
-            Ok(()) => (Loss::Counted, Pressure::Counting),
-            Err(_) => (Loss::Dropped, Pressure::Dropping),
-        };
-        self.shared.losses.add(loss, 1);
-        self.metrics().pressure.set(pressure.level().into());
         Ok(())
     }
+}
+
+/// A connection within the limits.
+struct Accepted {
+    stream: TcpStream,
+    address: IpAddr,
+    counted: Option<Counted>,
+    permit: OwnedSemaphorePermit,
 }

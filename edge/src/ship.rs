@@ -42,7 +42,9 @@ pub enum SinkError {
 }
 
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// What clicks wait at most, beside what else they wait for, once the store is back: people look at
+/// their figures and want to see that it is. A fleet that asks so often is no load for a store.
+const BACKOFF_MAX: Duration = Duration::from_secs(3);
 /// Failed tries after which another batch may go first: what is wrong may be this one's own.
 const TRIES: u32 = 10;
 

@@ -52,7 +52,7 @@ mod count;
 mod disk;
 pub mod inspect;
 pub(crate) mod losses;
-mod map;
+pub(crate) mod map;
 pub(crate) mod outbox;
 pub(crate) mod recover;
 pub mod ring;

@@ -20,10 +20,13 @@ impl Csv {
 
     /// A cell that somebody may have chosen the text of. A spreadsheet takes what begins with one
     /// of `=`, `+`, `-`, `@`, tab or line end as a formula, also within quotes: an apostrophe before
-    /// it makes it a text.
+    /// it makes it a text. A cell that has apostrophes before such a beginning gets one more, so
+    /// that whoever reads the file can take one away from exactly those.
     pub(crate) fn text(&mut self, cell: &str) {
         self.separate();
-        let guard = if cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { "'" } else { "" };
+        let begin = cell.trim_start_matches('\'');
+        let guard =
+            if begin.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { "'" } else { "" };
         let is_quoted = cell.contains(['"', ',', '\r', '\n', '\t']);
         if is_quoted {
             self.text.push('"');
@@ -75,14 +78,16 @@ mod tests {
     #[test]
     fn cells_are_data_whatever_is_in_them() {
         let mut csv = Csv::new(&["value", "clicks"]);
-        for cell in ["a", "=1+1", "+1", "-1", "@x", "\t=1", "a,b", "say \"x\"", "=\"a\",b", "\r\nx"]
-        {
+        for cell in [
+            "a", "=1+1", "+1", "-1", "@x", "\t=1", "a,b", "say \"x\"", "=\"a\",b", "\r\nx", "'a",
+            "'-1",
+        ] {
             csv.text(cell);
             csv.numbers(&[1]);
             csv.end_line();
         }
         let expected = "value,clicks\r\na,1\r\n'=1+1,1\r\n'+1,1\r\n'-1,1\r\n'@x,1\r\n\"'\t=1\",1\r\n\
-                        \"a,b\",1\r\n\"say \"\"x\"\"\",1\r\n\"'=\"\"a\"\",b\",1\r\n\"'\r\nx\",1\r\n";
+                        \"a,b\",1\r\n\"say \"\"x\"\"\",1\r\n\"'=\"\"a\"\",b\",1\r\n\"'\r\nx\",1\r\n'a,1\r\n''-1,1\r\n";
         assert_eq!(csv.text, expected);
     }
 }

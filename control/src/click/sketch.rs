@@ -112,11 +112,10 @@ impl Sketch {
     }
 
     /// Makes this the sketch of both's visitors.
-    #[cfg(test)]
     pub(crate) fn merge(&mut self, other: &Self) {
         match other {
             Self::Exact(hashes) => hashes.iter().for_each(|&hash| self.insert_hash(hash)),
-            Self::Registers(theirs) => self.raise_to(theirs),
+            Self::Registers(theirs) => self.with_registers(|ours| raise_to(ours, theirs)),
         }
     }
 
@@ -130,7 +129,7 @@ impl Sketch {
                 Some(())
             }
             PACKED if body.len() == PACKED_LEN => {
-                self.raise_to(&unpack(body));
+                self.with_registers(|ours| raise_to_packed(ours, body));
                 Some(())
             }
             _ => None,
@@ -146,6 +145,7 @@ impl Sketch {
     }
 
     /// The stored form.
+    #[cfg(test)]
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::Exact(hashes) if hashes.len() <= STORED_EXACT_MAX => {
@@ -158,14 +158,14 @@ impl Sketch {
         }
     }
 
-    fn raise_to(&mut self, theirs: &[u8; REGISTERS]) {
-        if let Self::Exact(hashes) = self {
-            *self = Self::Registers(registers(hashes.iter().copied()));
-        }
-        if let Self::Registers(ours) = self {
-            for (ours, theirs) in ours.iter_mut().zip(theirs) {
-                *ours = (*ours).max(*theirs);
+    fn with_registers(&mut self, raise: impl FnOnce(&mut [u8; REGISTERS])) {
+        match self {
+            Self::Exact(hashes) => {
+                let mut ours = registers(hashes.iter().copied());
+                raise(&mut ours);
+                *self = Self::Registers(ours);
             }
+            Self::Registers(ours) => raise(ours),
         }
     }
 }
@@ -173,13 +173,24 @@ impl Sketch {
 /// The stored form of a stored sketch with more hashes in it, which are sorted and different; `None`
 /// if a newer version wrote it.
 pub(crate) fn stored_with(stored: &[u8], hashes: &[u32]) -> Option<Vec<u8>> {
-    if stored.is_empty() && hashes.len() <= STORED_EXACT_MAX {
-        return Some(list(hashes));
-    }
-    let mut sketch = Sketch::default();
-    sketch.merge_bytes(stored)?;
-    hashes.iter().for_each(|&hash| sketch.insert_hash(hash));
-    Some(sketch.to_bytes())
+    let mut all = match stored.split_first() {
+        None => Vec::new(),
+        Some((&LIST, body)) if body.len().is_multiple_of(4) => {
+            let (known, _) = body.as_chunks::<4>();
+            known.iter().map(|hash| u32::from_le_bytes(*hash)).collect()
+        }
+        Some((&PACKED, body)) if body.len() == PACKED_LEN => {
+            let mut registers = registers(hashes.iter().copied());
+            raise_to_packed(&mut registers, body);
+            return Some(pack(&registers));
+        }
+        Some(_) => return None,
+    };
+    all.extend(hashes);
+    all.sort_unstable();
+    all.dedup();
+    let is_list = all.len() <= STORED_EXACT_MAX;
+    Some(if is_list { list(&all) } else { pack(&registers(all.into_iter())) })
 }
 
 fn registers(hashes: impl Iterator<Item = u32>) -> Box<[u8; REGISTERS]> {
@@ -215,18 +226,23 @@ fn pack(registers: &[u8; REGISTERS]) -> Vec<u8> {
     bytes
 }
 
-fn unpack(body: &[u8]) -> Box<[u8; REGISTERS]> {
-    let mut registers = Box::new([0; REGISTERS]);
-    let (threes, _) = body.as_chunks::<3>();
-    let (fours, _) = registers.as_chunks_mut::<4>();
+fn raise_to(ours: &mut [u8; REGISTERS], theirs: &[u8; REGISTERS]) {
+    for (ours, theirs) in ours.iter_mut().zip(theirs) {
+        *ours = (*ours).max(*theirs);
+    }
+}
+
+/// Without unpacking them into a place of their own: a month of a workspace has thousands.
+fn raise_to_packed(ours: &mut [u8; REGISTERS], packed: &[u8]) {
+    let (threes, _) = packed.as_chunks::<3>();
+    let (fours, _) = ours.as_chunks_mut::<4>();
     for (four, &[a, b, c]) in fours.iter_mut().zip(threes) {
-        let bits = u32::from_le_bytes([a, b, c, 0]);
-        for (at, rank) in (0..).zip(four) {
+        let ranks = [a & 0x3f, a >> 6 | (b & 0xf) << 2, b >> 4 | (c & 3) << 4, c >> 2];
+        for (ours, theirs) in four.iter_mut().zip(ranks) {
             // A rank beyond the highest is damage; it must not leave the histogram.
-            *rank = ((bits >> (6 * at) & 0x3f) as u8).min(RANK_MAX);
+            *ours = (*ours).max(theirs.min(RANK_MAX));
         }
     }
-    registers
 }
 
 /// Ertl's improved raw estimator.

@@ -5,12 +5,15 @@
 
 mod copy;
 mod erase;
+mod import;
 mod insert;
 mod link_total;
 mod page;
+mod part;
 mod report;
 mod rollup;
 mod rows;
+mod write;
 
 use std::path::Path;
 use std::time::Duration;
@@ -25,7 +28,7 @@ use crate::db::{DbOpenError, Schema, SqliteFile, StoreError, schema};
 pub(crate) use erase::kept_since;
 use link_total::add_totals;
 pub(crate) use report::ReportError;
-use rollup::insert_clicks;
+use write::insert_clicks;
 
 pub(crate) const SCHEMA: Schema = schema!("clicks_sqlite":
     1 "0001_batch",
@@ -34,6 +37,8 @@ pub(crate) const SCHEMA: Schema = schema!("clicks_sqlite":
     4 "0004_click_quarter",
     5 "0005_click_link",
     6 "0006_erasure",
+    7 "0007_imported",
+    8 "0008_part",
 );
 
 /// A batch made longer ago than this may have been stored and forgotten: it is refused.
@@ -77,7 +82,7 @@ impl ClickStore {
             tx.rollback().await?;
             return Ok(Stored::TooOld);
         }
-        let quarters = insert_clicks(&mut tx, ordinal, batch).await?;
+        let quarters = insert_clicks(&mut tx, ordinal, batch, now).await?;
         add_totals(&mut tx, ordinal, &quarters).await?;
         ledger_prune(&mut tx, now).await?;
         tx.commit().await?;

@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::Connection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -53,7 +54,18 @@ impl SqliteFile {
             .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
             // What is deleted, as a salt, is overwritten wherever that costs no extra write.
             .pragma("secure_delete", "fast");
-        let write = pool().max_connections(1).connect_with(writer);
+        let write = pool().max_connections(1).before_acquire(|connection, _| {
+            Box::pin(async move {
+                // After some errors, a full disk among them, SQLite rolls back by itself. sqlx goes
+                // on counting that transaction, and begins no other on the connection, for ever.
+                if connection.is_in_transaction() {
+                    // A rollback that is under way is done when this is.
+                    connection.ping().await?;
+                }
+                Ok(!connection.is_in_transaction())
+            })
+        });
+        let write = write.connect_with(writer);
         let write = write.await.map_err(open_error)?;
         if let Err(error) = migrator(schema).run(&write).await {
             write.close().await;
@@ -92,6 +104,21 @@ mod tests {
         SqliteFile::open(&path, newer).await.unwrap().close().await;
         let error = SqliteFile::open(&path, &newer[..1]).await.unwrap_err();
         assert!(matches!(error, DbOpenError::Newer { found: 2, known: 1, .. }), "{error:?}");
+    }
+
+    /// As a full disk leaves it: SQLite has rolled back by itself, and sqlx does not know.
+    #[tokio::test]
+    async fn a_connection_whose_transaction_sqlite_ended_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = SqliteFile::open(&folder.path().join("a.db"), SCHEMA_SQLITE).await.unwrap();
+        for _ in 0..2 {
+            let mut tx = file.write.begin_with("begin immediate").await.unwrap();
+            sqlx::raw_sql("rollback").execute(&mut *tx).await.unwrap();
+            drop(tx);
+        }
+        let tx = file.write.begin_with("begin immediate").await.unwrap();
+        tx.commit().await.unwrap();
+        file.close().await;
     }
 
     #[tokio::test]

@@ -13,11 +13,12 @@ use crate::publish::Change;
 const CHANGE_LIFE: Duration = Duration::from_hours(24);
 /// Changes removed by one [`feed_prune`], at most: the write lock is not held for long.
 pub(crate) const PRUNED_MAX: u64 = 1024;
+const HEAD: &str = "select epoch, next_seq - 1 from feed where id = 1";
 /// Rows of one insert: six values each, of the 32,766 that SQLite binds.
 const ROWS_PER_INSERT: usize = 256;
 
 /// Starts the numbering in an empty database. Returns the last number given, 0 for none.
-pub(crate) async fn feed_ensure(tx: &mut Tx, now: UnixMillis) -> Result<u64, StoreError> {
+pub(crate) async fn feed_ensure(tx: &mut Tx, now: UnixMillis) -> Result<FeedPosition, StoreError> {
     const ENSURE: &str = "insert into feed (id, epoch, next_seq) values (1, $1, 1) \
          on conflict (id) do nothing";
     on_tx!(tx, |conn| sqlx::query(ENSURE)
@@ -25,9 +26,8 @@ pub(crate) async fn feed_ensure(tx: &mut Tx, now: UnixMillis) -> Result<u64, Sto
         .execute(conn)
         .await
         .map(|done| done.rows_affected()))?;
-    const NEXT: &str = "select next_seq from feed where id = 1";
-    let next: i64 = on_tx!(tx, |conn| sqlx::query_scalar(NEXT).fetch_one(conn).await)?;
-    u64::try_from(next - 1).map_err(|_| StoreError::Corrupt("feed number"))
+    let (epoch, seq): (i64, i64) = on_tx!(tx, |conn| sqlx::query_as(HEAD).fetch_one(conn).await)?;
+    Ok(FeedPosition { epoch: number(epoch)?, seq: number(seq)? })
 }
 
 /// Begins a new numbering, as if the database were new; whoever followed the old one asks again.
@@ -89,7 +89,6 @@ pub(crate) async fn feed_append(
 
 /// The last change that has a number.
 pub(crate) async fn feed_head(db: &Db) -> Result<FeedPosition, StoreError> {
-    const HEAD: &str = "select epoch, next_seq - 1 from feed where id = 1";
     let (epoch, seq): (i64, i64) = on_db!(db, |pool| sqlx::query_as(HEAD).fetch_one(pool).await)?;
     Ok(FeedPosition { epoch: number(epoch)?, seq: number(seq)? })
 }

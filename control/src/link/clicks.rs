@@ -42,6 +42,8 @@ pub(crate) struct LinkClicks {
     pub(crate) link: LinkId,
     /// By people.
     pub(crate) clicks: i64,
+    /// Of those that people ever made, those that were imported one by one.
+    pub(crate) moved: i64,
     /// By a person; 0: never.
     pub(crate) last_click_ms: i64,
 }

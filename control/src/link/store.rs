@@ -7,7 +7,7 @@ macro_rules! link_columns {
         "id, workspace_id, domain_id, code, target, target_revision, title, notes, tags, \
          redirect_status, max_age_s, state, archived, not_before_ms, expires_at_ms, fallback, \
          query_forward, query_visitor_wins, version, created_at_ms, updated_at_ms, deleted_at_ms, \
-         created_by, clicks, imported_clicks, last_click_ms"
+         created_by, clicks, imported_clicks, moved_clicks, last_click_ms"
     };
 }
 
@@ -43,6 +43,7 @@ mod edit;
 mod export;
 mod import;
 mod list;
+mod place;
 mod route;
 mod search;
 
@@ -52,7 +53,8 @@ pub(crate) use edit::{EditRefused, link_edit};
 pub(crate) use export::links_after;
 pub(crate) use import::links_import;
 pub(crate) use list::{link_count, link_list};
-pub(crate) use route::{RouteRow, route_columns, route_resolve};
+pub(crate) use place::{LinkPlace, link_places};
+pub(crate) use route::{RouteRow, route_columns, route_resolve, routes_after};
 pub(crate) use search::{links_index, unindexed_count};
 
 use carom_shared::{
@@ -94,6 +96,7 @@ struct LinkRow {
     created_by: Option<i64>,
     clicks: i64,
     imported_clicks: i64,
+    moved_clicks: i64,
     last_click_ms: i64,
 }
 
@@ -125,7 +128,8 @@ impl TryFrom<LinkRow> for Link {
             deleted_at: row.deleted_at_ms.map(UnixMillis::new),
             created_by: row.created_by.map(ApiKeyId::try_from).transpose().map_err(corrupt)?,
             clicks: sound(row.clicks.try_into())?,
-            imported_clicks: sound(row.imported_clicks.try_into())?,
+            // Never more than there were: clicks of a file may be others.
+            imported_clicks: sound((row.imported_clicks - row.moved_clicks).max(0).try_into())?,
             last_click_at: Some(row.last_click_ms).filter(|&ms| ms > 0).map(UnixMillis::new),
         })
     }

@@ -36,7 +36,7 @@ fn batch(record: &RouteRecord, domain: DomainId) -> BatchFile {
 async fn stored_clicks_show_up_once_in_every_answer() {
     let test = Test::new().await;
     let made = test.post("/api/v1/links", r#"{"url":"https://example.com/","code":"a"}"#).await;
-    let domain = test.app.domains()[0].0;
+    let domain = test.app.domains()[0].id;
     let code = Code::parse("a").unwrap();
     let record = test.app.resolve(domain, &code).await.unwrap().unwrap();
 

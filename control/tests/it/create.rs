@@ -100,9 +100,9 @@ async fn what_was_acknowledged_is_there_after_a_kill() {
     let made = test.post("/shorten", r#"{"url":"https://example.com/kept"}"#).await.json();
     let again = open(test.config(), Arc::clone(&test.clock), 2).await.unwrap();
     let code = Code::parse(made["code"].as_str().unwrap()).unwrap();
-    let (domain, host, is_default) = again.domains().remove(0);
-    assert_eq!((host.as_str(), is_default), ("go.example", true));
-    let record = again.resolve(domain, &code).await.unwrap().unwrap();
+    let domain = again.domains().remove(0);
+    assert_eq!((domain.host.as_str(), domain.is_default), ("go.example", true));
+    let record = again.resolve(domain.id, &code).await.unwrap().unwrap();
     assert_eq!(&*record.target, "https://example.com/kept");
     let request = Request::get("/api/v1/links")
         .header("authorization", format!("Bearer {}", test.key))

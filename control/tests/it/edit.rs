@@ -92,7 +92,7 @@ etag: "2"
     let read = test.get(&link).await;
     assert_eq!((read.json(), &read.headers["etag"]), (changed.json(), &changed.headers["etag"]));
 
-    let domain = test.app.domains()[0].0;
+    let domain = test.app.domains()[0].id;
     let code = Code::parse("x").unwrap();
     let record = test.app.resolve(domain, &code).await.unwrap().unwrap();
     assert_eq!((record.state, record.version), (RouteState::Disabled, 2));
@@ -292,7 +292,7 @@ content-type: application/problem+json
   "type": "http://localhost:8081/problems/code-taken"
 }
 "##);
-    let domain = test.app.domains()[0].0;
+    let domain = test.app.domains()[0].id;
     let record = test.app.resolve(domain, &Code::parse("x").unwrap()).await.unwrap().unwrap();
     assert_eq!((record.state, record.version), (RouteState::Active, 3));
 }

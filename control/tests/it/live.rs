@@ -16,7 +16,7 @@ const HOSTILE: &str = "x\"}\n\nevent: end\r\ndata: \u{1b}[2J<script>";
 
 /// Stores clicks on the link `a`, each with another referrer; `number` is the batch's.
 async fn click(test: &Test, number: u32, referrers: &[&str]) -> String {
-    let domain = test.app.domains()[0].0;
+    let domain = test.app.domains()[0].id;
     let record = test.app.resolve(domain, &Code::parse("a").unwrap()).await.unwrap().unwrap();
     let mut builder = BatchBuilder::new();
     for referrer in referrers {
@@ -71,7 +71,7 @@ async fn clicks_are_seen_as_they_are_stored() {
     let test = Test::new().await;
     test.post("/api/v1/links", r#"{"url":"https://example.com/","code":"a"}"#).await;
     test.post("/api/v1/links", r#"{"url":"https://example.com/","code":"b"}"#).await;
-    let domain = test.app.domains()[0].0;
+    let domain = test.app.domains()[0].id;
     let other = test.app.resolve(domain, &Code::parse("b").unwrap()).await.unwrap().unwrap().link;
     // What was before is not seen.
     let link = click(&test, 1, &["early.example"]).await;

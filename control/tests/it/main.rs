@@ -13,6 +13,7 @@ mod database;
 mod edit;
 mod idempotency;
 mod import;
+mod internal;
 mod live;
 mod missing;
 mod openapi;
@@ -33,8 +34,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use carom_control::{
-    App, ClicksConfig, Config, ControlConfig, DatabaseConfig, OpenError, OpenOptions,
-    admin as admin_surface, api_router, operator as operator_surface,
+    App, ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig, OpenError,
+    OpenOptions, admin as admin_surface, api_router, operator as operator_surface,
 };
 use carom_shared::{SeededRandom, TestClock, UnixMillis};
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -50,7 +51,9 @@ fn config(folder: &Path) -> Config {
     Config {
         data_dir: folder.into(),
         public_url: "https://go.example".into(),
+        home_url: String::new(),
         control: ControlConfig::default(),
+        internal: InternalConfig::default(),
         database: DatabaseConfig::default(),
         clicks: ClicksConfig::default(),
     }

@@ -11,7 +11,7 @@ fn code(text: &str) -> Code {
 #[tokio::test]
 async fn missing_codes_are_listed_until_they_are_links() {
     let test = Test::new().await;
-    let domain = test.app.domains()[0].0;
+    let domain = test.app.domains()[0].id;
     assert_eq!(test.get("/api/v1/missing").await.body, "{\"data\":[]}\n");
     let unknown = DomainId::try_from(5).unwrap();
     let requests = [
@@ -64,7 +64,7 @@ content-type: application/json
 #[tokio::test]
 async fn missing_codes_outlive_a_restart() {
     let test = Test::new().await;
-    let domain = test.app.domains()[0].0;
+    let domain = test.app.domains()[0].id;
     test.app.note_missing([(domain, code("poster"), 3)]).await.unwrap();
     test.app.close().await;
     let app = open(test.config(), Arc::clone(&test.clock), 2).await.unwrap();

@@ -9,7 +9,7 @@ use std::time::Duration;
 impl Test {
     /// Stores a batch of clicks by people: of which code, and how many seconds from now.
     async fn clicked(&self, number: u32, clicks: &[(&str, u32)]) {
-        let domain = self.app.domains()[0].0;
+        let domain = self.app.domains()[0].id;
         let mut builder = BatchBuilder::new();
         for (code, at_s) in clicks {
             let record = self.app.resolve(domain, &Code::parse(code).unwrap()).await.unwrap();

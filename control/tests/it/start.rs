@@ -10,7 +10,8 @@ async fn the_default_domain_follows_public_url() {
     let app = open(moved, Arc::clone(&test.clock), 2).await.unwrap();
     let after = app.domains();
     assert_eq!(after.len(), 1);
-    assert_eq!((after[0].0, after[0].1.as_str(), after[0].2), (before[0].0, "s.example", true));
+    let found = (after[0].id, after[0].host.as_str(), after[0].is_default);
+    assert_eq!(found, (before[0].id, "s.example", true));
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ impl Clicks {
     async fn new() -> Self {
         let test = Test::new().await;
         test.post("/api/v1/links", r#"{"url":"https://example.com/","code":"a"}"#).await;
-        let domain = test.app.domains()[0].0;
+        let domain = test.app.domains()[0].id;
         let record = test.app.resolve(domain, &Code::parse("a").unwrap()).await.unwrap().unwrap();
         Self { builder: BatchBuilder::new(), record, test }
     }
@@ -29,7 +29,7 @@ impl Clicks {
         self.builder.push(&Click {
             workspace: self.record.workspace,
             link: self.record.link,
-            domain: self.test.app.domains()[0].0,
+            domain: self.test.app.domains()[0].id,
             at_s,
             n: 1,
             kind,

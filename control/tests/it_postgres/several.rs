@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use carom_control::{
-    App, Change, ClicksConfig, Config, ControlConfig, DatabaseConfig, OpenOptions, Subscriber,
-    api_router, operator,
+    App, Change, ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig, OpenOptions,
+    Subscriber, api_router, operator,
 };
 use carom_shared::{SeededRandom, TestClock, UnixMillis};
 use http::{Method, Request, StatusCode};
@@ -29,7 +29,9 @@ impl Plane {
         let config = Config {
             data_dir: folder.path().into(),
             public_url: "https://go.example".into(),
+            home_url: String::new(),
             control: ControlConfig::default(),
+            internal: InternalConfig::default(),
             database: DatabaseConfig { url, max_connections: 4 },
             clicks: ClicksConfig::default(),
         };

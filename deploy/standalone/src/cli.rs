@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use carom_control::operator::{KeyCreated, KeyList, KeyRequest, KeyView};
+use carom_edge::Inherited;
 use carom_shared::ApiKeyId;
 
 use crate::backup::{BackupArgs, RestoreArgs};
@@ -55,7 +56,8 @@ enum Command {
     Backup(BackupArgs),
     /// Make a new data folder (--data-dir) of a backup
     Restore(RestoreArgs),
-    /// Import links of a file: Carom's own, or an export of Shlink, YOURLS, Kutt, Bitly, Dub, Chhoto
+    /// Import links of a file: Carom's own, or an export of Shlink, YOURLS, Kutt, Bitly, Dub, Chhoto; or
+    /// clicks (--clicks)
     Import(ImportArgs),
     /// Export all links, or all clicks
     Export(ExportArgs),
@@ -101,16 +103,18 @@ enum ConfigCommand {
 }
 
 impl Cli {
-    /// Does what was asked. `program` is how this program was called.
+    /// Does what was asked. `program` is how this program was called, `inherited` are the sockets that
+    /// it was given.
     pub(crate) fn run(
         self,
         environment: &[(String, String)],
+        inherited: Inherited,
         program: &str,
     ) -> Result<(), CommandError> {
         let loaded = settings::load(&self.settings, environment.to_vec())?;
         let settings = &loaded.value;
         match self.command {
-            None | Some(Command::Serve) => serve::run(settings, program),
+            None | Some(Command::Serve) => serve::run(settings, inherited, program),
             Some(Command::Key(command)) => command.run(settings),
             Some(Command::Stats(args)) => args.run(settings, environment),
             Some(Command::Backup(args)) => args.run(settings),

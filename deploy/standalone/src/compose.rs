@@ -8,7 +8,7 @@ use carom_edge::resolve::{Origin, OriginError, OriginFuture, RouteChange};
 use carom_edge::ship::{ClickSink, SinkError, SinkFuture, Stored};
 use carom_edge::{EdgeFeed, MissingCodes};
 use carom_shared::batch::Token;
-use carom_shared::{Code, DomainId};
+use carom_shared::{Code, DomainId, FeedPage, FeedPosition};
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +26,27 @@ impl Origin for ControlOrigin {
         let (app, code) = (self.0.clone(), code.clone());
         Box::pin(async move {
             app.resolve(domain, &code).await.map_err(|error| OriginError(chain(&error)))
+        })
+    }
+
+    fn changes(&self, after: Option<FeedPosition>) -> OriginFuture<Option<FeedPage>> {
+        let app = self.0.clone();
+        Box::pin(async move {
+            let page = match after {
+                Some(after) => app.changes_after(after, Duration::ZERO).await,
+                None => app
+                    .feed_head()
+                    .await
+                    .map(|head| Some(FeedPage { head, first: 0, changes: Vec::new() })),
+            };
+            page.map_err(|error| OriginError(chain(&error)))
+        })
+    }
+
+    fn routes(&self, after: Option<(DomainId, Code)>) -> OriginFuture<Vec<RouteChange>> {
+        let app = self.0.clone();
+        Box::pin(async move {
+            app.routes_after(after).await.map_err(|error| OriginError(chain(&error)))
         })
     }
 }
@@ -65,6 +86,9 @@ impl Subscriber for EdgeSubscriber {
                 code: change.code.clone(),
                 record: change.record.clone(),
             });
+        }
+        if let Some((first, last)) = changes.first().zip(changes.last()) {
+            self.0.advance(first.epoch, first.seq, last.seq);
         }
     }
 }

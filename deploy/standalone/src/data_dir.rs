@@ -68,6 +68,11 @@ impl DataDir {
         data_dir.join("spool")
     }
 
+    /// What the edge knows of routes, for its next start. Nothing is lost with it.
+    pub(crate) fn snapshot(&self) -> PathBuf {
+        self.path.join("routes.snapshot")
+    }
+
     /// Where clicks wait to be stored.
     pub(crate) fn spool(&self) -> PathBuf {
         Self::spool_path(&self.path)

@@ -22,6 +22,8 @@ pub(crate) enum CommandError {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Setting(#[from] InvalidSetting),
+    #[error("socket {number} of LISTEN_FDS, named {name:?}: {reason}")]
+    Socket { number: usize, name: String, reason: String },
     #[error("--set {0}: write NAME=VALUE, for example --set edge.listen=0.0.0.0:80")]
     Set(String),
     #[error("settings file {}: {source}", .path.display())]

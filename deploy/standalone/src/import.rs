@@ -1,4 +1,4 @@
-//! `carom import`: links of a file, from here or from another shortener.
+//! `carom import`: links of a file, from here or from another shortener; or clicks.
 //!
 //! ```text
 //! a thread   file -> rows (csv, json) -> links (origin, cells) -> batches
@@ -10,6 +10,7 @@
 //! long the file is, but for a dry run, which remembers the codes that it would have made.
 
 mod cells;
+mod clicks;
 mod csv;
 mod json;
 mod origin;
@@ -29,9 +30,11 @@ use bytes::Bytes;
 use carom_control::FieldError;
 use carom_control::operator::{ImportAnswer, ImportRequest, LinkRecord, OnConflict, RowAnswer};
 use clap::Args;
+use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use crate::cli::with_operator;
+use crate::csv::{COLUMNS, cells};
 use crate::error::CommandError;
 use crate::operator::Operator;
 use crate::output;
@@ -54,6 +57,9 @@ const SEEN_MAX: usize = 4_000_000;
 pub(crate) struct ImportArgs {
     /// CSV with a head, JSON lines, or a JSON array; - is standard input
     file: PathBuf,
+    /// Clicks that `carom export --clicks` wrote, instead of links; their links have to be here
+    #[arg(long, conflicts_with_all = ["on_conflict", "from"])]
+    clicks: bool,
     /// Check everything, write nothing, report the same
     #[arg(long)]
     dry_run: bool,
@@ -102,6 +108,9 @@ struct Batch {
 
 impl ImportArgs {
     pub(crate) fn run(&self, settings: &Settings) -> Result<(), CommandError> {
+        if self.clicks {
+            return self.run_clicks(settings);
+        }
         let read = Arc::new(AtomicU64::new(0));
         let (input, len) = rows::open(&self.file, &read)?;
         let options = ReadOptions {
@@ -114,7 +123,8 @@ impl ImportArgs {
         let mut report = self.report(&rows)?;
         let mut progress = Progress::new();
         with_operator(settings, !self.dry_run, async |operator| {
-            let mut batches = read_ahead(rows, self.request_head())?;
+            let mut batcher = Batcher { rows, head: self.request_head(), next: None };
+            let mut batches = read_ahead(move || batcher.next())?;
             let mut seen = HashMap::new();
             while let Some(batch) = batches.recv().await {
                 let batch = batch?;
@@ -130,6 +140,11 @@ impl ImportArgs {
         })
         .inspect_err(|_| progress.end())?;
         progress.end();
+        self.end(report, &progress)
+    }
+
+    /// Says what became of the file.
+    fn end(&self, mut report: Report, progress: &Progress) -> Result<(), CommandError> {
         report.seconds = progress.elapsed().as_secs_f64();
         report.end().map_err(CommandError::Output)?;
         if self.json {
@@ -144,19 +159,27 @@ impl ImportArgs {
     }
 
     fn report(&self, rows: &Rows) -> Result<Report, CommandError> {
-        let same = |path: &Path| Some(path.canonicalize().ok()? == self.file.canonicalize().ok()?);
-        if self.refused.as_deref().and_then(same) == Some(true) {
-            return Err(CommandError::SameFile);
-        }
         let from = match (rows.origin, rows.format) {
             (Origin::Carom, Format::Csv) => "CSV",
             (Origin::Carom, Format::Jsonl) => "JSON",
             (origin, _) => origin.name(),
         };
-        let report = Report::new(from, self.dry_run, self.refused.as_deref());
-        let mut report = report.map_err(CommandError::Output)?;
+        let mut report = self.new_report(from, COLUMNS)?;
         report.not_imported.clone_from(&rows.lost);
         Ok(report)
+    }
+
+    fn new_report(
+        &self,
+        from: &'static str,
+        columns: impl IntoIterator<Item = &'static str>,
+    ) -> Result<Report, CommandError> {
+        let same = |path: &Path| Some(path.canonicalize().ok()? == self.file.canonicalize().ok()?);
+        if self.refused.as_deref().and_then(same) == Some(true) {
+            return Err(CommandError::SameFile);
+        }
+        let report = Report::new(from, self.dry_run, self.refused.as_deref(), columns);
+        report.map_err(CommandError::Output)
     }
 
     /// A request up to its rows.
@@ -180,18 +203,15 @@ impl ImportArgs {
         seen: &mut HashMap<u64, u64>,
     ) -> Result<(), CommandError> {
         report.rows += (batch.links.len() + batch.refused.len()) as u64;
-        for name in &batch.lost {
-            if !report.not_imported.contains(name) {
-                report.not_imported.push(name.clone());
-            }
-        }
+        report.lose(&batch.lost);
         let mut refused: Vec<_> = batch
             .refused
             .iter()
             .map(|(number, link, errors)| (*number, link, errors.clone()))
             .collect();
         if !batch.links.is_empty() {
-            let answer = send_patiently(operator, Bytes::from(batch.body.clone())).await?;
+            let body = Bytes::from(batch.body.clone());
+            let answer: ImportAnswer = send_patiently(operator, "/v1/import", body).await?;
             if answer.rows.len() != batch.links.len() {
                 return Err(CommandError::Answer("it has not as many rows as were sent".into()));
             }
@@ -207,7 +227,7 @@ impl ImportArgs {
         }
         refused.sort_by_key(|(number, ..)| *number);
         for (number, link, errors) in refused {
-            report.refuse(number, link, &errors).map_err(CommandError::Output)?;
+            report.refuse(number, &cells(link), &errors).map_err(CommandError::Output)?;
         }
         Ok(())
     }
@@ -251,10 +271,14 @@ impl From<Policy> for OnConflict {
 
 /// Sends a batch, again if it could not be taken or if nobody knows whether it was: what was
 /// imported is not imported twice.
-async fn send_patiently(operator: &Operator, body: Bytes) -> Result<ImportAnswer, CommandError> {
+async fn send_patiently<T: DeserializeOwned>(
+    operator: &Operator,
+    path: &str,
+    body: Bytes,
+) -> Result<T, CommandError> {
     let give_up = Instant::now() + PATIENCE;
     loop {
-        match operator.post_json("/v1/import", body.clone()).await {
+        match operator.post_json(path, body.clone()).await {
             Err(CommandError::Problem(problem))
                 if problem.status == 503 && Instant::now() < give_up =>
             {
@@ -266,20 +290,15 @@ async fn send_patiently(operator: &Operator, body: Bytes) -> Result<ImportAnswer
 }
 
 /// Reads a file on a thread of its own, a few batches ahead.
-fn read_ahead(
-    rows: Rows,
-    head: Vec<u8>,
-) -> Result<mpsc::Receiver<Result<Batch, FileError>>, CommandError> {
+fn read_ahead<B: Send + 'static>(
+    mut next: impl FnMut() -> Result<Option<B>, FileError> + Send + 'static,
+) -> Result<mpsc::Receiver<Result<B, FileError>>, CommandError> {
     let (sender, receiver) = mpsc::channel(AHEAD);
     let work = move || {
-        let mut batcher = Batcher { rows, head, next: None };
-        loop {
-            let batch = batcher.next().transpose();
-            // Nobody waits for what is left if the command has failed.
-            if batch.is_none_or(|batch| sender.blocking_send(batch).is_err()) {
-                return;
-            }
-        }
+        // Nobody waits for what is left if the command has failed.
+        while let Some(batch) = next().transpose()
+            && sender.blocking_send(batch).is_ok()
+        {}
     };
     let thread = std::thread::Builder::new().name("import-read".into()).spawn(work);
     drop(thread.map_err(CommandError::Runtime)?);

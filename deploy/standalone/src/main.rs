@@ -6,6 +6,7 @@
 
 mod backup;
 mod cli;
+mod clock;
 mod compose;
 mod csv;
 mod data_dir;
@@ -14,6 +15,7 @@ mod error;
 mod export;
 mod http_client;
 mod import;
+mod inherited;
 mod logging;
 mod operator;
 mod output;
@@ -26,6 +28,7 @@ use std::alloc::System;
 use std::process::ExitCode;
 
 use clap::Parser;
+use listenfd::ListenFd;
 
 use cli::Cli;
 use zeroizing_alloc::ZeroAlloc;
@@ -41,7 +44,9 @@ fn main() -> ExitCode {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let program = std::env::args().next().unwrap_or_else(|| "carom".to_owned());
-    match Cli::parse().run(&environment, &program) {
+    let done = inherited::sockets(&environment, &mut ListenFd::from_env())
+        .and_then(|inherited| Cli::parse().run(&environment, inherited, &program));
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output::error(&error);

@@ -14,11 +14,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use carom_control::{App, Limits, Listener, OpenOptions, admin, api_router, operator, serve};
-use carom_edge::{Domains, Edge, EdgeParts};
+use carom_control::{
+    App, Limits, Listener, OpenOptions, admin, api_router, internal_router, operator, serve,
+};
+use carom_edge::{Domains, Edge, EdgeParts, Inherited};
+use carom_shared::settings::InvalidSetting;
 use carom_shared::{Clock, Random, SystemClock, SystemRandom};
 
 use crate::backup::{Backups, SpoolSource, router as backup_router};
+use crate::clock::SteadyClock;
 use crate::compose::{
     ControlOrigin, ControlSink, EdgeSubscriber, keep_missing, keep_salts, note_missing,
 };
@@ -33,8 +37,18 @@ use crate::upgrade;
 const OPERATOR_CONNECTIONS_MAX: u32 = 64;
 
 /// Serves until it is told to stop. `program` is how this program was called.
-pub(crate) fn run(settings: &Settings, program: &str) -> Result<(), CommandError> {
+///
+/// `inherited` are sockets that whoever started this program listens on, for the edge.
+pub(crate) fn run(
+    settings: &Settings,
+    inherited: Inherited,
+    program: &str,
+) -> Result<(), CommandError> {
     settings.check()?;
+    if !inherited.https.is_empty() && settings.edge.tls.listen.is_none() {
+        let reason = "must be set too: LISTEN_FDNAMES names a socket https";
+        return Err(InvalidSetting::new("edge.tls.listen", reason).into());
+    }
     settings.log.start()?;
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -42,7 +56,7 @@ pub(crate) fn run(settings: &Settings, program: &str) -> Result<(), CommandError
         .enable_all()
         .build()
         .map_err(CommandError::Runtime)?;
-    let result = runtime.block_on(Server::run(settings, program));
+    let result = runtime.block_on(Server::run(settings, inherited, program));
     // Whoever asked twice does not wait for what still runs; everything else has ended.
     runtime.shutdown_background();
     result
@@ -68,12 +82,16 @@ struct Server {
 }
 
 impl Server {
-    async fn run(settings: &Settings, program: &str) -> Result<(), CommandError> {
+    async fn run(
+        settings: &Settings,
+        inherited: Inherited,
+        program: &str,
+    ) -> Result<(), CommandError> {
         // Before anything starts, so that no moment is left in which a signal just kills.
         let mut interrupt = signal(SignalKind::interrupt()).map_err(CommandError::Runtime)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(CommandError::Runtime)?;
 
-        let server = Self::start(settings).await?;
+        let server = Self::start(settings, inherited).await?;
         output::started(settings, server.edge.recovered(), program)?;
         tokio::select! {
             _ = interrupt.recv() => {}
@@ -86,13 +104,19 @@ impl Server {
         }
     }
 
-    async fn start(settings: &Settings) -> Result<Self, CommandError> {
+    async fn start(settings: &Settings, inherited: Inherited) -> Result<Self, CommandError> {
         let data_dir = DataDir::lock(&settings.data_dir).await?;
         let api = listen("control.listen", settings.control.listen).await?;
         let health = listen("control.admin_listen", settings.control.admin_listen).await?;
+        let internal = settings.control.internal_listen;
+        let internal = match settings.internal.token.is_empty() {
+            true => None,
+            false => Some(listen("control.internal_listen", internal).await?),
+        };
         let socket = listen_unix(&DataDir::socket_path(&settings.data_dir))?;
 
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let steady = Arc::new(SteadyClock::start());
+        let clock: Arc<dyn Clock> = Arc::clone(&steady) as Arc<dyn Clock>;
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         upgrade::prepare(settings, &*clock).await?;
         let app = App::open(OpenOptions {
@@ -103,17 +127,13 @@ impl Server {
         .await?;
         let salts = app.salts().await;
         let salts = salts.map_err(|reason| CommandError::NotReady { part: "database", reason })?;
-        let hosts = app.domains();
-        let mut domains = Domains::new(&hosts);
-        let default = hosts.iter().find(|(_, _, is_default)| *is_default);
-        if let Some(((id, ..), home)) = default.zip(settings.home()?) {
-            domains = domains.with_home(*id, &home);
-        }
         let edge = Edge::start(EdgeParts {
             config: settings.edge.clone(),
+            inherited,
             spool: settings.spool.clone(),
             spool_dir: data_dir.spool(),
-            domains,
+            snapshot: Some(data_dir.snapshot()),
+            domains: Domains::serving(&app.domains()),
             salts,
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
@@ -135,6 +155,7 @@ impl Server {
             _data_dir: data_dir,
         };
         let stop = server.stop.clone();
+        server.listeners.spawn(steady.keep(stop.clone()));
         server.listeners.spawn(keep_salts(server.app.clone(), server.edge.feed(), stop.clone()));
         let missing = server.edge.missing_codes();
         server.listeners.spawn(keep_missing(server.app.clone(), missing, stop));
@@ -143,9 +164,14 @@ impl Server {
         let few = Limits { connections: OPERATOR_CONNECTIONS_MAX, drain, ..Limits::default() };
         let limits = Limits { connections: settings.control.max_connections, ..few };
         server.listen(api_router(&server.app), Listener::Tcp(api), limits);
+        if let Some((router, listener)) = internal_router(&server.app).zip(internal) {
+            server.listen(router, Listener::Tcp(listener), limits);
+        }
         let health_router = admin::router_with(&server.app, Arc::new(server.backups.clone()));
         server.listen(health_router, Listener::Tcp(health), few);
-        let probe = Probe::new(server.edge.state(), server.backups.clone(), clock);
+        // It says how far the wall clock has jumped, so it looks at that.
+        let wall = Arc::new(SystemClock);
+        let probe = Probe::new(server.edge.state(), server.backups.clone(), wall);
         let operator = operator::router(&server.app)
             .merge(backup_router(&server.backups))
             .merge(probe.router());

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use carom_control::{ClicksConfig, Config, ControlConfig, DatabaseConfig};
+use carom_control::{ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig};
 use carom_edge::{EdgeConfig, SpoolConfig};
-use carom_shared::settings::{InvalidSetting, Layers, Settings as Loaded};
-use carom_shared::{TargetPolicy, TargetUrl};
+use carom_shared::settings::{Layers, Settings as Loaded};
 
 use crate::backup::BackupConfig;
 use crate::cli::SettingsArgs;
@@ -19,7 +18,8 @@ use crate::upgrade::UpgradeConfig;
 const DEFAULT_FILE: &str = "carom.toml";
 
 /// Settings that may hold a password: never shown, and also read from files.
-const SECRETS: &[&str] = &["clicks.url", "database.url"];
+const SECRETS: &[&str] =
+    &["clicks.url", "database.url", "internal.previous_token", "internal.token"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -34,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) edge: EdgeConfig,
     pub(crate) spool: SpoolConfig,
     pub(crate) control: ControlConfig,
+    pub(crate) internal: InternalConfig,
     pub(crate) database: DatabaseConfig,
     pub(crate) clicks: ClicksConfig,
     pub(crate) backup: BackupConfig,
@@ -50,6 +51,7 @@ impl Default for Settings {
             edge: EdgeConfig::default(),
             spool: SpoolConfig::default(),
             control: ControlConfig::default(),
+            internal: InternalConfig::default(),
             database: DatabaseConfig::default(),
             clicks: ClicksConfig::default(),
             backup: BackupConfig::default(),
@@ -64,21 +66,12 @@ impl Settings {
         Config {
             data_dir: self.data_dir.clone(),
             public_url: self.public_url.clone(),
+            home_url: self.home_url.clone(),
             control: self.control.clone(),
+            internal: self.internal.clone(),
             database: self.database.clone(),
             clicks: self.clicks.clone(),
         }
-    }
-
-    /// Where `/` of the default domain leads.
-    pub(crate) fn home(&self) -> Result<Option<TargetUrl>, InvalidSetting> {
-        if self.home_url.is_empty() {
-            return Ok(None);
-        }
-        // The operator knows what visitors reach; a code of this installation is a home too.
-        let policy = TargetPolicy { allow_private: true, ..TargetPolicy::default() };
-        let home = TargetUrl::parse(&self.home_url, &policy);
-        home.map(Some).map_err(|error| InvalidSetting::new("home_url", error.to_string()))
     }
 
     /// Checks what the types alone do not say; opens nothing.
@@ -87,7 +80,6 @@ impl Settings {
         self.edge.check()?;
         self.spool.check()?;
         self.backup.check()?;
-        self.home()?;
         Ok(self.control_config().check()?)
     }
 }

@@ -201,14 +201,137 @@ mod tests {
         }
     }
 
+    /// The lines of the list, each with its channel's word.
+    fn lines() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
+        SOURCES.lines().filter(|line| !line.starts_with('#')).map(|line| {
+            let (channel, names) = line.split_once(' ').unwrap();
+            (channel, names.split(' ').collect())
+        })
+    }
+
     #[test]
-    fn the_list_names_each_source_once_and_knows_its_channels() {
+    fn the_list_is_in_its_format_and_order() {
+        let mut channels: Vec<&str> = lines().map(|(channel, _)| channel).collect();
+        channels.dedup();
+        let mut sections = channels.clone();
+        sections.sort_unstable();
+        sections.dedup();
+        assert_eq!(sections.len(), channels.len(), "a channel's lines stand together");
         let mut seen = std::collections::HashSet::new();
-        for (name, channel) in entries() {
-            assert!(channel != Channel::Direct && seen.insert(name), "{name}");
-            assert!(name.contains('.') || name.starts_with("app://"), "{name}");
-            assert_eq!(name.to_ascii_lowercase() == name, !name.starts_with("app://"), "{name}");
+        for channel in channels {
+            assert!(Channel::ALL.iter().any(|known| known.as_str() == channel), "{channel}");
+            assert!(!["direct", "referral", "campaign", "paid"].contains(&channel), "{channel}");
+            let of = lines().filter(|(of, _)| *of == channel);
+            let names: Vec<&str> = of.flat_map(|(_, names)| names).collect();
+            assert!(names.is_sorted(), "{channel} is not sorted");
+            for name in names {
+                assert!(seen.insert(name), "{name} is there twice");
+                assert!(is_name(name), "{name} can be no referrer's host");
+            }
         }
+        assert_eq!(entries().count(), seen.len());
         assert!(seen.len() > 300);
+        assert!(SOURCES.lines().all(|line| line.len() <= 120));
+    }
+
+    /// Whether something like it can come out of [`read`], or names a browser within an app.
+    fn is_name(name: &str) -> bool {
+        let is_label = |label: &str| {
+            let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_".contains(c);
+            !label.is_empty() && label.len() <= 63 && label.chars().all(fits)
+        };
+        if let Some(app) = name.strip_prefix("app://") {
+            return !app.is_empty() && app.chars().all(|c| c.is_ascii_alphanumeric());
+        }
+        if let Some(site) = name.strip_suffix(".*") {
+            return is_label(site);
+        }
+        let bare = name.strip_prefix(APP).unwrap_or(name);
+        bare.contains('.') && bare.split('.').all(is_label)
+    }
+
+    /// The longest name decides; a name that the list could do without is there by mistake.
+    #[test]
+    fn each_name_decides_for_itself_and_for_what_is_below_it() {
+        for (name, channel) in entries().filter(|(name, _)| !name.starts_with("app://")) {
+            if let Some(site) = name.strip_suffix(".*") {
+                for country in ["com", "de", "co.uk", "com.br", "ne.jp"] {
+                    let host = format!("{site}.{country}");
+                    let is_other = LIST.get(&*host).is_some_and(|other| *other != channel);
+                    assert!(is_other || of_host(&host) == channel, "{host}");
+                    assert!(is_other || of_host(&format!("www.{host}")) == channel, "www.{host}");
+                }
+                assert_eq!(of_host(&format!("{site}.evil.example")), Channel::Referral, "{site}");
+                continue;
+            }
+            assert_eq!(of_host(name), channel, "{name}");
+            if name.starts_with(APP) {
+                assert_eq!(of_host(&format!("{name}.x")), Channel::Referral, "{name}");
+                continue;
+            }
+            assert_eq!(of_host(&format!("l.{name}")), channel, "l.{name}");
+            assert_eq!(of_host(&format!("not{name}")), of_parent(name), "not{name}");
+            assert_ne!(of_parent(name), channel, "{name} says what is said already");
+        }
+    }
+
+    /// What a host would be without a name of its own.
+    fn of_parent(name: &str) -> Channel {
+        let by_country = under_any_country(name).copied();
+        let parent = name.split_once('.').map_or(Channel::Referral, |(_, parent)| of_host(parent));
+        by_country.filter(|_| name.split('.').count() == 2).unwrap_or(parent)
+    }
+
+    /// What people expect of the sources that most visitors come from.
+    #[test]
+    fn well_known_sources_are_what_people_take_them_for() {
+        for (channel, hosts) in [
+            (
+                Channel::Search,
+                "www.google.de www.google.com.br www.bing.com duckduckgo.com de.search.yahoo.com \
+                 search.yahoo.co.jp yandex.ru www.baidu.com m.baidu.com www.ecosia.org \
+                 search.brave.com www.startpage.com www.qwant.com search.naver.com go.mail.ru \
+                 www.msn.com kagi.com",
+            ),
+            (
+                Channel::Social,
+                "www.facebook.com lm.facebook.com l.instagram.com t.co x.com www.linkedin.com \
+                 lnkd.in old.reddit.com out.reddit.com www.pinterest.fr away.vk.com \
+                 news.ycombinator.com mastodon.social go.bsky.app www.threads.com www.tiktok.com \
+                 www.quora.com tieba.baidu.com",
+            ),
+            (
+                Channel::Mail,
+                "mail.google.com outlook.live.com outlook.office.com mail.yahoo.com \
+                 mail.yahoo.co.jp mail.proton.me app.fastmail.com e.mail.ru web.de \
+                 deref-gmx.net eur01.safelinks.protection.outlook.com mailchi.mp urldefense.com \
+                 android-app://com.google.android.gm",
+            ),
+            (
+                Channel::Messenger,
+                "web.whatsapp.com l.wl.co t.me web.telegram.org discord.com app.slack.com \
+                 teams.microsoft.com www.messenger.com chat.google.com weixin.qq.com \
+                 android-app://org.telegram.messenger",
+            ),
+            (
+                Channel::Video,
+                "www.youtube.com m.youtube.com youtu.be vimeo.com www.twitch.tv www.bilibili.com",
+            ),
+            (
+                Channel::Ai,
+                "chatgpt.com chat.openai.com claude.ai www.perplexity.ai gemini.google.com \
+                 copilot.microsoft.com edgeservices.bing.com chat.mistral.ai chat.deepseek.com \
+                 grok.com www.meta.ai notebooklm.google.com lumo.proton.me duck.ai",
+            ),
+            (
+                Channel::Referral,
+                "github.com en.wikipedia.org www.nytimes.com google.evil.example blog.example.com \
+                 docs.python.org huggingface.co localhost 192.0.2.1 com.google android-app://com.x",
+            ),
+        ] {
+            for host in hosts.split_ascii_whitespace() {
+                assert_eq!(of_host(host), channel, "{host}");
+            }
+        }
     }
 }

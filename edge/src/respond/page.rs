@@ -75,6 +75,7 @@ pub enum ErrorPage {
     Gone,
     Misdirected,
     Blocked,
+    TooManyMisses,
     Unavailable,
 }
 
@@ -98,6 +99,7 @@ impl ErrorPage {
             Self::Gone => StatusCode::GONE,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::Blocked => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
+            Self::TooManyMisses => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -122,7 +124,11 @@ impl ErrorPage {
             Self::BadRequest => {
                 headers.insert(CONNECTION, HeaderValue::from_static("close"));
             }
-            Self::NotFound | Self::Gone | Self::Misdirected | Self::Blocked => {}
+            Self::NotFound
+            | Self::Gone
+            | Self::Misdirected
+            | Self::Blocked
+            | Self::TooManyMisses => {}
         }
         response
     }
@@ -160,6 +166,7 @@ error_pages! {
     Gone 410 "Link no longer available" "This link existed and has ended.",
     Misdirected 421 "Unknown host" "No short links are served for this host name here.",
     Blocked 451 "Link blocked" "This link has been taken down by the operator of this service.",
+    TooManyMisses 429 "Too many wrong addresses" "Too many links were asked for from here that do not exist. Links that exist still work. Try again in a while.",
     Unavailable 503 "Temporarily unavailable" "This link cannot be looked up right now. Try again in a moment.",
 }
 

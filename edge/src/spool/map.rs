@@ -1,4 +1,4 @@
-//! Mapped files: a segment with one writer and one reader, in two threads; and [`Words`].
+//! Mapped files: a segment with one writer and one reader, in two threads; [`Words`]; [`Frozen`].
 //!
 //! This module holds the only `unsafe` code of the edge. The rule that makes it sound is an offset:
 //! the **committed end**, which only the [`Writer`] moves, and only forward.
@@ -14,10 +14,16 @@
 //! - Using the file again needs all ends: [`Reader::recycle`] proves that it is alone.
 //!
 //! [`Words`] is a file of which every byte is part of an atomic word, so that it needs no rule.
+//! [`Frozen`] is one that nobody changes.
 //!
 //! Files are preallocated and locked with their folder, so nobody cuts them short under the mapping.
 
 #![expect(unsafe_code, reason = "records are shared with the kernel and another thread by mapping")]
+
+mod frozen;
+#[cfg(test)]
+mod races;
+mod shared;
 
 use std::fs::File;
 use std::io;
@@ -34,10 +40,13 @@ use super::segment::{
     padded, record_crc,
 };
 
+pub(crate) use frozen::Frozen;
+use shared::{Shared, Word as _};
+
 const PAGE_LEN: usize = 4096;
 
 #[derive(Debug)]
-struct Map {
+pub(super) struct Map {
     raw: MmapRaw,
     header: Header,
     path: PathBuf,
@@ -51,24 +60,6 @@ impl Map {
         debug_assert!(at.is_multiple_of(8) && at + 8 <= self.raw.len());
         // SAFETY: inside the mapping, aligned, and only ever accessed as an atomic.
         unsafe { AtomicU64::from_ptr(self.raw.as_mut_ptr().add(at).cast()) }
-    }
-
-    /// The length word of the record at `at`.
-    fn length_at(&self, at: usize) -> &AtomicU32 {
-        debug_assert!(at.is_multiple_of(ALIGN) && at + FRAME_LEN <= self.raw.len());
-        // SAFETY: inside the mapping, aligned, and only ever accessed as an atomic.
-        unsafe { AtomicU32::from_ptr(self.raw.as_mut_ptr().add(at).cast()) }
-    }
-
-    /// The space of the record at `at`; 0 if there is none yet, or no room for one.
-    fn padded_at(&self, at: usize) -> usize {
-        if at >= SEGMENT_LEN {
-            return 0;
-        }
-        match self.length_at(at).load(Ordering::Acquire) as usize {
-            0 => 0,
-            len => padded(len),
-        }
     }
 
     /// Puts whole pages on the disk. After an error the file is retired: the kernel reports it once
@@ -85,10 +76,49 @@ impl Map {
     }
 }
 
+impl Shared for Map {
+    type Length = AtomicU32;
+    type Sealed = AtomicU64;
+
+    #[inline]
+    fn epoch(&self) -> u64 {
+        self.header.epoch
+    }
+
+    #[inline]
+    fn is_retired(&self, order: Ordering) -> bool {
+        self.is_retired.load(order)
+    }
+
+    #[inline]
+    fn length_at(&self, at: usize) -> &AtomicU32 {
+        debug_assert!(at.is_multiple_of(ALIGN) && at + FRAME_LEN <= self.raw.len());
+        // SAFETY: inside the mapping, aligned, and only ever accessed as an atomic.
+        unsafe { AtomicU32::from_ptr(self.raw.as_mut_ptr().add(at).cast()) }
+    }
+
+    #[inline]
+    fn sealed(&self) -> &AtomicU64 {
+        self.u64_at(SEALED_AT)
+    }
+
+    #[inline]
+    fn bytes(&self, at: usize, len: usize) -> *const u8 {
+        self.bytes_mut(at, len)
+    }
+
+    #[inline]
+    fn bytes_mut(&self, at: usize, len: usize) -> *mut u8 {
+        debug_assert!(at + len <= self.raw.len());
+        // SAFETY: inside the mapping.
+        unsafe { self.raw.as_mut_ptr().add(at) }
+    }
+}
+
 /// The writing end.
 #[derive(Debug)]
-pub(super) struct Writer {
-    map: Arc<Map>,
+pub(super) struct Writer<M: Shared = Map> {
+    map: Arc<M>,
     end: usize,
     number: u32,
 }
@@ -97,23 +127,23 @@ pub(super) struct Writer {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
-impl Writer {
+impl<M: Shared> Writer<M> {
     /// Appends a record whose payload of `len` bytes `fill` writes. When this returns, the record
     /// is the kernel's: it survives this process.
     pub(super) fn append(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<(), Full> {
         let len = FRAME_LEN + len;
         // A word that hardly ever changes: looking at it costs nothing that could be measured.
-        if padded(len) > SEGMENT_LEN - self.end || self.map.is_retired.load(Ordering::Relaxed) {
+        if padded(len) > SEGMENT_LEN - self.end || self.map.is_retired(Ordering::Relaxed) {
             return Err(Full);
         }
         // SAFETY: inside the mapping, and from the committed end on: nobody else looks at it. The
         // first four bytes are the length word, which is left to the atomic.
         let record = unsafe {
-            std::slice::from_raw_parts_mut(self.map.raw.as_mut_ptr().add(self.end + 4), len - 4)
+            std::slice::from_raw_parts_mut(self.map.bytes_mut(self.end + 4, len - 4), len - 4)
         };
         fill(&mut record[FRAME_LEN - 4..]);
         record[4..8].copy_from_slice(&self.number.to_le_bytes());
-        let crc = record_crc(self.map.header.epoch, &record[4..]);
+        let crc = record_crc(self.map.epoch(), &record[4..]);
         record[..4].copy_from_slice(&crc.to_le_bytes());
 
         #[expect(clippy::cast_possible_truncation, reason = "a segment is smaller than 4 GiB")]
@@ -124,19 +154,18 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
+impl<M: Shared> Drop for Writer<M> {
     /// Seals the segment: nothing will follow.
     fn drop(&mut self) {
         let end = Place { offset: self.end, number: self.number };
-        let word = end.word(self.map.header.epoch);
-        self.map.u64_at(SEALED_AT).store(word, Ordering::Release);
+        self.map.sealed().store(end.word(self.map.epoch()), Ordering::Release);
     }
 }
 
 /// The reading end.
 #[derive(Debug)]
-pub(super) struct Reader {
-    map: Arc<Map>,
+pub(super) struct Reader<M: Shared = Map> {
+    map: Arc<M>,
     cursor: usize,
     /// How many records were read.
     number: u32,
@@ -144,7 +173,12 @@ pub(super) struct Reader {
     erased: usize,
 }
 
-impl Reader {
+impl<M: Shared> Reader<M> {
+    /// The reader of a segment of which nothing was read yet.
+    const fn of(map: Arc<M>) -> Self {
+        Self { map, cursor: HEADER_LEN, number: 0, erased: HEADER_LEN }
+    }
+
     /// The payload of the next record; `None` if there is none yet.
     pub(super) fn next(&mut self) -> Option<&[u8]> {
         if self.cursor >= SEGMENT_LEN {
@@ -160,16 +194,12 @@ impl Reader {
         // SAFETY: the length was published, so these bytes are inside the mapping, were written
         // before it, and nobody changes them while this reader is borrowed.
         Some(unsafe {
-            std::slice::from_raw_parts(self.map.raw.as_ptr().add(start), len - FRAME_LEN)
+            std::slice::from_raw_parts(self.map.bytes(start, len - FRAME_LEN), len - FRAME_LEN)
         })
     }
 
     pub(super) fn epoch(&self) -> u64 {
-        self.map.header.epoch
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.map.path
+        self.map.epoch()
     }
 
     /// Where the next record begins or will begin.
@@ -179,17 +209,36 @@ impl Reader {
 
     /// Whether the writer is done and every record was read.
     pub(super) fn is_at_end(&self) -> bool {
-        offset_of(self.map.u64_at(SEALED_AT).load(Ordering::Acquire)) == self.cursor
+        offset_of(self.map.sealed().load(Ordering::Acquire)) == self.cursor
     }
 
     /// Whether the file's disk failed.
     pub(super) fn is_retired(&self) -> bool {
-        self.map.is_retired.load(Ordering::Acquire)
+        self.map.is_retired(Ordering::Acquire)
     }
 
     /// Where the next record begins or will begin, as it is noted once all before is in batches.
     pub(super) const fn place(&self) -> Place {
         Place { offset: self.cursor, number: self.number }
+    }
+
+    /// Overwrites the records that were read, length words excepted; to be called when the note is
+    /// on the disk. A thread with few visitors fills a segment in days, and addresses are not kept
+    /// for days.
+    pub(super) fn erase_read(&mut self) {
+        while self.erased < self.cursor {
+            let len = self.map.padded_at(self.erased);
+            // SAFETY: the record was published and read, so it is inside the mapping and belongs to
+            // this reader, which is borrowed mutably; its length word is left to the atomic.
+            unsafe { self.map.bytes_mut(self.erased + 4, len - 4).write_bytes(0, len - 4) }
+            self.erased += len;
+        }
+    }
+}
+
+impl Reader {
+    pub(super) fn path(&self) -> &Path {
+        &self.map.path
     }
 
     /// Writes the note and puts it on the disk.
@@ -201,19 +250,6 @@ impl Reader {
     /// Puts the header on the disk.
     pub(super) fn sync_header(&self) -> io::Result<()> {
         self.map.sync(0, HEADER_LEN)
-    }
-
-    /// Overwrites the records that were read, length words excepted; to be called when the note is
-    /// on the disk. A thread with few visitors fills a segment in days, and addresses are not kept
-    /// for days.
-    pub(super) fn erase_read(&mut self) {
-        while self.erased < self.cursor {
-            let len = self.map.padded_at(self.erased);
-            // SAFETY: the record was published and read, so it is inside the mapping and belongs to
-            // this reader, which is borrowed mutably; its length word is left to the atomic.
-            unsafe { self.map.raw.as_mut_ptr().add(self.erased + 4).write_bytes(0, len - 4) }
-            self.erased += len;
-        }
     }
 
     /// The end that syncs.
@@ -384,7 +420,7 @@ fn begin(mut map: Map, header: Header) -> (Writer, Reader) {
     unsafe { map.raw.as_mut_ptr().copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) }
     let map = Arc::new(map);
     let writer = Writer { map: Arc::clone(&map), end: HEADER_LEN, number: 0 };
-    (writer, Reader { map, cursor: HEADER_LEN, number: 0, erased: HEADER_LEN })
+    (writer, Reader::of(map))
 }
 
 /// A mapped file of 64-bit words, all of them atomic. What is stored in one survives the process.
@@ -425,145 +461,4 @@ impl Words {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::segment::Boot;
-    use super::*;
-
-    fn header(epoch: u64) -> Header {
-        Header { worker: 0, epoch, boot: Boot::default() }
-    }
-
-    fn fill(text: &[u8]) -> impl FnOnce(&mut [u8]) {
-        move |out| out.copy_from_slice(text)
-    }
-
-    #[test]
-    fn what_is_appended_is_read_in_order_and_a_full_segment_says_so() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut writer, mut reader) = create(&dir.path().join("0.seg"), header(5), true).unwrap();
-        assert_eq!(reader.next(), None);
-        let payload = [7_u8; 1000];
-        let mut count = 0;
-        while writer.append(payload.len(), fill(&payload)) == Ok(()) {
-            count += 1;
-        }
-        assert_eq!(count, (SEGMENT_LEN - HEADER_LEN) / padded(FRAME_LEN + payload.len()));
-        assert!(!reader.is_at_end());
-        for _ in 0..count {
-            assert_eq!(reader.next(), Some(&payload[..]));
-        }
-        assert_eq!(reader.next(), None);
-        assert!(!reader.is_at_end(), "not sealed yet");
-        drop(writer);
-        assert!(reader.is_at_end());
-    }
-
-    #[test]
-    fn a_segment_is_recycled_only_without_its_writer_and_comes_back_empty() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("0.seg");
-        let (mut writer, mut reader) = create(&path, header(5), false).unwrap();
-        writer.append(5, fill(b"hello")).unwrap();
-        assert_eq!(reader.next(), Some(&b"hello"[..]));
-        let mut reader = reader.recycle(header(6)).unwrap_err();
-        drop(writer);
-        assert!(reader.is_at_end());
-        assert!(std::fs::read(&path).unwrap().windows(5).any(|bytes| bytes == b"hello"));
-
-        let (mut writer, fresh) = reader.recycle(header(6)).unwrap();
-        assert!(!std::fs::read(&path).unwrap().windows(5).any(|bytes| bytes == b"hello"));
-        reader = fresh;
-        assert_eq!(reader.next(), None);
-        writer.append(5, fill(b"again")).unwrap();
-        assert_eq!(reader.next(), Some(&b"again"[..]));
-    }
-
-    #[test]
-    fn a_reader_in_another_thread_sees_whole_records_only() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut writer, mut reader) = create(&dir.path().join("0.seg"), header(5), true).unwrap();
-        let written = 6000_u32;
-        std::thread::scope(|scope| {
-            scope.spawn(move || {
-                for n in 0..written {
-                    let text = n.to_le_bytes().repeat(usize::try_from(n % 40).unwrap() + 1);
-                    writer.append(text.len(), fill(&text)).unwrap();
-                }
-            });
-            let mut expected = 0_u32;
-            while !reader.is_at_end() {
-                while let Some(payload) = reader.next() {
-                    let text =
-                        expected.to_le_bytes().repeat(usize::try_from(expected % 40).unwrap() + 1);
-                    assert_eq!(payload, text);
-                    expected += 1;
-                }
-            }
-            assert_eq!(expected, written);
-        });
-    }
-
-    #[test]
-    fn what_was_read_can_be_erased_while_more_is_written() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("0.seg");
-        let (mut writer, mut reader) = create(&path, header(5), false).unwrap();
-        for text in [b"first", b"other"] {
-            writer.append(5, fill(text)).unwrap();
-        }
-        assert_eq!(reader.next(), Some(&b"first"[..]));
-        reader.erase_read();
-        let holds = |text: &[u8]| std::fs::read(&path).unwrap().windows(5).any(|b| b == text);
-        assert!(!holds(b"first") && holds(b"other"));
-        assert_eq!(reader.next(), Some(&b"other"[..]));
-        writer.append(5, fill(b"third")).unwrap();
-        assert_eq!(reader.next(), Some(&b"third"[..]));
-        assert!(matches!(reader.tail().sync(Reach::End), Tailed::Open));
-    }
-
-    #[test]
-    fn a_tail_leaves_the_page_alone_that_is_written_to() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut writer, reader) = create(&dir.path().join("0.seg"), header(5), false).unwrap();
-        let mut tail = reader.tail();
-        let sync = |tail: &mut Tail, reach, to| {
-            assert!(matches!(tail.sync(reach), Tailed::Open));
-            assert_eq!(tail.synced, to);
-        };
-        sync(&mut tail, Reach::Behind, HEADER_LEN);
-        for _ in 0..100 {
-            writer.append(48, fill(&[1; 48])).unwrap();
-        }
-        sync(&mut tail, Reach::Behind, HEADER_LEN + PAGE_LEN);
-        writer.append(48, fill(&[1; 48])).unwrap();
-        // What was there at the last look is not put off again.
-        sync(&mut tail, Reach::Behind, HEADER_LEN + 100 * 64);
-        sync(&mut tail, Reach::End, HEADER_LEN + 101 * 64);
-        drop(writer);
-        assert!(matches!(tail.sync(Reach::Behind), Tailed::Done));
-        drop(reader);
-        assert!(!tail.is_alive());
-    }
-
-    #[test]
-    fn a_segment_whose_disk_fails_takes_nothing_more() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut writer, mut reader) = create(&dir.path().join("0.seg"), header(5), false).unwrap();
-        writer.append(5, fill(b"hello")).unwrap();
-        let mut tail = reader.tail();
-        let (tailed, failed) = disk::fault::nth(0, rustix::io::Errno::IO, || tail.sync(Reach::End));
-        assert!(matches!(tailed, Tailed::Failed(_)) && failed == ["msync"]);
-        assert!(reader.is_retired());
-        assert_eq!(writer.append(5, fill(b"other")), Err(Full));
-        assert_eq!(reader.next(), Some(&b"hello"[..]), "it can still be read");
-        assert!(matches!(tail.sync(Reach::End), Tailed::Done), "not the same file again");
-    }
-
-    #[test]
-    fn zeros_are_written_where_blocks_cannot_be_reserved() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = File::create(dir.path().join("zeros")).unwrap();
-        write_zeros(&file, (1 << 20) + 4096).unwrap();
-        assert_eq!(file.metadata().unwrap().len(), (1 << 20) + 4096);
-    }
-}
+mod tests;

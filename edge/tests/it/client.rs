@@ -4,6 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
+
 /// How long a visitor waits before the test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -37,6 +39,16 @@ impl Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Self { stream, buffer: Vec::new() }
+    }
+
+    /// Comes from an address of this machine.
+    pub(crate) fn connect_from(source: &str, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::new(source.parse().unwrap(), 0).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        let stream = TcpStream::from(socket);
+        stream.set_nodelay(true).unwrap();
         Self { stream, buffer: Vec::new() }
     }
 
@@ -100,6 +112,11 @@ impl Client {
             Err(error) if error.kind() == ErrorKind::ConnectionReset => Next::End,
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// As [`Self::next`], unless something was read that is not part of a reply yet.
+    pub(crate) fn next_byte(&mut self, wait: Duration) -> Next {
+        if self.buffer.is_empty() { self.next(wait) } else { Next::Byte }
     }
 
     /// Whether the edge ends the connection now, with nothing more to say.

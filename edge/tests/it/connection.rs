@@ -107,6 +107,7 @@ fn long_texts_are_cut_and_not_a_reason_to_refuse() {
 fn who_does_not_finish_a_head_in_time_is_let_go() {
     let mut world = World::with_link();
     world.config.header_timeout_ms = 300;
+    world.config.idle_timeout_ms = 300;
     let edge = world.start();
     let timeout = Duration::from_millis(300);
     let head = "GET /abc HTTP/1.1\r\nHost: go.example.com\r\n";

@@ -5,7 +5,7 @@ use std::time::Duration;
 use carom_edge::Domains;
 use carom_shared::click::{Kind, Via};
 use carom_shared::{
-    DomainId, Host, RedirectStatus, RouteRecord, RouteState, TargetPolicy, TargetUrl,
+    DomainId, Host, RedirectStatus, RouteRecord, RouteState, ServedDomain, TargetPolicy, TargetUrl,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -220,9 +220,12 @@ fn the_root_leads_to_the_domains_home_and_is_no_click() {
     let mut client = Client::connect(edge.address());
     assert_eq!(client.get("/").status, 404);
     let id = DomainId::try_from(DOMAIN).unwrap();
-    let home = TargetUrl::parse("https://example.com/welcome", &TargetPolicy::default()).unwrap();
-    let domains = Domains::new(&[(id, Host::parse("go.example.com").unwrap(), false)]);
-    edge.feed().set_domains(domains.with_home(id, &home));
+    edge.feed().set_domains(Domains::serving(&[ServedDomain {
+        id,
+        host: Host::parse("go.example.com").unwrap(),
+        is_default: false,
+        home: Some("https://example.com/welcome".to_owned()),
+    }]));
     let reply = client.get("/?via=qr");
     assert_eq!(reply.status, 302);
     let mut expected = expected("https://example.com/welcome", "private, no-store");

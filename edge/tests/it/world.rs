@@ -1,6 +1,7 @@
 //! What an edge needs around it: routes to ask for, a store for clicks, a clock, a folder.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::TcpListener;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -10,12 +11,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use carom_edge::resolve::{Origin, OriginError, OriginFuture, RouteChange};
 use carom_edge::ship::{ClickSink, SinkError, SinkFuture, Stored};
-use carom_edge::{Domains, Edge, EdgeConfig, EdgeError, EdgeParts, SpoolConfig, Stopped};
+use carom_edge::{
+    Domains, Edge, EdgeConfig, EdgeError, EdgeParts, Inherited, SpoolConfig, Stopped,
+};
 use carom_shared::batch::{Batch, Token};
 use carom_shared::click::{Detail, Kind, Via};
 use carom_shared::{
-    Click, Code, DomainId, Host, LinkId, QueryPolicy, RedirectStatus, RouteRecord, RouteState,
-    Salts, SystemRandom, TestClock, UnixMillis, WorkspaceId,
+    Click, Clock, Code, DomainId, FeedPage, FeedPosition, Host, LinkId, QueryPolicy,
+    RedirectStatus, RouteRecord, RouteState, Salts, SystemRandom, TestClock, UnixMillis,
+    WorkspaceId,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -61,11 +65,18 @@ pub(crate) struct Links {
     is_down: AtomicBool,
     delay_ms: AtomicU64,
     asked: AtomicUsize,
+    /// What the feed has; it answers also while the rest is switched off.
+    changes: Mutex<Vec<RouteChange>>,
 }
 
 impl Links {
     pub(crate) fn put(&self, code: &str, record: RouteRecord) {
         self.routes.lock().unwrap().insert(code.to_owned(), record);
+    }
+
+    /// A change that edges hear of when they ask.
+    pub(crate) fn announce(&self, change: RouteChange) {
+        self.changes.lock().unwrap().push(change);
     }
 
     pub(crate) fn set_down(&self, down: bool) {
@@ -95,6 +106,14 @@ impl Origin for Links {
             }
             Ok(found.filter(|_| domain.get() == DOMAIN))
         })
+    }
+
+    fn changes(&self, after: Option<FeedPosition>) -> OriginFuture<Option<FeedPage>> {
+        let all = self.changes.lock().unwrap();
+        let head = FeedPosition { epoch: 1, seq: all.len() as u64 };
+        let after = after.map_or(head.seq, |after| after.seq);
+        let changes = all.iter().skip(usize::try_from(after).unwrap()).cloned().collect();
+        Box::pin(async move { Ok(Some(FeedPage { head, first: after + 1, changes })) })
     }
 }
 
@@ -227,11 +246,39 @@ impl From<carom_shared::Click<'_>> for Row {
     }
 }
 
+/// How long a look at the clock takes, in milliseconds.
+#[derive(Default)]
+pub(crate) struct Slowness(AtomicU64);
+
+impl Slowness {
+    pub(crate) fn set(&self, time: Duration) {
+        self.0.store(time.as_millis().try_into().unwrap(), Ordering::SeqCst);
+    }
+}
+
+/// A clock that holds up who looks at it: an edge thread that has too much to do.
+struct SlowClock(Arc<TestClock>, Arc<Slowness>);
+
+impl Clock for SlowClock {
+    fn now(&self) -> UnixMillis {
+        let is_edge = std::thread::current().name().is_some_and(|name| name.starts_with("edge-"));
+        let ms = self.1.0.load(Ordering::SeqCst);
+        if is_edge && ms > 0 {
+            std::thread::sleep(Duration::from_millis(ms));
+        }
+        self.0.now()
+    }
+}
+
 /// Everything around an edge. Edges may come and go in it, one at a time per folder.
 pub(crate) struct World {
     pub(crate) links: Arc<Links>,
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<TestClock>,
+    /// Whether the clock takes its time, and with it the thread that asks.
+    pub(crate) slowness: Arc<Slowness>,
+    /// Sockets that outlive edges.
+    pub(crate) sockets: Vec<TcpListener>,
     pub(crate) config: EdgeConfig,
     pub(crate) spool: SpoolConfig,
     runtime: Runtime,
@@ -246,6 +293,8 @@ impl World {
             links: Arc::default(),
             store: Arc::default(),
             clock: Arc::new(TestClock::new(NOW)),
+            slowness: Arc::default(),
+            sockets: Vec::new(),
             config: EdgeConfig {
                 listen: local(0),
                 admin_listen: local(0),
@@ -284,14 +333,19 @@ impl World {
         let host = |name| Host::parse(name).unwrap();
         let edge = Edge::start(EdgeParts {
             config: self.config.clone(),
+            inherited: Inherited {
+                http: self.sockets.iter().map(|socket| socket.try_clone().unwrap()).collect(),
+                https: Vec::new(),
+            },
             spool: self.spool.clone(),
             spool_dir: spool.to_owned(),
+            snapshot: Some(spool.with_extension("snapshot")),
             domains: Domains::new(&[
                 (domain(1), host("localhost"), true),
                 (domain(DOMAIN), host("go.example.com"), false),
             ]),
             salts: Salts::default().roll(NOW, &SystemRandom),
-            clock: Arc::clone(&self.clock) as _,
+            clock: Arc::new(SlowClock(Arc::clone(&self.clock), Arc::clone(&self.slowness))),
             random: Arc::new(SystemRandom),
             origin: Arc::clone(&self.links) as _,
             sink: Arc::clone(store) as _,

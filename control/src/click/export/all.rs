@@ -10,11 +10,12 @@ use carom_shared::LinkId;
 use serde::{Deserialize, Serialize};
 
 use super::ClickPlace;
-use super::api::{ClickView, csv_lines, json_line};
+use super::api::{ClickView, LinkClick, csv_lines, json_line};
 use crate::app::App;
 use crate::click::api::domains;
 use crate::http::extract::{Json, Params};
 use crate::http::problem::ApiError;
+use crate::link::store::link_places;
 
 /// Clicks of a page.
 const PAGE: u32 = 1000;
@@ -52,8 +53,16 @@ pub(crate) async fn export_clicks(
     let last = clicks.last().filter(|_| has_more);
     let next = last.map(|(link, click)| format!("{link}.{}.{}", click.place.at_s, click.place.seq));
     let hosts = domains(&app, None);
-    let rows: Vec<(LinkId, ClickView)> =
-        clicks.into_iter().map(|(link, click)| (link, ClickView::new(click, &hosts))).collect();
+    let mut links: Vec<LinkId> = clicks.iter().map(|(link, _)| *link).collect();
+    links.dedup();
+    let places = link_places(app.read(), &links).await?;
+    let rows: Vec<LinkClick> = clicks
+        .into_iter()
+        .map(|(link_id, click)| {
+            let code = places.get(&link_id).and_then(|place| place.code.clone());
+            LinkClick { link_id, code, click: ClickView::new(click, &hosts) }
+        })
+        .collect();
     let text = match params.format {
         ClicksFormat::Csv => csv_lines(&rows, after.is_none()),
         ClicksFormat::Jsonl => rows.iter().map(json_line).collect::<Result<_, _>>()?,

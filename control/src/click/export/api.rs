@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use carom_shared::click::Detail;
-use carom_shared::{LinkId, UnixMillis};
+use carom_shared::{Code, LinkId, UnixMillis};
 use http::{HeaderValue, Uri, header};
 use serde::Serialize;
 use url::form_urlencoded::{Serializer, parse};
@@ -143,44 +143,57 @@ fn next_page(uri: &Uri, cursor: &str) -> Option<HeaderValue> {
 
 /// A click of any link.
 #[derive(Serialize)]
-struct LinkClick<'a> {
-    link_id: LinkId,
+pub(super) struct LinkClick {
+    pub(super) link_id: LinkId,
+    /// `None`: another link has taken it.
+    pub(super) code: Option<Code>,
     #[serde(flatten)]
-    click: &'a ClickView,
+    pub(super) click: ClickView,
 }
 
 /// A click as a line of JSON.
-pub(super) fn json_line((link, click): &(LinkId, ClickView)) -> Result<String, ApiError> {
-    let line = serde_json::to_string(&LinkClick { link_id: *link, click });
+pub(super) fn json_line(click: &LinkClick) -> Result<String, ApiError> {
+    let line = serde_json::to_string(click);
     line.map(|line| line + "\n").map_err(|error| ApiError::Internal(Arc::new(error)))
 }
 
 /// Clicks of any links as lines of CSV, with its head if they are the first.
-pub(super) fn csv_lines(clicks: &[(LinkId, ClickView)], with_head: bool) -> String {
+pub(super) fn csv_lines(clicks: &[LinkClick], with_head: bool) -> String {
     let mut csv = Csv::default();
     if with_head {
-        csv.text("link_id");
-        head().into_iter().for_each(|name| csv.text(name));
+        columns().for_each(|name| csv.text(name));
         csv.end_line();
     }
-    for (link, click) in clicks {
-        csv.text(&link.to_string());
-        line(&mut csv, click);
+    for of in clicks {
+        csv.text(&of.link_id.to_string());
+        csv.text(of.code.as_ref().map_or("", Code::as_str));
+        line(&mut csv, &of.click);
     }
     csv.into_text()
 }
 
-fn head() -> Vec<&'static str> {
-    let mut head = vec![
-        "at", "n", "kind", "via", "status", "variant", "target_revision", "domain", "visitor",
-        "do_not_track", "global_privacy_control", "channel", "device",
-    ];
-    head.extend(Detail::ALL.iter().map(|detail| detail.as_str()));
-    head
+/// Columns of a click, before its details.
+const HEAD: [&str; 13] = [
+    "at", "n", "kind", "via", "status", "variant", "target_revision", "domain", "visitor",
+    "do_not_track", "global_privacy_control", "channel", "device",
+];
+
+fn head() -> impl Iterator<Item = &'static str> {
+    HEAD.into_iter().chain(Detail::ALL.iter().map(|detail| detail.as_str()))
+}
+
+/// The columns of a file of clicks, in their order.
+pub fn columns() -> impl Iterator<Item = &'static str> {
+    ["link_id", "code"].into_iter().chain(head())
+}
+
+/// Where a column of a file of clicks is.
+pub(crate) fn place_of(column: &str) -> Option<usize> {
+    columns().position(|name| name == column)
 }
 
 fn csv(clicks: &[ClickView]) -> Csv {
-    let mut csv = Csv::new(&head());
+    let mut csv = Csv::new(&head().collect::<Vec<_>>());
     clicks.iter().for_each(|click| line(&mut csv, click));
     csv
 }

@@ -187,7 +187,6 @@ impl<'a> RollupTally<'a> {
         self.go_to(row.at_s);
         count(&mut self.report, self.bucket, row.kind, row.n);
         if row.kind == Kind::Human {
-            self.all.insert(row.visitor);
             self.of_bucket.insert(row.visitor);
         }
     }
@@ -202,7 +201,6 @@ impl<'a> RollupTally<'a> {
     ) -> Option<()> {
         self.go_to(at_s);
         count(&mut self.report, self.bucket, kind, n);
-        self.all.merge_bytes(sketch)?;
         self.of_bucket.merge_bytes(sketch)
     }
 
@@ -215,7 +213,9 @@ impl<'a> RollupTally<'a> {
     }
 
     fn end_bucket(&mut self) {
-        self.report.series[self.bucket].visitors = std::mem::take(&mut self.of_bucket).estimate();
+        let of_bucket = std::mem::take(&mut self.of_bucket);
+        self.report.series[self.bucket].visitors = of_bucket.estimate();
+        self.all.merge(&of_bucket);
     }
 
     pub(crate) fn finish(mut self) -> PeriodReport {

@@ -16,12 +16,13 @@ use crate::db::StoreError;
 
 /// Rows deleted in one transaction, at most.
 const ROWS_PER_STEP: i64 = 5000;
-/// Links looked at in one transaction, at most.
-const LINKS_PER_STEP: usize = 500;
+/// Parts looked at in one transaction, at most: one that begins before the last second to delete is
+/// looked through, some milliseconds.
+const PARTS_PER_STEP: usize = 20;
 const DAY_S: i64 = 24 * 3600;
 
-/// A place in a walk over all links; 0 is before the first.
-pub(crate) type LinkPlace = i64;
+/// A place in a walk over all parts; 0 is the first.
+pub(crate) type PartPlace = i64;
 
 impl ClickStore {
     /// Erases the clicks that a link has so far. Returns how many rows were deleted.
@@ -45,7 +46,8 @@ impl ClickStore {
         workspace: WorkspaceId,
         now: UnixMillis,
     ) -> Result<u64, StoreError> {
-        const NEXT: &str = "select min(link) from click_quarter where workspace = ? and link > ?";
+        const NEXT: &str = "select min((select min(r.link) from click_quarter r \
+             where r.part = p.first_quarter and r.workspace = ? and r.link > ?)) from part p";
         const REST: &str = "delete from workspace_quarter where workspace = ?";
         let mut rows = 0;
         let mut last = 0;
@@ -80,13 +82,14 @@ impl ClickStore {
         link: i64,
         below_seq: i64,
     ) -> Result<u64, StoreError> {
-        const ROWS: &str = "delete from click where (link, at_s, seq) in (\
-             select link, at_s, seq from click \
-             where link = ? and workspace = ? and seq < ? limit ?)";
+        const ROWS: &str = "delete from click where (part, workspace, link, at_s, seq) in (\
+             select c.part, c.workspace, c.link, c.at_s, c.seq from part p cross join click c \
+             where c.part = p.first_quarter and c.workspace = ? and c.link = ? and c.seq < ? \
+             limit ?)";
         const DONE: &str = "delete from erasure where workspace = ? and link = ? and below_seq = ?";
         let mut rows = 0;
         loop {
-            let delete = sqlx::query(ROWS).bind(link).bind(workspace).bind(below_seq);
+            let delete = sqlx::query(ROWS).bind(workspace).bind(link).bind(below_seq);
             let deleted = delete.bind(ROWS_PER_STEP).execute(&self.file.write).await?;
             rows += deleted.rows_affected();
             if deleted.rows_affected() < ROWS_PER_STEP.cast_unsigned() {
@@ -98,32 +101,34 @@ impl ClickStore {
         Ok(rows)
     }
 
-    /// Deletes some rows older than `since_s`, of links from a place on; as soon as there is one, it
+    /// Deletes some rows older than `since_s`, of parts from a place on; as soon as there is one, it
     /// writes down from when on there are details. Returns where to go on; `None` at the end.
     pub(crate) async fn retention_step(
         &self,
         since_s: i64,
-        from: LinkPlace,
-    ) -> Result<Option<LinkPlace>, StoreError> {
-        const NEXT: &str = "select min(link) from click where link >= ?";
-        const ROWS: &str = "delete from click where (link, at_s, seq) in (\
-             select link, at_s, seq from click where link = ? and at_s < ? limit ?)";
+        from: PartPlace,
+    ) -> Result<Option<PartPlace>, StoreError> {
+        const NEXT: &str = "select min(first_quarter) from part \
+             where first_quarter >= ? and first_quarter * 900 < ?";
+        const ROWS: &str = "delete from click where (part, workspace, link, at_s, seq) in (\
+             select part, workspace, link, at_s, seq from click \
+             where part = ? and at_s < ? limit ?)";
         const SINCE: &str = "insert into retention (one, detail_since_s) values (1, ?) \
              on conflict (one) do update \
              set detail_since_s = max(detail_since_s, excluded.detail_since_s)";
         let mut tx = self.file.write.begin_with("begin immediate").await?;
         let (mut place, mut left) = (from, ROWS_PER_STEP);
         let mut is_end = false;
-        for _ in 0..LINKS_PER_STEP {
-            let next: Option<i64> =
-                sqlx::query_scalar(NEXT).bind(place).fetch_one(&mut *tx).await?;
-            let Some(link) = next else {
+        for _ in 0..PARTS_PER_STEP {
+            let next = sqlx::query_scalar(NEXT).bind(place).bind(since_s);
+            let next: Option<i64> = next.fetch_one(&mut *tx).await?;
+            let Some(part) = next else {
                 is_end = true;
                 break;
             };
-            let delete = sqlx::query(ROWS).bind(link).bind(since_s).bind(left);
+            let delete = sqlx::query(ROWS).bind(part).bind(since_s).bind(left);
             left -= delete.execute(&mut *tx).await?.rows_affected().cast_signed();
-            place = link;
+            place = part;
             if left == 0 {
                 break;
             }
@@ -174,12 +179,15 @@ async fn leave_rollups(
     number: i64,
 ) -> Result<(), StoreError> {
     const SUBTRACT: &str = "update workspace_quarter set n = workspace_quarter.n - q.n \
-         from click_quarter q \
-         where q.workspace = ?1 and q.link = ?2 and workspace_quarter.workspace = ?1 \
+         from (select r.quarter, r.kind, r.n from part p cross join click_quarter r \
+           where r.part = p.first_quarter and r.workspace = ?1 and r.link = ?2) q \
+         where workspace_quarter.workspace = ?1 \
          and workspace_quarter.quarter = q.quarter and workspace_quarter.kind = q.kind";
     const EMPTY: &str = "delete from workspace_quarter where workspace = ?1 and n = 0 \
-         and quarter in (select quarter from click_quarter where workspace = ?1 and link = ?2)";
-    const LINK: &str = "delete from click_quarter where workspace = ? and link = ?";
+         and quarter in (select r.quarter from part p cross join click_quarter r \
+           where r.part = p.first_quarter and r.workspace = ?1 and r.link = ?2)";
+    const LINK: &str = "delete from click_quarter \
+         where part in (select first_quarter from part) and workspace = ? and link = ?";
     const TOTALS: &str = "update click_link set clicks = 0, bots = 0, last_at_s = 0, batch = ? \
          where workspace = ? and link = ?";
     for sql in [SUBTRACT, EMPTY, LINK] {

@@ -75,10 +75,6 @@ pub(super) async fn insert_each<T>(
     Ok(())
 }
 
-/// A click's place in the tree of clicks, where its neighbours share its pages: link, second, and
-/// its place in the batch.
-pub(super) type Place = (i64, i64, usize);
-
 /// The names of a batch, each once.
 #[derive(Debug, Default)]
 pub(super) struct Names<'a> {

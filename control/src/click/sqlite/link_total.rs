@@ -45,18 +45,20 @@ impl ClickStore {
         after: ClickCursor,
         limit: u32,
     ) -> Result<(Vec<LinkClicks>, Option<ClickCursor>), StoreError> {
-        const CHANGED: &str = "select workspace, link, clicks, last_at_s, batch from click_link \
+        const CHANGED: &str = "select workspace, link, clicks, imported, last_at_s, batch \
+             from click_link \
              where (batch, link) > (?, ?) order by batch, link limit ?";
         let query = sqlx::query_as(CHANGED).bind(after.batch).bind(after.link);
-        let rows: Vec<(i64, i64, i64, i64, i64)> =
+        let rows: Vec<(i64, i64, i64, i64, i64, i64)> =
             query.bind(i64::from(limit)).fetch_all(&self.file.read).await?;
-        let next = rows.last().map(|&(_, link, _, _, batch)| ClickCursor { batch, link });
+        let next = rows.last().map(|&(_, link, .., batch)| ClickCursor { batch, link });
         let corrupt = |_| StoreError::Corrupt("link of a click");
-        let links = rows.into_iter().map(|(workspace, link, clicks, last_at_s, _)| {
+        let links = rows.into_iter().map(|(workspace, link, clicks, moved, last_at_s, _)| {
             Ok(LinkClicks {
                 workspace: WorkspaceId::try_from(workspace).map_err(corrupt)?,
                 link: LinkId::try_from(link).map_err(corrupt)?,
                 clicks,
+                moved,
                 last_click_ms: last_at_s.saturating_mul(1000),
             })
         });

@@ -8,14 +8,16 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _, Sqlite, Transaction};
 
 use super::insert::placeholders;
+use super::part::parts_of_span;
 use super::{ClickStore, count};
 use crate::click::export::{ClickPlace, ExportQuery, StoredClick};
+use crate::click::report::QUARTER_S;
 use crate::db::StoreError;
 
 /// Names looked up per statement.
 const NAMES: usize = 500;
 /// Columns before those of names.
-const NUMBERS: usize = 13;
+pub(super) const NUMBERS: usize = 13;
 
 impl ClickStore {
     /// A page, and whether there are more.
@@ -23,15 +25,23 @@ impl ClickStore {
         &self,
         query: &ExportQuery,
     ) -> Result<(Vec<StoredClick>, bool), StoreError> {
-        const PAGE: &str = "select at_s, seq, domain, n, kind, via, variant, status, \
+        // Parts are in the order of time, and so is a link within each: nothing is sorted.
+        const PAGE: &str = concat!(
+            "select at_s, seq, domain, n, kind, via, variant, status, \
                target_revision, visitor, privacy, channel, device, referrer, referrer_path, country, \
                region, city, browser, browser_version, os, os_version, language, utm_source, \
                utm_medium, utm_campaign, utm_term, utm_content \
-             from click where link = ? and workspace = ? and at_s < ? and (at_s, seq) > (?, ?) \
-             order by at_s, seq limit ?";
+             from part p cross join click c where ",
+            parts_of_span!(),
+            " and c.part = p.first_quarter and c.workspace = ? and c.link = ? and c.at_s < ? \
+               and (c.at_s, c.seq) > (?, ?) \
+             order by p.first_quarter, c.at_s, c.seq limit ?"
+        );
         let first = ClickPlace { at_s: query.span.from_s, seq: -1 };
         let after = query.after.unwrap_or(first);
-        let page = sqlx::query(PAGE).bind(query.link.get()).bind(query.workspace.get());
+        let page = sqlx::query(PAGE).bind(i64::from(after.at_s / QUARTER_S));
+        let page = page.bind(i64::from(query.span.to_s.div_ceil(QUARTER_S)));
+        let page = page.bind(query.workspace.get()).bind(query.link.get());
         let page = page.bind(i64::from(query.span.to_s)).bind(i64::from(after.at_s));
         let page = page.bind(after.seq).bind(i64::from(query.limit) + 1);
         let mut tx = self.file.read.begin().await?;
@@ -44,22 +54,35 @@ impl ClickStore {
         Ok((clicks.collect::<Result<_, _>>()?, has_more))
     }
 
-    /// Clicks of all links behind a place, and whether there are more.
+    /// Clicks of all links behind a place, and whether there are more: part by part, in each by
+    /// workspace, link and time.
     pub(crate) async fn clicks_after(
         &self,
         after: Option<(LinkId, ClickPlace)>,
         limit: u32,
     ) -> Result<(Vec<(LinkId, StoredClick)>, bool), StoreError> {
+        const PART: &str = "select max(first_quarter) from part where first_quarter <= ?";
         const PAGE: &str = "select at_s, seq, domain, n, kind, via, variant, status, \
                target_revision, visitor, privacy, channel, device, referrer, referrer_path, country, \
                region, city, browser, browser_version, os, os_version, language, utm_source, \
                utm_medium, utm_campaign, utm_term, utm_content, link \
-             from click where (link, at_s, seq) > (?, ?, ?) order by link, at_s, seq limit ?";
-        let (link, at_s, seq) = after
-            .map_or((0, 0, -1), |(link, place)| (link.get(), i64::from(place.at_s), place.seq));
-        let page = sqlx::query(PAGE).bind(link).bind(at_s).bind(seq).bind(i64::from(limit) + 1);
+             from click where (part, workspace, link, at_s, seq) > (?, ?, ?, ?, ?) \
+             order by part, workspace, link, at_s, seq limit ?";
         let mut tx = self.file.read.begin().await?;
-        let mut rows = page.fetch_all(&mut *tx).await?;
+        let place = match after {
+            None => [-1, 0, 0, 0, 0],
+            Some((link, ClickPlace { at_s, seq })) => {
+                let part = sqlx::query_scalar(PART).bind(i64::from(at_s / QUARTER_S));
+                let part: i64 = part.fetch_one(&mut *tx).await?;
+                let workspace = workspace_of(&mut tx, part, link).await?;
+                [part, workspace, link.get(), at_s.into(), seq]
+            }
+        };
+        let mut page = sqlx::query(PAGE);
+        for value in place {
+            page = page.bind(value);
+        }
+        let mut rows = page.bind(i64::from(limit) + 1).fetch_all(&mut *tx).await?;
         let has_more = rows.len() > limit as usize;
         rows.truncate(limit as usize);
         let names = names_read(&mut tx, &rows).await?;
@@ -73,8 +96,33 @@ impl ClickStore {
     }
 }
 
+/// The workspace of a link's clicks in a part. An erased link keeps its totals, which are 0; a link
+/// of which only previews came has none, but its clicks.
+async fn workspace_of(
+    tx: &mut Transaction<'_, Sqlite>,
+    part: i64,
+    link: LinkId,
+) -> Result<i64, StoreError> {
+    const TOTALS: &str = "select workspace from click_link where link = ?";
+    const CLICKS: &str = "with recursive w (workspace) as (\
+         select min(workspace) from click where part = ?1 union all \
+         select (select min(c.workspace) from click c \
+           where c.part = ?1 and c.workspace > w.workspace) \
+         from w where w.workspace is not null) \
+         select w.workspace from w where w.workspace is not null and exists (\
+           select 1 from click c \
+           where c.part = ?1 and c.workspace = w.workspace and c.link = ?2) limit 1";
+    let totals = sqlx::query_scalar(TOTALS).bind(link.get()).fetch_optional(&mut **tx).await?;
+    if let Some(workspace) = totals {
+        return Ok(workspace);
+    }
+    let clicks = sqlx::query_scalar(CLICKS).bind(part).bind(link.get());
+    let clicks = clicks.fetch_optional(&mut **tx).await?;
+    clicks.ok_or(StoreError::Corrupt("place among the clicks: they were erased meanwhile"))
+}
+
 /// The names of what is numbered in rows of clicks.
-async fn names_read(
+pub(super) async fn names_read(
     tx: &mut Transaction<'_, Sqlite>,
     rows: &[SqliteRow],
 ) -> Result<HashMap<i64, String>, StoreError> {
@@ -99,7 +147,10 @@ async fn names_read(
     Ok(names)
 }
 
-fn stored_click(row: &SqliteRow, names: &HashMap<i64, String>) -> Result<StoredClick, StoreError> {
+pub(super) fn stored_click(
+    row: &SqliteRow,
+    names: &HashMap<i64, String>,
+) -> Result<StoredClick, StoreError> {
     let get = |column: usize| row.try_get::<i64, _>(column);
     let corrupt = || StoreError::Corrupt("click");
     let small = |column: usize| u8::try_from(get(column)?).map_err(|_| corrupt());

@@ -14,6 +14,7 @@ use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 
 use super::ClickStore;
 use super::insert::placeholders;
+use super::part::parts_of_span;
 use super::rows::{Numbers, Statement, select_clicks, slices};
 use crate::click::report::filter::Filter;
 use crate::click::report::tally::{RollupTally, Row, Tally, TooManyValues, TopNumber};
@@ -49,6 +50,19 @@ impl From<sqlx::Error> for ReportError {
     fn from(error: sqlx::Error) -> Self {
         Self::Store(error.into())
     }
+}
+
+/// A link's rows of the rollup, part by part; bound are the first quarter hour and the one behind the
+/// last, twice, workspace and link.
+macro_rules! of_link_in_span {
+    () => {
+        concat!(
+            "from part p cross join click_quarter r where ",
+            parts_of_span!(),
+            " and r.part = p.first_quarter and r.quarter >= ? and r.quarter < ? \
+             and r.workspace = ? and r.link = ?"
+        )
+    };
 }
 
 type Read<'t> = &'t mut Transaction<'static, Sqlite>;
@@ -96,8 +110,8 @@ async fn last_click(tx: Read<'_>, scope: ReportScope) -> Result<Option<UnixMilli
     const ALL: &str = "select max(last_at_s) from workspace_quarter where kind = 0";
     const WORKSPACE: &str = "select last_at_s from workspace_quarter \
          where workspace = ? and kind = 0 order by quarter desc limit 1";
-    const LINK: &str = "select last_at_s from click_quarter \
-         where workspace = ? and link = ? and kind = 0 order by quarter desc limit 1";
+    const LINK: &str = "select last_at_s from click_link \
+         where workspace = ? and link = ? and last_at_s > 0";
     let query = match scope {
         ReportScope::All => sqlx::query_scalar(ALL),
         ReportScope::Workspace(workspace) => sqlx::query_scalar(WORKSPACE).bind(workspace.get()),
@@ -139,8 +153,8 @@ async fn quarter_counts(
          from workspace_quarter where quarter >= ? and quarter < ?";
     const WORKSPACE: &str = "select group_concat(concat_ws(' ', quarter, n), ' ') \
          from workspace_quarter where quarter >= ? and quarter < ? and workspace = ?";
-    const LINK: &str = "select group_concat(concat_ws(' ', quarter, n), ' ') \
-         from click_quarter where quarter >= ? and quarter < ? and workspace = ? and link = ?";
+    const LINK: &str =
+        concat!("select group_concat(concat_ws(' ', r.quarter, r.n), ' ') ", of_link_in_span!());
     let quarters = span.from_s / QUARTER_S..span.to_s.div_ceil(QUARTER_S);
     let text =
         quarters_text(tx, scope, [ALL, WORKSPACE, LINK], quarters).await?.unwrap_or_default();
@@ -172,11 +186,14 @@ async fn quarters_text(
         ReportScope::Workspace(_) => sqlx::query_scalar(workspace),
         ReportScope::Link(..) => sqlx::query_scalar(link),
     };
-    let query = query.bind(i64::from(quarters.start)).bind(i64::from(quarters.end));
+    let (start, end) = (i64::from(quarters.start), i64::from(quarters.end));
+    let query = query.bind(start).bind(end);
     let query = match scope {
         ReportScope::All => query,
         ReportScope::Workspace(workspace) => query.bind(workspace.get()),
-        ReportScope::Link(workspace, link) => query.bind(workspace.get()).bind(link.get()),
+        ReportScope::Link(workspace, link) => {
+            query.bind(start).bind(end).bind(workspace.get()).bind(link.get())
+        }
     };
     Ok(query.fetch_one(&mut **tx).await?)
 }
@@ -264,8 +281,10 @@ async fn add_quarters(
          from workspace_quarter where quarter >= ? and quarter < ?";
     const WORKSPACE: &str = "select group_concat(concat_ws(' ', quarter, kind, n, hex(visitors)), ' ') \
          from workspace_quarter where quarter >= ? and quarter < ? and workspace = ?";
-    const LINK: &str = "select group_concat(concat_ws(' ', quarter, kind, n, hex(visitors)), ' ') \
-         from click_quarter where quarter >= ? and quarter < ? and workspace = ? and link = ?";
+    const LINK: &str = concat!(
+        "select group_concat(concat_ws(' ', r.quarter, r.kind, r.n, hex(r.visitors)), ' ') ",
+        of_link_in_span!()
+    );
     let mut from = quarters.start;
     let mut sketch = Vec::new();
     while from < quarters.end {
@@ -299,19 +318,28 @@ fn quarter_rows(text: &str) -> Option<Vec<(u32, Kind, u64, &str)>> {
     Some(rows)
 }
 
+/// The number of each hexadecimal digit as SQLite writes it; 0xff for what is none.
+const DIGITS: [u8; 256] = {
+    let mut digits = [0xff; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        digits[b"0123456789ABCDEF"[digit as usize] as usize] = digit;
+        digit += 1;
+    }
+    digits
+};
+
 /// Reads hexadecimal digits into `bytes`, in place of what was there; `None` if they are none.
 fn unhex(hex: &str, bytes: &mut Vec<u8>) -> Option<()> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    };
     let (pairs, []) = hex.as_bytes().as_chunks::<2>() else { return None };
+    let mut all = 0;
     bytes.clear();
-    for [high, low] in pairs {
-        bytes.push(digit(*high)? << 4 | digit(*low)?);
-    }
-    Some(())
+    bytes.extend(pairs.iter().map(|[high, low]| {
+        let (high, low) = (DIGITS[usize::from(*high)], DIGITS[usize::from(*low)]);
+        all |= high | low;
+        high << 4 | low
+    }));
+    (all < 16).then_some(())
 }
 
 /// The names of a breakdown's first values.

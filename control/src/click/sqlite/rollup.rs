@@ -1,37 +1,24 @@
-//! A batch's clicks: their rows, and what they add to the rollups of links and of workspaces.
+//! What a batch adds to the rollups of links and of workspaces.
 //!
 //! A rollup's sketches are read, merged and written back, within the batch's transaction. Those of
-//! a whole batch are read with few statements, and most do not exist yet.
+//! a whole batch are read with few statements; most do not exist yet, and of a quarter hour of which
+//! a workspace has none, its links have none.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use carom_shared::Click;
-use carom_shared::batch::Batch;
-use carom_shared::click::{Detail, Kind};
+use carom_shared::click::Kind;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, AssertSqlSafe, Sqlite, Transaction};
 
-use super::ROW_BITS;
-use super::insert::{Names, Place, Table, insert_each};
-use crate::click::report::QUARTER_S;
+use super::insert::{Table, insert_each, placeholders};
 use crate::click::sketch::{hash, stored_with};
 use crate::db::StoreError;
 
 /// Sketches looked up per statement.
 const SKETCHES: usize = 64;
-/// Columns of a click before its names, and all of them.
-const NUMBERS: usize = 15;
-const COLUMNS: usize = NUMBERS + Detail::ALL.len();
-
-const CLICK: Table = Table {
-    before: "insert into click (link, at_s, seq, workspace, domain, n, kind, via, variant, status, \
-             target_revision, visitor, privacy, channel, device, referrer, referrer_path, country, \
-             region, city, browser, browser_version, os, os_version, language, utm_source, \
-             utm_medium, utm_campaign, utm_term, utm_content) values ",
-    columns: COLUMNS,
-    after: "",
-};
 
 /// One of the two rollups, with keys of `K` integers, the last of which is the kind.
 struct Rollup<const K: usize> {
@@ -53,18 +40,20 @@ macro_rules! add_to_stored {
     };
 }
 
-const LINKS: Rollup<4> = Rollup {
+/// By part, workspace, link, quarter hour and kind.
+const LINKS: Rollup<5> = Rollup {
     table: Table {
-        before: "insert into click_quarter (workspace, link, quarter, kind, n, last_at_s, visitors) \
-                 values ",
-        columns: 7,
-        after: add_to_stored!("workspace, link, quarter, kind"),
+        before: "insert into click_quarter \
+                 (part, workspace, link, quarter, kind, n, last_at_s, visitors) values ",
+        columns: 8,
+        after: add_to_stored!("part, workspace, link, quarter, kind"),
     },
-    select: "with k (w, l, q) as (values ",
-    on: ") select k.w, k.l, k.q, 0, r.visitors from k cross join click_quarter r \
-         on r.workspace = k.w and r.link = k.l and r.quarter = k.q and r.kind = 0",
+    select: "with k (p, w, l, q) as (values ",
+    on: ") select k.p, k.w, k.l, k.q, 0, r.visitors from k cross join click_quarter r \
+         on r.part = k.p and r.workspace = k.w and r.link = k.l and r.quarter = k.q and r.kind = 0",
 };
 
+/// By workspace, quarter hour and kind.
 const WORKSPACES: Rollup<3> = Rollup {
     table: Table {
         before: "insert into workspace_quarter (workspace, quarter, kind, n, last_at_s, visitors) \
@@ -77,122 +66,149 @@ const WORKSPACES: Rollup<3> = Rollup {
          on r.workspace = k.w and r.quarter = k.q and r.kind = 0",
 };
 
-/// What a batch adds to a row of a rollup.
-#[derive(Debug, Default)]
+/// What is added to a row of a rollup.
+#[derive(Clone, Debug, Default)]
 struct Added {
     n: i64,
     last_at_s: i64,
-    /// Of people's visitors.
+    /// Which hashes are those of its visitors, who are people.
+    hashes: Range<usize>,
+}
+
+/// Rows to add, sorted, and the hashes of their visitors: each of a row's once, sorted.
+#[derive(Debug)]
+struct Rows<const K: usize> {
+    rows: Vec<([i64; K], Added)>,
     hashes: Vec<u32>,
 }
 
-type Rows<const K: usize> = HashMap<[i64; K], Added>;
-
-/// Inserts a batch's clicks under its number. Returns what it added for each link: workspace, link,
-/// quarter, kind, clicks, last of them; sorted.
-pub(super) async fn insert_clicks(
-    tx: &mut Transaction<'static, Sqlite>,
-    ordinal: i64,
-    batch: &Batch,
-) -> Result<Vec<[i64; 6]>, StoreError> {
-    let mut names = Names::default();
-    let (mut links, mut workspaces): (Rows<4>, Rows<3>) = Default::default();
-    let mut places: Vec<Place> = Vec::with_capacity(batch.len());
-    let mut clicks = Vec::with_capacity(batch.len());
-    for (at, click) in batch.clicks().enumerate() {
-        let (workspace, link) = (click.workspace.get(), click.link.get());
-        let (quarter, kind) = (i64::from(click.at_s / QUARTER_S), click.kind as i64);
-        links.entry([workspace, link, quarter, kind]).or_default().add(&click);
-        workspaces.entry([workspace, quarter, kind]).or_default().add(&click);
-        places.push((link, click.at_s.into(), at));
-        clicks.push(numbers(&click, &mut names));
-    }
-    places.sort_unstable();
-    let ids = names.intern(tx).await?;
-    insert_each(tx, &CLICK, &places, |&(link, at_s, at), values| {
-        let seq = (ordinal << ROW_BITS) | i64::try_from(at).unwrap_or(i64::MAX);
-        [link, at_s, seq].into_iter().try_for_each(|value| values.add(value))?;
-        let (numbers, names) = clicks[at].split_at(NUMBERS - 3);
-        numbers.iter().try_for_each(|value| values.add(*value))?;
-        // Places of names, all of which were interned.
-        names.iter().try_for_each(|place| values.add(ids[usize::try_from(*place)?]))
-    })
-    .await?;
-    let _added: Vec<[i64; 5]> = WORKSPACES.add(tx, workspaces).await?;
-    LINKS.add(tx, links).await
+/// Collects what a batch adds, from its clicks in the order of part, workspace, link and time.
+#[derive(Debug, Default)]
+pub(super) struct Sums {
+    links: Rows<5>,
+    workspaces: HashMap<[i64; 3], (i64, i64, Vec<u32>)>,
+    /// Of one link and quarter hour, by kind.
+    group: [i64; 4],
+    of_group: [(i64, i64); Kind::ALL.len()],
+    hashes: Vec<u32>,
 }
 
-/// The columns behind link, second and seq, with places of names instead of their numbers.
-fn numbers<'a>(click: &Click<'a>, names: &mut Names<'a>) -> [i64; COLUMNS - 3] {
-    let mut row = [0; COLUMNS - 3];
-    let (numbers, details) = row.split_at_mut(NUMBERS - 3);
-    numbers.copy_from_slice(&[
-        click.workspace.get(),
-        click.domain.get(),
-        click.n.into(),
-        click.kind as i64,
-        click.via as i64,
-        click.variant.into(),
-        click.status.into(),
-        click.target_revision.into(),
-        click.visitor.cast_signed(),
-        click.privacy.bits().into(),
-        click.channel as i64,
-        click.device as i64,
-    ]);
-    for (column, name) in details.iter_mut().zip(click.details.names()) {
-        *column = names.place(name);
-    }
-    row
-}
-
-impl Added {
-    fn add(&mut self, click: &Click<'_>) {
-        self.n += i64::from(click.n);
-        self.last_at_s = self.last_at_s.max(click.at_s.into());
+impl Sums {
+    /// Adds a click of a part and quarter hour.
+    pub(super) fn add(&mut self, part: i64, quarter: i64, click: &Click<'_>) {
+        let group = [part, click.workspace.get(), click.link.get(), quarter];
+        if group != self.group {
+            self.end_group();
+            self.group = group;
+        }
+        let (n, last_at_s) = &mut self.of_group[click.kind as usize];
+        *n += i64::from(click.n);
+        *last_at_s = (*last_at_s).max(click.at_s.into());
         if click.kind == Kind::Human && click.visitor != 0 {
             self.hashes.push(hash(click.visitor));
         }
     }
+
+    fn end_group(&mut self) {
+        let [part, workspace, link, quarter] = self.group;
+        for (kind, (n, last_at_s)) in (0..).zip(&mut self.of_group) {
+            if *n == 0 {
+                continue;
+            }
+            let of_workspace = self.workspaces.entry([workspace, quarter, kind]).or_default();
+            of_workspace.0 += *n;
+            of_workspace.1 = of_workspace.1.max(*last_at_s);
+            let is_human = kind == Kind::Human as i64;
+            let hashes: &[u32] = if is_human { &self.hashes } else { &[] };
+            of_workspace.2.extend(hashes);
+            self.links.push([part, workspace, link, quarter, kind], *n, *last_at_s, hashes);
+            (*n, *last_at_s) = (0, 0);
+        }
+        self.hashes.clear();
+    }
+
+    /// Adds all of it to the rollups. Returns what it added for each link: workspace, link, quarter,
+    /// kind, clicks, last of them; in the order of part, workspace, link.
+    pub(super) async fn write(
+        mut self,
+        tx: &mut Transaction<'static, Sqlite>,
+    ) -> Result<Vec<[i64; 6]>, StoreError> {
+        self.end_group();
+        let mut workspaces = Rows::default();
+        let mut sums: Vec<_> = self.workspaces.into_iter().collect();
+        sums.sort_unstable_by_key(|row| row.0);
+        for (key, (n, last_at_s, hashes)) in sums {
+            workspaces.push(key, n, last_at_s, &hashes);
+        }
+        let keys = workspaces.with_visitors();
+        let stored = WORKSPACES.stored(tx, &keys).await?;
+        let mut keys = self.links.with_visitors();
+        keys.retain(|[_, workspace, _, quarter, kind]| {
+            stored.contains_key(&[*workspace, *quarter, *kind])
+        });
+        WORKSPACES.add(tx, &workspaces, &stored).await?;
+        let stored = LINKS.stored(tx, &keys).await?;
+        LINKS.add(tx, &self.links, &stored).await?;
+        let rows = self.links.rows.into_iter();
+        let flat = |([_, workspace, link, quarter, kind], added): ([i64; 5], Added)| {
+            [workspace, link, quarter, kind, added.n, added.last_at_s]
+        };
+        Ok(rows.map(flat).collect())
+    }
+}
+
+impl<const K: usize> Default for Rows<K> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), hashes: Vec::new() }
+    }
+}
+
+impl<const K: usize> Rows<K> {
+    fn push(&mut self, key: [i64; K], n: i64, last_at_s: i64, hashes: &[u32]) {
+        let start = self.hashes.len();
+        self.hashes.extend(hashes);
+        self.hashes[start..].sort_unstable();
+        let mut end = start;
+        for at in start..self.hashes.len() {
+            if at == start || self.hashes[at] != self.hashes[end - 1] {
+                self.hashes[end] = self.hashes[at];
+                end += 1;
+            }
+        }
+        self.hashes.truncate(end);
+        self.rows.push((key, Added { n, last_at_s, hashes: start..end }));
+    }
+
+    /// The keys of rows that have visitors.
+    fn with_visitors(&self) -> Vec<[i64; K]> {
+        let with_visitors = self.rows.iter().filter(|(_, added)| !added.hashes.is_empty());
+        with_visitors.map(|(key, _)| *key).collect()
+    }
 }
 
 impl<const K: usize> Rollup<K> {
-    async fn add<const R: usize>(
+    /// Adds rows to those that are stored.
+    async fn add(
         &self,
         tx: &mut Transaction<'static, Sqlite>,
-        rows: Rows<K>,
-    ) -> Result<Vec<[i64; R]>, StoreError> {
-        let mut rows: Vec<([i64; K], Added)> = rows.into_iter().collect();
-        rows.sort_unstable_by_key(|row| row.0);
-        for (_, added) in &mut rows {
-            added.hashes.sort_unstable();
-            added.hashes.dedup();
-        }
-        let with_visitors = rows.iter().filter(|(_, added)| !added.hashes.is_empty());
-        let keys: Vec<[i64; K]> = with_visitors.map(|(key, _)| *key).collect();
-        let stored = self.stored(tx, &keys).await?;
-        insert_each(tx, &self.table, &rows, |(key, added), values| {
+        rows: &Rows<K>,
+        stored: &HashMap<[i64; K], Vec<u8>>,
+    ) -> Result<(), StoreError> {
+        insert_each(tx, &self.table, &rows.rows, |(key, added), values| {
             let stored = stored.get(key).map_or(&[][..], Vec::as_slice);
-            let sketch = if added.hashes.is_empty() {
-                Some(Vec::new())
-            } else {
-                stored_with(stored, &added.hashes)
-            };
+            let hashes = &rows.hashes[added.hashes.clone()];
+            let sketch =
+                if hashes.is_empty() { Some(Vec::new()) } else { stored_with(stored, hashes) };
             let sketch = sketch.ok_or(StoreError::Corrupt("sketch of visitors"))?;
             key.iter().try_for_each(|value| values.add(*value))?;
             values.add(added.n)?;
             values.add(added.last_at_s)?;
             values.add(sketch)
         })
-        .await?;
-        let flat = |(key, added): ([i64; K], Added)| {
-            let mut values = key.into_iter().chain([added.n, added.last_at_s]);
-            std::array::from_fn(|_| values.next().unwrap_or_default())
-        };
-        Ok(rows.into_iter().map(flat).collect())
+        .await
     }
 
-    /// The sketches that there are already.
+    /// The sketches of the rows that there are already.
     async fn stored(
         &self,
         tx: &mut Transaction<'static, Sqlite>,
@@ -204,7 +220,7 @@ impl<const K: usize> Rollup<K> {
             let sql = match &sql {
                 Some((len, sql)) if *len == chunk.len() => Arc::clone(sql),
                 _ => {
-                    let key = format!("({})", super::insert::placeholders(K - 1));
+                    let key = format!("({})", placeholders(K - 1));
                     let keys = vec![key; chunk.len()].join(",");
                     let text: Arc<str> = format!("{}{keys}{}", self.select, self.on).into();
                     sql = Some((chunk.len(), Arc::clone(&text)));
@@ -221,10 +237,7 @@ impl<const K: usize> Rollup<K> {
                 for (at, part) in key.iter_mut().enumerate() {
                     *part = sqlx::Row::try_get(&row, at)?;
                 }
-                let sketch: Vec<u8> = sqlx::Row::try_get(&row, K)?;
-                if !sketch.is_empty() {
-                    stored.insert(key, sketch);
-                }
+                stored.insert(key, sqlx::Row::try_get(&row, K)?);
             }
         }
         Ok(stored)

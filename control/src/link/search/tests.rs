@@ -2,7 +2,7 @@ use super::*;
 use crate::link::store::link_create;
 use crate::publish::Publisher;
 use crate::testing::{NOW, TestDb, on_each_database};
-use carom_shared::{SeededRandom, TestClock};
+use carom_shared::{FeedPosition, SeededRandom, TestClock};
 
 on_each_database!(what_waits_is_indexed_at_the_start_and_what_comes_soon);
 
@@ -31,7 +31,7 @@ async fn what_waits_is_indexed_at_the_start_and_what_comes_soon(test: TestDb) {
             test.db.clone(),
             Arc::new(TestClock::new(NOW)),
             Arc::new(SeededRandom::new(seed)),
-            Arc::new(Publisher::default()),
+            Arc::new(Publisher::new(FeedPosition { epoch: 1, seq: 0 })),
             Arc::clone(&metrics),
         );
         tasks.spawn(IndexTask::new(&task, writer.clone()).run(stop.clone()));

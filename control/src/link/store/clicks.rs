@@ -18,13 +18,14 @@ pub(crate) async fn link_clicks_set(
     cursor: ClickCursor,
 ) -> Result<(), StoreError> {
     // A row that says so already is left alone: going over the same clicks again costs no write.
-    const SET: &str = "update link set clicks = $3, last_click_ms = $4 \
-         where id = $1 and workspace_id = $2 and (clicks <> $3 or last_click_ms <> $4)";
+    const SET: &str = "update link set clicks = $3, last_click_ms = $4, moved_clicks = $5 \
+         where id = $1 and workspace_id = $2 \
+         and (clicks <> $3 or last_click_ms <> $4 or moved_clicks <> $5)";
     const MOVE: &str = "update click_cursor set batch = $1, link_id = $2 where id = 1";
     for link in links {
         on_tx!(tx, |conn| {
             let query = sqlx::query(SET).bind(link.link.get()).bind(link.workspace.get());
-            let query = query.bind(link.clicks).bind(link.last_click_ms);
+            let query = query.bind(link.clicks).bind(link.last_click_ms).bind(link.moved);
             query.execute(conn).await.map(|done| done.rows_affected())
         })?;
     }

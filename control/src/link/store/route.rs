@@ -1,6 +1,6 @@
 //! What the edge asks for.
 
-use carom_shared::{Code, DomainId, RouteRecord, RouteState, UnixMillis};
+use carom_shared::{Code, DomainId, RouteChange, RouteRecord, RouteState, UnixMillis};
 
 use super::{query_policy, redirect_status, sound, state};
 use crate::db::{Db, StoreError, on_db};
@@ -51,6 +51,43 @@ pub(crate) async fn route_resolve(
         query.fetch_optional(pool).await
     })?;
     row.map(RouteRecord::try_from).transpose()
+}
+
+/// A row of the list of all routes.
+#[derive(sqlx::FromRow)]
+struct PlacedRow {
+    domain_id: i64,
+    code: String,
+    #[sqlx(flatten)]
+    route: RouteRow,
+}
+
+/// Routes after this one, tombstones included, in the order of their key.
+pub(crate) async fn routes_after(
+    db: &Db,
+    after: Option<(DomainId, Code)>,
+    limit: u32,
+) -> Result<Vec<RouteChange>, StoreError> {
+    const AFTER: &str = concat!(
+        "select r.domain_id, r.code, ",
+        route_columns!(),
+        " from route r left join link l on l.id = r.link_id \
+         where (r.domain_id, r.code) > ($1, $2) order by r.domain_id, r.code limit $3"
+    );
+    let (domain, code) =
+        after.map_or((0, String::new()), |(domain, code)| (domain.get(), code.as_str().to_owned()));
+    let rows: Vec<PlacedRow> = on_db!(db, |pool| {
+        let query = sqlx::query_as(AFTER).bind(domain).bind(&code).bind(i64::from(limit));
+        query.fetch_all(pool).await
+    })?;
+    let place = |row: PlacedRow| {
+        Ok(RouteChange {
+            domain: sound(row.domain_id.try_into())?,
+            code: sound(row.code.parse())?,
+            record: row.route.try_into()?,
+        })
+    };
+    rows.into_iter().map(place).collect()
 }
 
 impl TryFrom<RouteRow> for RouteRecord {

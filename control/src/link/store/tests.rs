@@ -9,7 +9,8 @@ on_each_database!(
     a_link_comes_back_as_it_was_made_to_its_own_workspace_only,
     a_refused_create_leaves_its_neighbours_alone,
     conflicts_of_random_codes_and_ids_are_drawn_again,
-    a_source_that_repeats_itself_ends_in_a_refusal
+    a_source_that_repeats_itself_ends_in_a_refusal,
+    all_routes_are_listed_page_by_page_in_the_order_of_bytes
 );
 
 async fn make(test: &TestDb, command: CreateLink, now: UnixMillis) -> Link {
@@ -89,4 +90,26 @@ async fn a_source_that_repeats_itself_ends_in_a_refusal(test: TestDb) {
     // A custom code is free, but no id is: that must not go unnoticed.
     let third = link_create(&mut tx, test.create(Some("x")), NOW, &random).await;
     assert!(matches!(third, Err(StoreError::Exhausted(..))));
+}
+
+async fn all_routes_are_listed_page_by_page_in_the_order_of_bytes(test: TestDb) {
+    let mut made = Vec::new();
+    for code in ["b", "a", "Z", "a-b", "a_b", "aa"] {
+        made.push(make(&test, test.create(Some(code)), NOW).await);
+    }
+    made.sort_by(|a, b| a.code.cmp(&b.code));
+    for limit in [1, 2, 6, 7] {
+        let (mut listed, mut after) = (Vec::new(), None);
+        loop {
+            let page = routes_after(&test.db.read, after, limit).await.unwrap();
+            let Some(last) = page.last() else { break };
+            after = Some((last.domain, last.code.clone()));
+            listed.extend(page);
+        }
+        assert_eq!(listed.len(), made.len());
+        for (route, link) in listed.iter().zip(&made) {
+            assert_eq!((route.domain, &route.code), (test.domain, &link.code));
+            assert_eq!(route.record, link.record(1));
+        }
+    }
 }

@@ -51,7 +51,7 @@ impl Cell {
         })
     }
 
-    fn text(self) -> Result<String, &'static str> {
+    pub(super) fn text(self) -> Result<String, &'static str> {
         match self {
             Self::Text(text) => Ok(text),
             Self::List(_) | Self::Object(_) => Err("is a list or an object; write one value"),

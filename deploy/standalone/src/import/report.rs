@@ -5,15 +5,16 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use carom_control::FieldError;
-use carom_control::operator::LinkRecord;
 use serde::Serialize;
 
-use crate::csv::{COLUMNS, cells, push_line};
+use crate::csv::push_line;
 
 /// Refused rows that a report shows; a file takes all of them.
 const SHOWN_MAX: usize = 10;
 /// Reasons of one row that are written down.
 const REASONS_MAX: usize = 8;
+/// Columns of a file of refused rows, before those of its rows.
+pub(super) const REFUSED_COLUMNS: [&str; 3] = ["refused_row", "refused_field", "refused_reason"];
 
 /// Counts of rows, and the first ones that were refused.
 #[derive(Debug, Default, Serialize)]
@@ -53,12 +54,16 @@ struct RefusedFile {
 
 impl Report {
     /// Makes the file of refused rows, if there is to be one.
-    pub(super) fn new(from: &'static str, dry_run: bool, path: Option<&Path>) -> io::Result<Self> {
+    pub(super) fn new(
+        from: &'static str,
+        dry_run: bool,
+        path: Option<&Path>,
+        columns: impl IntoIterator<Item = &'static str>,
+    ) -> io::Result<Self> {
         let file = path.map(|path| {
             let mut out = BufWriter::new(File::create(path)?);
-            let head = ["refused_row", "refused_field", "refused_reason"];
             let mut line = String::new();
-            push_line(&mut line, head.into_iter().chain(COLUMNS));
+            push_line(&mut line, REFUSED_COLUMNS.into_iter().chain(columns));
             out.write_all(line.as_bytes())?;
             Ok::<_, io::Error>(RefusedFile { path: path.to_owned(), out })
         });
@@ -68,7 +73,7 @@ impl Report {
     pub(super) fn refuse(
         &mut self,
         row: u64,
-        link: &LinkRecord,
+        cells: &[String],
         errors: &[FieldError],
     ) -> io::Result<()> {
         self.refused += 1;
@@ -82,7 +87,6 @@ impl Report {
             let fields: Vec<_> = refusals.iter().map(|refusal| refusal.field.as_str()).collect();
             let reasons: Vec<_> = refusals.iter().map(|refusal| refusal.reason.as_str()).collect();
             let (row, fields, reasons) = (row.to_string(), fields.join(", "), reasons.join("; "));
-            let cells = cells(link);
             let mut line = String::new();
             let why = [row.as_str(), fields.as_str(), reasons.as_str()];
             push_line(&mut line, why.into_iter().chain(cells.iter().map(String::as_str)));
@@ -92,6 +96,15 @@ impl Report {
             self.refusals.extend(refusals.into_iter().take(SHOWN_MAX - self.refusals.len()));
         }
         Ok(())
+    }
+
+    /// Notes columns that Carom has nothing for.
+    pub(super) fn lose(&mut self, columns: &[String]) {
+        for name in columns {
+            if !self.not_imported.contains(name) {
+                self.not_imported.push(name.clone());
+            }
+        }
     }
 
     /// Writes out the file of refused rows.

@@ -68,6 +68,10 @@ pub(crate) enum FileError {
          the format with --from"
     )]
     Origin(String),
+    #[error(
+        "the columns are not those of an export of clicks ({0}): at, and link_id or code, are needed"
+    )]
+    NotClicks(String),
     #[error("unknown columns: {0}; correct their names, or leave them out with --ignore-unknown")]
     Columns(String),
 }
@@ -93,7 +97,7 @@ pub(super) struct Rows {
     options: ReadOptions,
 }
 
-type Input = Box<dyn BufRead + Send>;
+pub(super) type Input = Box<dyn BufRead + Send>;
 
 enum Source {
     /// What each column is; `None` is left out.
@@ -132,6 +136,24 @@ pub(super) fn open(
     Ok((Box::new(Counting { inner: file, read }), len))
 }
 
+/// A file from its first character on, and that.
+pub(super) fn begin(path: &str, input: Box<dyn Read + Send>) -> Result<(Input, u8), FileError> {
+    let failed = |source| FileError::Read { path: path.to_owned(), source };
+    let mut input: Input = Box::new(BufReader::with_capacity(BUFFER, input));
+    if input.fill_buf().map_err(failed)?.starts_with(BYTE_ORDER_MARK) {
+        input.consume(BYTE_ORDER_MARK.len());
+    }
+    let first = input.fill_buf().map_err(failed)?.trim_ascii_start().first().copied();
+    Ok((input, first.ok_or(FileError::Empty)?))
+}
+
+impl Format {
+    /// What a file's first character says.
+    pub(super) const fn told_by(first: u8) -> Self {
+        if matches!(first, b'{' | b'[') { Self::Jsonl } else { Self::Csv }
+    }
+}
+
 impl Rows {
     pub(super) fn new(
         path: &Path,
@@ -140,14 +162,8 @@ impl Rows {
     ) -> Result<Self, FileError> {
         let path = path.display().to_string();
         let failed = |source| FileError::Read { path: path.clone(), source };
-        let mut input: Input = Box::new(BufReader::with_capacity(BUFFER, input));
-        if input.fill_buf().map_err(failed)?.starts_with(BYTE_ORDER_MARK) {
-            input.consume(BYTE_ORDER_MARK.len());
-        }
-        let first = input.fill_buf().map_err(failed)?.trim_ascii_start().first().copied();
-        let first = first.ok_or(FileError::Empty)?;
-        let told = if matches!(first, b'{' | b'[') { Format::Jsonl } else { Format::Csv };
-        let format = options.format.unwrap_or(told);
+        let (input, first) = begin(&path, input)?;
+        let format = options.format.unwrap_or_else(|| Format::told_by(first));
         let mut rows = match format {
             Format::Csv => {
                 let mut csv = CsvRows::new(input).map_err(failed)?;

@@ -1,5 +1,6 @@
 //! `carom import` and `carom export`, as people use them.
 
+mod clicks;
 mod foreign;
 mod round_trip;
 
@@ -199,7 +200,7 @@ fn clicks_are_exported_and_links_that_were_clicked_bring_their_count() {
     server.wait_for_clicks(2);
     let csv = export(server.dir.path(), &["--clicks"]);
     let lines: Vec<_> = csv.lines().collect();
-    assert!(lines.len() == 3 && lines[0].starts_with("link_id,at,n,kind,via,"), "{csv}");
+    assert!(lines.len() == 3 && lines[0].starts_with("link_id,code,at,n,kind,via,"), "{csv}");
     let json = export(server.dir.path(), &["--clicks", "--format", "jsonl"]);
     let clicks: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(clicks.iter().map(|click| click["n"].as_u64().unwrap()).sum::<u64>(), 2);

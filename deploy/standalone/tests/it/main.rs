@@ -7,6 +7,8 @@ mod cli;
 mod console;
 mod doctor;
 mod import;
+mod observe;
+mod restart;
 mod stats;
 mod support;
 mod tidy;

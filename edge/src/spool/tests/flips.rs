@@ -60,6 +60,70 @@ fn a_flipped_byte_of_a_segment() {
     }
 }
 
+/// Bytes that no record and no word is made of.
+#[test]
+fn a_flipped_byte_that_means_nothing_changes_nothing() {
+    let mut rig = Rig::of(RingSize { bytes: 0, count_bytes: 0 });
+    rig.record(1..4);
+    let whole = std::fs::read(rig.dir.path().join("ring/000-00000.seg")).unwrap();
+    let record = FRAME_LEN + click(1).encoded_len();
+    let dir = folder();
+    let spool = Spool::open(dir.path(), &SeededRandom::new(2)).unwrap();
+    let paddings = (0..3).flat_map(|n| {
+        let from = HEADER_LEN + n * padded(record);
+        from + record..from + padded(record)
+    });
+    assert!(padded(record) > record);
+    for at in (44..48).chain([64, 65, 1000, HEADER_LEN - 1]).chain(paddings) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0xff;
+        write(dir.path(), "ring/000-00000.seg", &damaged);
+        let (outbox, recovered) = recover(&spool).unwrap();
+        assert_eq!((recovered.quarantined, recovered.lost), (0, 0), "byte {at}");
+        assert_eq!(links_in(&outbox), once(1..4), "byte {at}");
+        for entry in std::fs::read_dir(dir.path().join("outbox")).unwrap() {
+            std::fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+    }
+}
+
+/// A start over a batch that is damaged and a ring that has its clicks still: as long as its header
+/// does not say that they are drained, they are taken from the ring.
+#[test]
+fn a_start_with_a_flipped_byte_of_a_batch() {
+    let mut rig = Rig::of(RingSize { bytes: 0, count_bytes: 0 });
+    rig.record(1..4);
+    let mut builder = rig.read();
+    rig.put(&mut builder);
+    let segment = std::fs::read(rig.dir.path().join("ring/000-00000.seg")).unwrap();
+    let token = rig.outbox.list().unwrap().remove(0).token;
+    let whole = rig.outbox.read(&token).unwrap();
+    let dir = folder();
+    let spool = Spool::open(dir.path(), &SeededRandom::new(2)).unwrap();
+    let file = format!("outbox/{token}.clk");
+    let header = 64 + 16 + 4;
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1;
+        write(dir.path(), "ring/000-00000.seg", &segment);
+        write(dir.path(), &file, &damaged);
+        let (outbox, recovered) = recover(&spool).unwrap();
+        if at < header {
+            assert_eq!((recovered.quarantined, recovered.clicks), (1, 3), "byte {at}");
+            assert_eq!(links_in(&outbox), once(1..4), "byte {at}");
+        } else {
+            // It waits for the store, which refuses it: none of its clicks is counted twice.
+            assert_eq!((recovered.quarantined, recovered.clicks), (0, 0), "byte {at}");
+            assert_eq!(outbox.read(&token).unwrap(), damaged, "byte {at}");
+        }
+        for folder in ["outbox", "quarantine"] {
+            for entry in std::fs::read_dir(dir.path().join(folder)).unwrap() {
+                std::fs::remove_file(entry.unwrap().path()).unwrap();
+            }
+        }
+    }
+}
+
 #[test]
 fn a_flipped_byte_of_a_batch() {
     let mut rig = Rig::new();

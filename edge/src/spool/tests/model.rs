@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::super::disk::fault;
 use super::super::map::Reach;
-use super::super::segment::{Boot, Header};
+use super::super::segment::{Boot, Header, SEALED_AT};
 use super::super::sync::RingSync;
 use super::*;
 
@@ -130,11 +130,13 @@ impl Model {
         (recovered, links)
     }
 
-    fn killed(&self) {
+    /// All pages survive, and of the record that was being written any of its bytes but its length.
+    fn killed(&self, random: &SeededRandom) {
         let dir = folder();
         copy(self.rig.dir.path(), dir.path());
+        let torn = tear(&dir.path().join("ring"), random);
         let (recovered, links) = self.found(dir.path());
-        assert_eq!((recovered.quarantined, recovered.lost), (0, 0));
+        assert_eq!((recovered.quarantined, recovered.lost, recovered.torn), (0, 0, torn));
         assert_eq!(links, once(1..self.recorded + 1));
     }
 
@@ -173,6 +175,40 @@ impl Model {
 fn records_in_a_segment() -> i64 {
     let record = padded(FRAME_LEN + click(1).encoded_len());
     i64::try_from((SEGMENT_LEN - HEADER_LEN) / record).unwrap()
+}
+
+/// Begins a record behind the last one of the segment that is written to, and breaks off; returns
+/// how many were torn so.
+fn tear(ring: &Path, random: &SeededRandom) -> u64 {
+    use carom_shared::Random;
+    let mut torn = 0;
+    for entry in std::fs::read_dir(ring).unwrap() {
+        let path = entry.unwrap().path();
+        let mut bytes = std::fs::read(&path).unwrap();
+        let is_segment = path.extension().unwrap() == "seg";
+        if !is_segment || bytes[SEALED_AT..SEALED_AT + 8] != [0; 8] {
+            continue;
+        }
+        let mut end = HEADER_LEN;
+        while let Some(word) = bytes.get(end..).and_then(<[u8]>::first_chunk::<4>)
+            && *word != [0; 4]
+        {
+            end += padded(u32::from_le_bytes(*word) as usize);
+        }
+        let len = FRAME_LEN + click(1).encoded_len();
+        // A spare has no records, and a full one no room.
+        if end == HEADER_LEN || end + len > bytes.len() {
+            continue;
+        }
+        let mut written = [0; 2];
+        random.fill(&mut written);
+        let written = 1 + usize::from(u16::from_le_bytes(written)) % (len - 4);
+        random.fill(&mut bytes[end + 4..end + 4 + written]);
+        bytes[end + 4] |= 1;
+        std::fs::write(&path, bytes).unwrap();
+        torn += 1;
+    }
+    torn
 }
 
 /// Each page as it was synced last, or as it is now; of a machine that was started since.
@@ -214,7 +250,7 @@ proptest! {
         for &op in &ops {
             model.run(op);
         }
-        model.killed();
+        model.killed(&random);
         model.powerless(&fault::shadow(false), &random);
     }
 }

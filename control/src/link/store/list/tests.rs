@@ -47,6 +47,7 @@ async fn click(test: &TestDb, link: &mut Link, clicks: u32) {
         workspace: link.workspace,
         link: link.id,
         clicks: clicks.into(),
+        moved: 0,
         last_click_ms: link.last_click_at.map_or(0, UnixMillis::get),
     };
     link_clicks_set(&mut tx, &[set], ClickCursor::default()).await.unwrap();
