@@ -265,7 +265,7 @@ impl ApiClient {
 
     /// Reads; once more on a new connection if a kept one turns out to be gone, as servers close
     /// idle ones when they like.
-    async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, ApiError> {
+    pub(crate) async fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, ApiError> {
         let kept = self.connection.is_some();
         match self.call("GET", path, "", 200).await {
             Err(ApiError::Http(HttpError::Cut | HttpError::Io(_))) if kept => {
@@ -275,7 +275,9 @@ impl ApiClient {
         }
     }
 
-    async fn call<T: DeserializeOwned>(
+    /// One call, never repeated. Success is the status `success` and nothing else; an empty body is
+    /// read as `null`.
+    pub(crate) async fn call<T: DeserializeOwned>(
         &mut self,
         method: &str,
         path: &str,
@@ -299,7 +301,8 @@ impl ApiClient {
             let head = connection.read_head().await?;
             let response = connection.read_body(&head).await?;
             let result = if response.status == success {
-                serde_json::from_slice(response.body)
+                let body = if response.body.is_empty() { b"null" } else { response.body };
+                serde_json::from_slice(body)
                     .map_err(|_| HttpError::Malformed("its JSON lacks a member that is promised"))
                     .map_err(ApiError::Http)
             } else {

@@ -53,7 +53,7 @@ pub(crate) struct DimensionsArgs {
     /// tabs between them.
     #[arg(long, value_name = "FILE", default_value = "edge/src/enrich/corpus.tsv")]
     agents: PathBuf,
-    /// Links to create. An edge remembers some 50,000 names of all links together; with many more,
+    /// Links to create. An edge remembers some 400,000 names of all links together; with many more,
     /// a few known ones count as new, and in a minute that has too many as `(other)`.
     #[arg(long, default_value_t = 1000, value_parser = crate::at_least_one)]
     links: usize,

@@ -35,8 +35,8 @@ use clicks::{Clicks, Owner};
 const STORED_POLL: Duration = Duration::from_secs(1);
 /// How long the number of stored clicks may stand still.
 const STORED_STUCK: Duration = Duration::from_secs(60);
-/// Lists know of all clicks when the link that has most had as many for so long.
-const LISTS_STILL: Duration = Duration::from_secs(5);
+/// How long lists may take until they show all clicks of the link that has most.
+const LISTS_MAX: Duration = Duration::from_secs(600);
 const DAY_S: i64 = 86_400;
 /// Clicks of a small and of a middle link.
 const SMALL: u64 = 100;
@@ -94,6 +94,11 @@ struct Stored {
     batch_bytes: u64,
     clicks_per_second: f64,
     cost: Cost,
+    /// From the last click stored until lists showed the clicks of the link that has most, which is
+    /// about when they show all.
+    lists_s: f64,
+    /// Microseconds of CPU for each click until then, of all threads.
+    with_lists_us: f64,
 }
 
 /// One question, asked again and again.
@@ -158,12 +163,17 @@ async fn store(args: &FillArgs, seed: u64, installation: &Installation) -> Resul
     let begun = Instant::now();
     let sample = CpuSample::take(server.pid())?;
     server.ready().await?;
-    let elapsed =
-        wait_until_stored(&mut ApiClient::new(api), args.clicks, args.days, begun).await?;
+    let mut client = ApiClient::new(api);
+    let elapsed = wait_until_stored(&mut client, args.clicks, args.days, begun).await?;
     let cost = sample.cost_until_now(server.pid(), args.clicks)?;
+    let stored = Instant::now();
+    wait_for_lists(&mut client, args.days).await?;
+    let lists_s = stored.elapsed().as_secs_f64();
+    let with_lists = sample.cost_until_now(server.pid(), args.clicks)?;
     server.stop().await?;
     let clicks_per_second = per_second(args.clicks, elapsed);
-    Ok(Stored { batches, batch_bytes, clicks_per_second, cost })
+    let with_lists_us = with_lists.edge_us + with_lists.others_us;
+    Ok(Stored { batches, batch_bytes, clicks_per_second, cost, lists_s, with_lists_us })
 }
 
 async fn api(installation: &Installation) -> Result<Api, Failure> {
@@ -319,7 +329,7 @@ async fn ask_all(args: &FillArgs, installation: &Installation) -> Result<Vec<Que
     let mut server = installation.start()?;
     server.ready().await?;
     let mut client = ApiClient::new(api(installation).await?);
-    let links = pick(&mut client).await?;
+    let links = pick(&mut client, args.days).await?;
     let now = SystemClock.now();
     let range = |length| {
         let days = match length {
@@ -352,8 +362,8 @@ async fn ask_all(args: &FillArgs, installation: &Installation) -> Result<Vec<Que
 }
 
 /// A small link, a middle one and the hottest: what, id and clicks of each.
-async fn pick(client: &mut ApiClient) -> Result<Vec<(String, String, u64)>, Failure> {
-    let ranked = ranked(client).await?;
+async fn pick(client: &mut ApiClient, days: u32) -> Result<Vec<(String, String, u64)>, Failure> {
+    let ranked = ranked(client, days).await?;
     let nearest = |wanted: u64| {
         let link = ranked.iter().min_by_key(|(_, clicks)| clicks.abs_diff(wanted));
         link.cloned().ok_or_else(|| Failure::new("there are no links"))
@@ -366,20 +376,29 @@ async fn pick(client: &mut ApiClient) -> Result<Vec<(String, String, u64)>, Fail
     Ok(picked)
 }
 
-/// Links and their clicks, most first, down to those that have fewer than a small one; once lists know
-/// of all clicks.
-async fn ranked(client: &mut ApiClient) -> Result<Vec<(String, u64)>, Failure> {
-    let (mut most, mut since) = (0, Instant::now());
-    while most == 0 || since.elapsed() < LISTS_STILL {
+/// Waits until lists show the clicks of the link that was clicked most on the last day. What is
+/// carried over to lists goes by when a link was clicked last, so that one is among the last.
+async fn wait_for_lists(client: &mut ApiClient, days: u32) -> Result<(), Failure> {
+    let now = SystemClock.now();
+    let by_link = format!("/api/v1/stats?{}&interval=day&by=link&limit=1", range(now, 1));
+    let top = client.report(&by_link).await?.top;
+    let hottest = top.get("link").and_then(|links| links.first());
+    let hottest = hottest.ok_or_else(|| Failure::new("no link has clicks of yesterday"))?;
+    let all = format!("/api/v1/links/{}/stats?{}&interval=year", hottest.value, range(now, days));
+    let clicks = client.report(&all).await?.totals.totals.clicks;
+    let since = Instant::now();
+    while client.most_clicks().await? < clicks {
+        if since.elapsed() > LISTS_MAX {
+            return Err(Failure::new(format!("lists do not show the {clicks} clicks of a link")));
+        }
         sleep(STORED_POLL).await;
-        let now = client.most_clicks().await?;
-        if now != most {
-            (most, since) = (now, Instant::now());
-        }
-        if most == 0 && since.elapsed() > STORED_STUCK {
-            return Err(Failure::new("no link shows any clicks"));
-        }
     }
+    Ok(())
+}
+
+/// Links and their clicks, most first, down to those that have fewer than a small one.
+async fn ranked(client: &mut ApiClient, days: u32) -> Result<Vec<(String, u64)>, Failure> {
+    wait_for_lists(client, days).await?;
     let (mut ranked, mut cursor) = (Vec::new(), None);
     loop {
         let (links, next) = client.links_by_clicks(cursor.as_deref()).await?;
@@ -435,11 +454,17 @@ impl fmt::Display for FillReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { clicks, links, days, seed, .. } = self;
         writeln!(f, "fill: {clicks} clicks of {links} links in {days} days (seed {seed})")?;
-        if let Some(Stored { batches, batch_bytes, clicks_per_second, cost }) = &self.stored {
+        if let Some(stored) = &self.stored {
+            let Stored { batches, batch_bytes, clicks_per_second, cost, .. } = stored;
             let each = *batch_bytes as f64 / (*clicks).max(1) as f64;
             writeln!(f, "  batches               {batches}, {each:.1} bytes a click")?;
             writeln!(f, "  stored                {clicks_per_second:.0} clicks a second")?;
             write!(f, "{cost}")?;
+            writeln!(
+                f,
+                "  lists                 {:.0} s later; until then {:.2} us each",
+                stored.lists_s, stored.with_lists_us
+            )?;
         }
         writeln!(f, "  database              {:.1} bytes a click", self.bytes_per_click)?;
         writeln!(f, "  questions             each first once, then {} times", self.runs)?;

@@ -107,7 +107,8 @@ impl Installation {
         self.address(1)
     }
 
-    const fn edge_admin(&self) -> SocketAddr {
+    /// The listener of the edge's health and metrics.
+    pub(crate) const fn edge_admin(&self) -> SocketAddr {
         self.address(2)
     }
 
@@ -159,7 +160,11 @@ impl Installation {
             .map_err(|error| Failure::new(format!("{}: {error}", self.folder.display())))
     }
 
-    fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+    /// A command line of the program, for this installation.
+    pub(crate) fn command(
+        &self,
+        arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    ) -> Command {
         let mut command = Command::new(&self.carom);
         command
             .args(arguments)

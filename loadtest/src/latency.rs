@@ -49,10 +49,14 @@ impl Latencies {
         }
     }
 
-    /// The upper edge of the bucket that holds the `percent`-th of a hundred; 0 of nothing.
     fn quantile_ms(&self, percent: u64) -> f64 {
+        self.per_mille_ms(percent * 10)
+    }
+
+    /// The upper edge of the bucket that holds the `per_mille`-th of a thousand; 0 of nothing.
+    pub(crate) fn per_mille_ms(&self, per_mille: u64) -> f64 {
         let total: u64 = self.counts.iter().sum();
-        let wanted = (total * percent).div_ceil(100).max(1);
+        let wanted = (total * per_mille).div_ceil(1000).max(1);
         let mut seen = 0;
         for (index, count) in self.counts.iter().enumerate() {
             seen += count;

@@ -1,17 +1,19 @@
 //! Programs that measure and torture a running Carom: `count`, `kill`, `once`, `redirects`,
-//! `creates`, `lists`.
+//! `creates`, `lists`, `dimensions`, `addresses`, `fill`, `trial`.
 //!
 //! Each is a closed loop over real sockets against the real server; nothing of Carom is linked in.
 //! An experiment prints a report and ends with 0 if it passed, 1 if it did not, 2 if it could not
-//! be carried out.
+//! be carried out, and 3 if this machine lacks what a trial needs.
 
 mod addresses;
 mod api;
+mod compare;
 mod count;
 mod creates;
 mod dimensions;
 mod failure;
 mod fill;
+mod hit_ratio;
 mod http;
 mod installation;
 mod kill;
@@ -25,6 +27,7 @@ mod redirects;
 mod report;
 mod subject;
 mod traffic;
+mod trial;
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
@@ -72,6 +75,15 @@ enum Experiment {
     Addresses(addresses::AddressesArgs),
     /// Measure what many clicks cost to store, and reports over them.
     Fill(fill::FillArgs),
+    /// Simulate how often an edge's memory knows the link that is asked for.
+    HitRatio(hit_ratio::HitRatioArgs),
+    /// Measure redirects beside other servers and the least that one can do.
+    Compare(compare::CompareArgs),
+    /// The least that a server can do; `compare` starts it.
+    #[command(hide = true)]
+    Floor(compare::floor::FloorArgs),
+    /// Carry out faults of disk, clock, store and people; what was answered must be stored.
+    Trial(trial::TrialArgs),
 }
 
 fn main() -> ExitCode {
@@ -85,8 +97,7 @@ fn main() -> ExitCode {
         Err(error) => Err(Failure::new(format!("cannot start the threads: {error}"))),
     };
     match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
+        Ok(code) => code,
         Err(failure) => {
             report::progress(&format!("carom-loadtest: {failure}"));
             ExitCode::from(2)
@@ -94,8 +105,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether the experiment passed.
-async fn run(cli: &Cli) -> Result<bool, Failure> {
+/// How the experiment ended.
+async fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let seed = cli.seed.unwrap_or_else(new_seed);
     match &cli.experiment {
         Experiment::Count(args) => {
@@ -134,6 +145,20 @@ async fn run(cli: &Cli) -> Result<bool, Failure> {
             let report = fill::run(args, seed).await?;
             finish(&report, report.passed(), cli.json)
         }
+        Experiment::HitRatio(args) => {
+            let report = hit_ratio::run(args, seed)?;
+            finish(&report, report.passed(), cli.json)
+        }
+        Experiment::Compare(args) => {
+            let report = compare::run(args, seed).await?;
+            finish(&report, report.passed(), cli.json)
+        }
+        Experiment::Floor(args) => compare::floor::run(args).map(|()| ExitCode::SUCCESS),
+        Experiment::Trial(args) => {
+            let report = trial::run(args, seed).await?;
+            report::print(&report, cli.json)?;
+            Ok(report.exit_code())
+        }
     }
 }
 
@@ -141,9 +166,9 @@ fn finish<R: Serialize + fmt::Display>(
     report: &R,
     passed: bool,
     json: bool,
-) -> Result<bool, Failure> {
+) -> Result<ExitCode, Failure> {
     report::print(report, json)?;
-    Ok(passed)
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// A number that differs from run to run: the standard library keys its hash maps at random.

@@ -108,6 +108,11 @@ impl Zipf {
         let rank = self.cumulative.partition_point(|&weight| weight <= unit);
         rank.min(self.cumulative.len() - 1)
     }
+
+    /// How much of all is drawn of the first `ranks`.
+    pub(crate) fn share_of_first(&self, ranks: usize) -> f64 {
+        ranks.checked_sub(1).map_or(0.0, |last| self.cumulative.get(last).copied().unwrap_or(1.0))
+    }
 }
 
 #[cfg(test)]

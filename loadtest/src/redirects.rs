@@ -48,6 +48,10 @@ pub(crate) struct RedirectsArgs {
     /// Exponent of Zipf's law over the links; 0 hits all alike.
     #[arg(long, default_value_t = 1.0)]
     zipf: f64,
+    /// A setting of the installation that is started, such as spool.durability=always; may be
+    /// repeated.
+    #[arg(long = "set", value_name = "NAME=VALUE", requires = "carom")]
+    settings: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -70,7 +74,9 @@ impl RedirectsReport {
 }
 
 pub(crate) async fn run(args: &RedirectsArgs, seed: u64) -> Result<RedirectsReport, Failure> {
+    let settings: Vec<&str> = args.settings.iter().map(String::as_str).collect();
     let installation = args.subject.installation("redirects")?;
+    let installation = installation.map(|of| of.with_settings(&settings));
     let subject = args.subject.subject(installation.as_ref()).await?;
     let report = measure(args, seed, &subject).await?;
     subject.stop().await?;

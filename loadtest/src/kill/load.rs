@@ -1,4 +1,4 @@
-//! The load of `kill`: visitors whose every request carries an id of its own, and creators. Both
+//! The load of `kill`: visitors, whose requests carry ids of their own or none, and creators. Both
 //! outlive the server: when it is gone they try again until it is back.
 
 use std::net::SocketAddr;
@@ -20,7 +20,11 @@ const RETRY_PAUSE: Duration = Duration::from_millis(5);
 /// take the machine from the redirects.
 const CREATE_PAUSE: Duration = Duration::from_millis(10);
 /// Wrong answers and refusals that are described; the others are counted.
-const EXAMPLES_MAX: usize = 10;
+pub(super) const EXAMPLES_MAX: usize = 10;
+/// The end of a referrer, of which each request with an id takes a part: records have many lengths.
+const REFERRING_PATH: &str = "a/page/with/a/long/address/that/people/come/from/because/somebody/\
+     wrote/about/something/and/put/a/link/there/to/say/where/more/of/it/can/be/read/by/those/who/\
+     have/the/time/to/do/so/today.html";
 
 /// What visitors and creators share. The atomics are counters and flags of their own; what they
 /// say together is read only when the load has stopped or does not matter to the instant.
@@ -29,6 +33,8 @@ pub(crate) struct Load {
     pub(crate) edge: SocketAddr,
     pub(crate) host: String,
     pub(crate) user_agents: Vec<String>,
+    /// Whether requests carry their ids. They have them in any case.
+    has_ids: bool,
     next_id: AtomicU64,
     next_code: AtomicU64,
     /// Requests that are written and not answered.
@@ -46,11 +52,25 @@ pub(crate) struct Load {
 /// What one visitor saw.
 #[derive(Debug, Default)]
 pub(crate) struct Visited {
-    pub(crate) answered: Vec<u64>,
+    /// Right answers.
+    pub(crate) answered: u64,
+    /// Their ids, if requests carry them.
+    pub(crate) ids: Vec<u64>,
     pub(crate) wrong: u64,
     pub(crate) wrong_examples: Vec<String>,
     /// Requests that were sent and have no complete response head.
     pub(crate) cut: u64,
+}
+
+/// What the edge answers for a code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// A redirect.
+    To(String),
+    /// 410: it was deleted.
+    Gone,
+    /// Another status.
+    Other(u16),
 }
 
 /// What one creator was told.
@@ -63,11 +83,17 @@ pub(crate) struct Acknowledged {
 }
 
 impl Load {
-    pub(crate) fn new(edge: SocketAddr, user_agents: Vec<String>, kills: usize) -> Self {
+    pub(crate) fn new(
+        edge: SocketAddr,
+        user_agents: Vec<String>,
+        has_ids: bool,
+        kills: usize,
+    ) -> Self {
         Self {
             edge,
             host: edge.to_string(),
             user_agents,
+            has_ids,
             next_id: AtomicU64::new(0),
             next_code: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
@@ -114,7 +140,7 @@ impl Load {
         Some(first?.saturating_duration_since(*started.get(round)?))
     }
 
-    fn stopped(&self) -> bool {
+    pub(super) fn stopped(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
     }
 
@@ -166,6 +192,52 @@ impl<'a> Visitor<'a> {
     /// # Errors
     /// If there was no connection, or no whole answer on it.
     pub(crate) async fn visit(&mut self, link: &Link) -> Result<bool, HttpError> {
+        let Link { code, url, .. } = link;
+        let mut wrong = None;
+        let judge = |status: u16, location: Option<&[u8]>| {
+            let is_right = is_redirect(status, location, Some(url));
+            if !is_right {
+                let location = String::from_utf8_lossy(location.unwrap_or(b"nothing"));
+                wrong = Some(format!("/{code}: {status} to {location}, not 302 to {url}"));
+            }
+            is_right
+        };
+        self.ask(code, judge).await?;
+        let is_right = wrong.is_none();
+        if let Some(text) = wrong {
+            self.visited.wrong += 1;
+            if self.visited.wrong_examples.len() < EXAMPLES_MAX {
+                self.visited.wrong_examples.push(text);
+            }
+        }
+        Ok(is_right)
+    }
+
+    /// Asks where `code` leads now. A redirect counts as a right answer, wherever it leads to.
+    ///
+    /// # Errors
+    /// If there was no connection, or no whole answer on it.
+    pub(crate) async fn look(&mut self, code: &str) -> Result<Shown, HttpError> {
+        let mut shown = Shown::Other(0);
+        let judge = |status: u16, location: Option<&[u8]>| {
+            shown = match (status, location) {
+                (302, Some(location)) => Shown::To(String::from_utf8_lossy(location).into_owned()),
+                (410, _) => Shown::Gone,
+                _ => Shown::Other(status),
+            };
+            matches!(shown, Shown::To(_))
+        };
+        self.ask(code, judge).await?;
+        Ok(shown)
+    }
+
+    /// Asks for `code` once. `judge` is given status and `Location`, and says whether that is a
+    /// redirect, which must be stored.
+    async fn ask(
+        &mut self,
+        code: &str,
+        judge: impl FnOnce(u16, Option<&[u8]>) -> bool,
+    ) -> Result<(), HttpError> {
         let (mut connection, round) = match self.connection.take() {
             Some(kept) => kept,
             None => {
@@ -176,13 +248,9 @@ impl<'a> Visitor<'a> {
             }
         };
         let id = self.load.next_id.fetch_add(1, Ordering::SeqCst);
-        let agent = self.rng.below(self.load.user_agents.len());
-        let referrer = format!("http://{}/", referrer_host(id));
-        let user_agent = &self.load.user_agents[agent];
-        let host = &self.load.host;
-        write_request(&mut self.request, &link.code, host, user_agent, Some(&referrer));
+        self.write(code, id);
 
-        let head = match self.ask(&mut connection).await {
+        let head = match self.exchange(&mut connection).await {
             Ok(head) => head,
             Err(error) => {
                 self.visited.cut += 1;
@@ -192,31 +260,35 @@ impl<'a> Visitor<'a> {
         };
         // The head has the whole promise of a redirect. What follows is framing, and if it is cut
         // the visitor was answered all the same.
-        let location = connection.location(&head);
-        let right = is_redirect(head.status, location, Some(&link.url));
-        if right {
-            self.visited.answered.push(id);
+        if judge(head.status, connection.location(&head)) {
+            self.visited.answered += 1;
+            if self.load.has_ids {
+                self.visited.ids.push(id);
+            }
             if self.reported.replace(round) != Some(round) {
                 self.load.redirect_answered(round);
-            }
-        } else {
-            self.visited.wrong += 1;
-            if self.visited.wrong_examples.len() < EXAMPLES_MAX {
-                let location = String::from_utf8_lossy(location.unwrap_or(b"nothing"));
-                let Link { code, url, .. } = link;
-                let text = format!("/{code}: {} to {location}, not 302 to {url}", head.status);
-                self.visited.wrong_examples.push(text);
             }
         }
         let body = timeout(EXCHANGE_MAX, connection.read_body(&head)).await;
         if matches!(body, Ok(Ok(_))) && !head.close {
             self.connection = Some((connection, round));
         }
-        Ok(right)
+        Ok(())
+    }
+
+    fn write(&mut self, code: &str, id: u64) {
+        let agent = self.rng.below(self.load.user_agents.len());
+        let user_agent = &self.load.user_agents[agent];
+        let referrer = self.load.has_ids.then(|| {
+            let length = self.rng.below(REFERRING_PATH.len() + 1);
+            let path = REFERRING_PATH.get(..length).unwrap_or_default();
+            format!("http://{}/{path}", referrer_host(id))
+        });
+        write_request(&mut self.request, code, &self.load.host, user_agent, referrer.as_deref());
     }
 
     /// Sends the request and reads the head of its answer, in flight in between.
-    async fn ask(&self, connection: &mut Connection) -> Result<Head, HttpError> {
+    async fn exchange(&self, connection: &mut Connection) -> Result<Head, HttpError> {
         let send = timeout(EXCHANGE_MAX, connection.send(self.request.as_bytes()));
         send.await.unwrap_or(Err(HttpError::Timeout))?;
         self.load.in_flight.fetch_add(1, Ordering::SeqCst);

@@ -10,20 +10,24 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::met::Met;
+use super::sums::Sums;
+
 /// Ids and hosts that are named; the others are counted.
 const EXAMPLES_MAX: usize = 10;
 
 /// What visitors saw. Request ids are given from 0 on, without gaps, before a request is written.
 #[derive(Debug)]
-pub(crate) struct Journal {
+pub(crate) struct Journal<'a> {
     /// How many ids were given: S is `0..sent`.
     pub(crate) sent: u64,
     /// A: the ids whose complete response head was read, and was the right redirect.
-    pub(crate) answered: Vec<u64>,
+    pub(crate) answered: &'a [u64],
 }
 
-/// The referrer of stored clicks, and how many clicks have it. Clicks without one have none: `""`.
-pub(crate) type StoredReferrer = (String, u64);
+/// What stored clicks have in common, and how many they are: their link, or the host of their
+/// referrer, which is `""` where there is none.
+pub(crate) type StoredCount = (String, u64);
 
 /// The comparison of clicks.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
@@ -66,11 +70,39 @@ pub(crate) struct Creates {
     /// Calls that were answered with another status than 201.
     pub(crate) refused: u64,
     pub(crate) refused_examples: Vec<String>,
+    /// Links that the API counts at the end, and what it may count: those of calls without an
+    /// answer may be among them.
+    pub(crate) links: u64,
+    pub(crate) links_least: u64,
+    pub(crate) links_most: u64,
 }
 
-impl Journal {
+/// What became of changes, deletions and restorations of links.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Edits {
+    /// Links that were edited, and those of them that are not deleted at the end.
+    pub(crate) links: u64,
+    pub(crate) links_there: u64,
+    /// Acknowledged ones.
+    pub(crate) changes: u64,
+    pub(crate) deletes: u64,
+    pub(crate) restores: u64,
+    /// Calls without an answer, and how many of their links were found edited.
+    pub(crate) cut: u64,
+    pub(crate) cut_done: u64,
+    /// Calls with an answer that says nothing of the link; they are among those that were cut.
+    pub(crate) refused: u64,
+    pub(crate) refused_examples: Vec<String>,
+    /// How often a link was looked at after a kill: API, edge, API.
+    pub(crate) looks: u64,
+    /// Links that were in a state in which they cannot be.
+    pub(crate) wrong: u64,
+    pub(crate) wrong_examples: Vec<String>,
+}
+
+impl Journal<'_> {
     /// Compares with what is stored.
-    pub(crate) fn judge(&self, stored: &[StoredReferrer], extras_max: u64) -> Clicks {
+    pub(crate) fn judge(&self, stored: &[StoredCount], extras_max: u64) -> Clicks {
         let mut clicks = Clicks { extras_max, ..Clicks::default() };
         let mut by_id: BTreeMap<u64, u64> = BTreeMap::new();
         for (host, n) in stored.iter().filter(|(_, n)| *n > 0) {
@@ -87,7 +119,7 @@ impl Journal {
             example(&mut clicks.twice_examples, || id);
         }
         let mut extras = by_id.len() as u64;
-        for &id in &self.answered {
+        for &id in self.answered {
             if by_id.contains_key(&id) {
                 extras -= 1;
             } else {
@@ -117,57 +149,125 @@ fn example<T>(examples: &mut Vec<T>, make: impl FnOnce() -> T) {
     }
 }
 
+/// How clicks were compared, and what else was.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Proof {
+    ById(Box<ById>),
+    ByLink { sums: Sums },
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct ById {
+    pub(crate) clicks: Clicks,
+    pub(crate) creates: Creates,
+    pub(crate) edits: Edits,
+}
+
+impl Proof {
+    fn problems(&self) -> Vec<String> {
+        match self {
+            Self::ById(by_id) => {
+                let ById { clicks, creates, edits } = &**by_id;
+                [clicks.problems(), creates.problems(), edits.problems()].concat()
+            }
+            Self::ByLink { sums } => sums.problems(),
+        }
+    }
+}
+
+impl Clicks {
+    fn problems(&self) -> Vec<String> {
+        let mut problems = counted([
+            (self.lost, "answered redirects are not stored"),
+            (self.twice, "redirects are stored more than once"),
+            (self.spurious, "stored clicks were never sent"),
+        ]);
+        if self.extras > self.extras_max {
+            problems.push(format!(
+                "{} clicks of cut requests are stored, but at most {} were in flight at the kills",
+                self.extras, self.extras_max
+            ));
+        }
+        problems
+    }
+}
+
+impl Creates {
+    fn problems(&self) -> Vec<String> {
+        let mut problems = counted([(self.missing, "acknowledged links are missing")]);
+        let Self { links, links_least, links_most, .. } = self;
+        if !(links_least..=links_most).contains(&links) {
+            problems.push(format!(
+                "there are {links} links at the end, not {links_least} to {links_most}"
+            ));
+        }
+        if self.acknowledged == 0 {
+            problems.push("no create was acknowledged, so nothing is proved".to_owned());
+        }
+        problems
+    }
+}
+
+impl Edits {
+    fn problems(&self) -> Vec<String> {
+        let mut problems =
+            counted([(self.wrong, "edited links were in a state in which they cannot be")]);
+        for (count, what) in
+            [(self.changes, "change"), (self.deletes, "delete"), (self.restores, "restore")]
+        {
+            if count == 0 {
+                problems.push(format!("no {what} was acknowledged, so nothing is proved"));
+            }
+        }
+        if self.cut == 0 {
+            problems.push("no edit was cut, so the kills prove nothing about them".to_owned());
+        }
+        problems
+    }
+}
+
 /// All that a run has shown.
 #[derive(Debug)]
 pub(crate) struct Evidence<'a> {
-    pub(crate) clicks: &'a Clicks,
+    pub(crate) proof: &'a Proof,
     pub(crate) answered: u64,
     /// Whole answers that were not the right redirect.
     pub(crate) wrong_answers: u64,
     /// Rollup rows that differ from the raw clicks.
     pub(crate) rollup_differences: u64,
-    pub(crate) creates: &'a Creates,
+    /// Hours in which the API shows other clicks than the raw ones.
+    pub(crate) hour_differences: u64,
+    pub(crate) met: &'a Met,
     pub(crate) rounds: &'a [Round],
 }
 
 impl Evidence<'_> {
     /// Why the run does not pass; empty if it does.
     pub(crate) fn problems(&self) -> Vec<String> {
-        let Self { clicks, creates, .. } = self;
-        let count = |count: u64, what: &str| (count > 0).then(|| format!("{count} {what}"));
-        let mut problems: Vec<String> = [
-            count(clicks.lost, "answered redirects are not stored"),
-            count(clicks.twice, "redirects are stored more than once"),
-            count(clicks.spurious, "stored clicks were never sent"),
-            count(self.wrong_answers, "answers were not the right redirect"),
-            count(self.rollup_differences, "rows of the rollup differ from the clicks"),
-            count(creates.missing, "acknowledged links are missing"),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        if clicks.extras > clicks.extras_max {
-            problems.push(format!(
-                "{} clicks of cut requests are stored, but at most {} were in flight at the kills",
-                clicks.extras, clicks.extras_max
-            ));
-        }
+        let mut problems = self.proof.problems();
+        let idle = self.rounds.iter().filter(|round| round.in_flight == 0 || round.cut == 0);
+        problems.extend(counted([
+            (self.wrong_answers, "answers were not the right redirect"),
+            (self.rollup_differences, "rows of the rollups differ from the clicks"),
+            (self.hour_differences, "hours have other clicks in the API than in the store"),
+            (idle.count() as u64, "kills met no request in flight, so they prove nothing"),
+        ]));
         if self.rounds.is_empty() {
             problems.push("nothing was killed, so nothing is proved".to_owned());
         }
-        let idle = self.rounds.iter().filter(|round| round.in_flight == 0 || round.cut == 0);
-        problems.extend(count(
-            idle.count() as u64,
-            "kills met no request in flight, so they prove nothing",
-        ));
         if self.answered == 0 {
             problems.push("no redirect was answered, so nothing is proved".to_owned());
         }
-        if creates.acknowledged == 0 {
-            problems.push("no create was acknowledged, so nothing is proved".to_owned());
-        }
+        problems.extend(self.met.problems(self.rounds.len()));
         problems
     }
+}
+
+/// Those of the figures that should be 0 and are not.
+fn counted<const N: usize>(figures: [(u64, &str); N]) -> Vec<String> {
+    let bad = figures.into_iter().filter(|(count, _)| *count > 0);
+    bad.map(|(count, what)| format!("{count} {what}")).collect()
 }
 
 #[cfg(test)]
@@ -202,7 +302,7 @@ mod tests {
             ("+1 and −1 do not cancel", 2, &[0, 1], &[("r0.test", 2)], [1, 1, 0, 0]),
         ];
         for (name, sent, answered, stored, [lost, twice, spurious, extras]) in cases {
-            let journal = Journal { sent, answered: answered.to_vec() };
+            let journal = Journal { sent, answered };
             let stored: Vec<_> = stored.iter().map(|&(host, n)| (host.to_owned(), n)).collect();
             let clicks = journal.judge(&stored, 9);
             let got = [clicks.lost, clicks.twice, clicks.spurious, clicks.extras];
@@ -215,29 +315,46 @@ mod tests {
     struct Run {
         clicks: Clicks,
         creates: Creates,
+        edits: Edits,
+        met: Met,
         rounds: Vec<Round>,
         answered: u64,
         wrong_answers: u64,
         rollup_differences: u64,
+        hour_differences: u64,
     }
 
     fn problems(spoil: Spoil) -> Vec<String> {
         let round = Round { in_flight: 3, cut: 2, ..Round::default() };
         let mut run = Run {
             clicks: Clicks { extras: 4, extras_max: 4, ..Clicks::default() },
-            creates: Creates { acknowledged: 1, cut: 1, refused: 1, ..Creates::default() },
+            creates: Creates {
+                acknowledged: 1,
+                cut: 1,
+                refused: 1,
+                links: 5,
+                links_least: 4,
+                links_most: 5,
+                ..Creates::default()
+            },
+            edits: Edits { changes: 1, deletes: 1, restores: 1, cut: 1, ..Edits::default() },
+            met: Met { recovered_clicks: 1, ..Met::default() },
             rounds: vec![round.clone(), round],
             answered: 5,
             wrong_answers: 0,
             rollup_differences: 0,
+            hour_differences: 0,
         };
         spoil(&mut run);
+        let Run { clicks, creates, edits, .. } = run;
+        let proof = Proof::ById(Box::new(ById { clicks, creates, edits }));
         let evidence = Evidence {
-            clicks: &run.clicks,
+            proof: &proof,
             answered: run.answered,
             wrong_answers: run.wrong_answers,
             rollup_differences: run.rollup_differences,
-            creates: &run.creates,
+            hour_differences: run.hour_differences,
+            met: &run.met,
             rounds: &run.rounds,
         };
         evidence.problems()
@@ -248,19 +365,28 @@ mod tests {
     #[test]
     fn each_figure_alone_decides() {
         assert_eq!(problems(|_| {}), Vec::<String>::new());
-        let cases: [(&str, Spoil); 12] = [
+        let cases: [(&str, Spoil); 21] = [
             ("not stored", |run| run.clicks.lost = 1),
             ("more than once", |run| run.clicks.twice = 1),
             ("never sent", |run| run.clicks.spurious = 1),
             ("at most 4", |run| run.clicks.extras = 5),
             ("missing", |run| run.creates.missing = 1),
             ("no create", |run| run.creates.acknowledged = 0),
+            ("not 4 to 5", |run| run.creates.links = 3),
+            ("not 4 to 5", |run| run.creates.links = 6),
+            ("cannot be", |run| run.edits.wrong = 1),
+            ("no change", |run| run.edits.changes = 0),
+            ("no delete", |run| run.edits.deletes = 0),
+            ("no restore", |run| run.edits.restores = 0),
+            ("no edit was cut", |run| run.edits.cut = 0),
             ("1 kills met no request", |run| run.rounds[1].in_flight = 0),
             ("1 kills met no request", |run| run.rounds[1].cut = 0),
             ("nothing was killed", |run| run.rounds.clear()),
             ("no redirect", |run| run.answered = 0),
             ("not the right redirect", |run| run.wrong_answers = 1),
             ("rollup", |run| run.rollup_differences = 1),
+            ("hours", |run| run.hour_differences = 1),
+            ("recovery is not proved", |run| run.met.recovered_clicks = 0),
         ];
         for (text, spoil) in cases {
             let problems = problems(spoil);
