@@ -120,7 +120,9 @@ impl Admin {
             pressure: Pressure::of(&self.metrics, &self.outbox),
             ring_segments_limit: self.ring_segments_limit,
         };
-        let mut response = text(StatusCode::OK, self.metrics.render(&gauges, &self.losses));
+        let mut page = self.metrics.render(&gauges, &self.losses);
+        page.push_str(&self.resolver.render_feed(gauges.now));
+        let mut response = text(StatusCode::OK, page);
         response
             .headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static(exposition::CONTENT_TYPE));

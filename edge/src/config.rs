@@ -7,6 +7,7 @@ use carom_shared::AddressBlock;
 use carom_shared::settings::InvalidSetting;
 use serde::{Deserialize, Serialize};
 
+use crate::control::ControlUrl;
 use crate::enrich::EnrichConfig;
 use crate::resolve::ResolveConfig;
 
@@ -64,6 +65,13 @@ pub struct EdgeConfig {
     pub drain_timeout_ms: u64,
     /// What a visitor gets while clicks cannot be recorded in full.
     pub on_overload: OnOverload,
+    /// The control plane's internal plane, for an edge that is a program of its own.
+    pub control_url: ControlUrl,
+    /// How long ago such an edge may have heard of its control plane before `on_stale` says what
+    /// happens, in seconds.
+    pub stale_max_s: u64,
+    /// What a visitor of a known link gets then.
+    pub on_stale: OnStale,
     pub tls: TlsConfig,
     pub resolve: ResolveConfig,
     pub enrich: EnrichConfig,
@@ -113,6 +121,17 @@ pub enum OnOverload {
     Refuse,
 }
 
+/// What a visitor of a known link gets while this edge has not heard of changes for too long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnStale {
+    /// The redirect, as it was known last.
+    #[default]
+    Serve,
+    /// 503: for those who would rather send nobody than to where a link may lead no more.
+    Refuse,
+}
+
 impl Default for EdgeConfig {
     fn default() -> Self {
         Self {
@@ -132,6 +151,9 @@ impl Default for EdgeConfig {
             max_lag_ms: 500,
             drain_timeout_ms: 8000,
             on_overload: OnOverload::default(),
+            control_url: ControlUrl::default(),
+            stale_max_s: 86_400,
+            on_stale: OnStale::default(),
             tls: TlsConfig::default(),
             resolve: ResolveConfig::default(),
             enrich: EnrichConfig::default(),
@@ -155,6 +177,7 @@ impl EdgeConfig {
             ("edge.miss_burst", self.miss_burst > 0),
             ("edge.misses_per_minute", self.misses_per_minute > 0),
             ("edge.max_lag_ms", self.max_lag_ms > 0),
+            ("edge.stale_max_s", self.stale_max_s > 0),
             ("edge.drain_timeout_ms", self.drain_timeout_ms > 0),
             ("edge.resolve.max_in_flight", resolve.max_in_flight > 0),
             ("edge.resolve.timeout_ms", resolve.timeout_ms > 0),

@@ -29,9 +29,11 @@
 
 mod admin;
 mod config;
+pub mod control;
 mod domains;
 mod drain;
 pub mod enrich;
+pub mod follow;
 mod limit;
 mod metrics;
 mod missing;
@@ -61,7 +63,7 @@ use tokio_util::task::TaskTracker;
 
 use carom_shared::{Clock, Random, Salts};
 
-pub use config::{EdgeConfig, OnOverload, TlsConfig};
+pub use config::{EdgeConfig, OnOverload, OnStale, TlsConfig};
 pub use domains::Domains;
 pub use enrich::EnrichConfig;
 pub use missing::{MissingCode, MissingCodes};

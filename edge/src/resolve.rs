@@ -15,9 +15,12 @@
 //!   known stays known until something newer is known, or memory runs out.
 //! - An absence is believed for [`ResolveConfig::negative_ms`], in a cache of its own that random
 //!   codes may fill without pushing out a single route.
+//! - An absence is believed only by those who came before the origin was asked. Who comes while the
+//!   question is under way may have heard that the link was made meanwhile, and has it asked again.
 //! - A change lands between an asking and its answer: the answer is older and must not be kept.
 //!   Both go through the key's flight, under one lock, so one of them is first.
 
+mod feed;
 mod flight;
 mod keeper;
 mod memory;
@@ -26,7 +29,7 @@ mod snapshot;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -39,6 +42,8 @@ use carom_shared::{Code, DomainId, FeedPage, FeedPosition, RouteRecord};
 
 pub use carom_shared::RouteChange;
 
+pub(crate) use feed::FeedState;
+use feed::LookUps;
 use flight::{Boarding, Flights};
 pub(crate) use keeper::KeeperThread;
 pub use keeper::{Keeper, RewriteError, SnapshotCounts, SnapshotPlan};
@@ -59,6 +64,13 @@ pub trait Origin: Send + Sync + 'static {
     /// Unless an origin has a feed, nothing that one life of an edge knew is of use to the next.
     fn changes(&self, _after: Option<FeedPosition>) -> OriginFuture<Option<FeedPage>> {
         Box::pin(async { Ok(None) })
+    }
+
+    /// Whether somebody follows this origin's changes for as long as the edge runs
+    /// ([`Follower`](crate::follow::Follower)). What a start could not bring up to date is then kept,
+    /// and made good as soon as the origin answers.
+    fn is_followed(&self) -> bool {
+        false
     }
 
     /// The first of all routes after this one, in an order of the origin's own; none at the end. It is
@@ -86,7 +98,7 @@ pub struct ResolveConfig {
     pub snapshot_max_bytes: u64,
     /// Known absences, at most.
     pub max_negative_entries: u64,
-    /// How long an absence is believed, in milliseconds.
+    /// How long an absence is believed, in milliseconds; 0: not at all.
     pub negative_ms: u64,
     /// Questions to the origin under way at once, at most; more are answered 503.
     pub max_in_flight: usize,
@@ -113,6 +125,17 @@ const ASKS_MAX: usize = 3;
 /// What the origin's answer came to.
 type Outcome = Result<Option<Route>, Unavailable>;
 
+/// How a flight ended.
+#[derive(Clone, Debug)]
+struct Landed {
+    outcome: Outcome,
+    /// When the origin was asked.
+    asked_at: Instant,
+}
+
+/// Flights that a visitor may need: the second begins after it came.
+const FLIGHTS_MAX: usize = 2;
+
 /// The route is not known here and could not be looked up now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unavailable;
@@ -123,13 +146,15 @@ pub struct Resolver(Arc<Inner>);
 
 struct Inner {
     memory: Memory,
-    flights: Flights<Outcome>,
+    flights: Flights<Landed>,
     origin: Arc<dyn Origin>,
     permits: Semaphore,
     timeout: Duration,
     /// Flights outlive the visitor that began them, so they run elsewhere than on its thread.
     background: Handle,
     tasks: TaskTracker,
+    feed: FeedState,
+    look_ups: LookUps,
 }
 
 /// What memory alone says.
@@ -151,6 +176,8 @@ impl Resolver {
             timeout: Duration::from_millis(config.timeout_ms),
             background,
             tasks: TaskTracker::new(),
+            feed: FeedState::default(),
+            look_ups: LookUps::default(),
         }))
     }
 
@@ -165,6 +192,18 @@ impl Resolver {
     /// # Errors
     /// [`Unavailable`] if the origin does not answer in time, or too many questions are under way.
     pub async fn look_up(&self, key: &Key, domain: DomainId, code: Code) -> Outcome {
+        let came_at = Instant::now();
+        for _ in 0..FLIGHTS_MAX {
+            match self.board(key, domain, code.clone()).await {
+                Some(Landed { outcome: Ok(None), asked_at }) if asked_at < came_at => {}
+                landed => return landed.map_or(Err(Unavailable), |landed| landed.outcome),
+            }
+        }
+        Err(Unavailable)
+    }
+
+    /// How the key's next flight ends.
+    async fn board(&self, key: &Key, domain: DomainId, code: Code) -> Option<Landed> {
         let mut arrival = match self.0.flights.board(key) {
             Boarding::Passenger(arrival) => arrival,
             Boarding::Pilot(arrival) => {
@@ -177,19 +216,22 @@ impl Resolver {
                 arrival
             }
         };
-        match arrival.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone().unwrap_or(Err(Unavailable)),
-            Err(_) => Err(Unavailable),
-        }
+        arrival.wait_for(Option::is_some).await.ok().and_then(|landed| landed.clone())
     }
 
     /// Asks the origin, keeps the answer unless a change came in between, and lands the flight.
     async fn fly(&self, key: Key, domain: DomainId, code: Code) {
         // However this ends, those who wait are told.
-        let mut flight = self.0.flights.land_on_drop(&key, Err(Unavailable));
+        let crashed = Landed { outcome: Err(Unavailable), asked_at: Instant::now() };
+        let mut flight = self.0.flights.land_on_drop(&key, crashed);
         for _ in 0..ASKS_MAX {
+            let asked_at = Instant::now();
             let answer = self.ask(domain, &code).await;
-            if flight.land(|superseded| self.settle(&key, answer, superseded)) {
+            let settle = |superseded| {
+                let outcome = self.settle(&key, answer, superseded)?;
+                Some(Landed { outcome, asked_at })
+            };
+            if flight.land(settle) {
                 return;
             }
         }
@@ -224,16 +266,28 @@ impl Resolver {
 
     /// The compact record of a route, which can be answered.
     async fn ask(&self, domain: DomainId, code: &Code) -> Result<Option<Bytes>, Unavailable> {
+        let look_ups = &self.0.look_ups;
         let Ok(_permit) = self.0.permits.try_acquire() else {
+            look_ups.too_many.add(1);
             return Err(Unavailable);
         };
         let answer = match timeout(self.0.timeout, self.0.origin.resolve(domain, code)).await {
-            Ok(Ok(answer)) => answer,
+            Ok(Ok(answer)) => {
+                if answer.is_some() { &look_ups.found } else { &look_ups.absent }.add(1);
+                answer
+            }
             Ok(Err(error)) => {
-                tracing::warn!(%error, "a route could not be looked up");
+                look_ups.failed.add(1);
+                // Whoever may be away for hours says so itself, and not for each visitor.
+                if self.0.origin.is_followed() {
+                    tracing::debug!(%error, "a route could not be looked up");
+                } else {
+                    tracing::warn!(%error, "a route could not be looked up");
+                }
                 return Err(Unavailable);
             }
             Err(_) => {
+                look_ups.failed.add(1);
                 tracing::warn!(timeout_ms = self.0.timeout.as_millis(), "the origin is too slow");
                 return Err(Unavailable);
             }

@@ -4,9 +4,9 @@
 //! are deleted. A wall clock that a person or a time service sets wrong, if only for a minute, must
 //! do none of that.
 //!
-//! So time goes on from what the wall clock showed at the start as the clock does that counts since
-//! boot, which nobody sets and which goes on while the machine sleeps. The wall clock is looked at
-//! once a second ([`Steady::compare`]):
+//! So time goes on from what the wall clock showed at the start as the monotonic clock does, which
+//! nobody sets. That stands still while the machine sleeps: how long it slept, the kernel says in
+//! `/proc/uptime`. Both, and the wall clock, are looked at once a second ([`SteadyClock::compare`]):
 //!
 //! - it is off by no more than [`FOLLOWED_MAX_MS`]: it is right, as after every small correction;
 //! - by more: it has jumped. What it shows is believed once it has gone on from there for
@@ -21,10 +21,9 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use carom_shared::{Clock, SystemClock, UnixMillis};
-use rustix::time::{ClockId, clock_gettime};
 use tokio_util::sync::CancellationToken;
 
 /// How often the wall clock is looked at.
@@ -39,7 +38,10 @@ const PLAUSIBLE: Range<i64> = 1_735_689_600_000..4_102_444_800_000;
 /// A clock that does not jump.
 #[derive(Debug)]
 pub(crate) struct SteadyClock {
-    /// Milliseconds from boot time to Unix time.
+    started: Instant,
+    /// For how long the machine has slept since its boot, as was seen last, in milliseconds.
+    slept_ms: AtomicI64,
+    /// Milliseconds from steady time to Unix time.
     offset_ms: AtomicI64,
     jump: Mutex<Option<Jump>>,
 }
@@ -48,7 +50,7 @@ pub(crate) struct SteadyClock {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Jump {
     offset_ms: i64,
-    since_boot_ms: i64,
+    since_ms: i64,
 }
 
 /// What a look at the wall clock has shown.
@@ -66,8 +68,32 @@ enum Look {
 
 impl SteadyClock {
     pub(crate) fn start() -> Self {
-        let offset_ms = SystemClock.now().get() - boot_ms();
-        Self { offset_ms: AtomicI64::new(offset_ms), jump: Mutex::new(None) }
+        let clock = Self {
+            started: Instant::now(),
+            slept_ms: AtomicI64::new(0),
+            offset_ms: AtomicI64::new(0),
+            jump: Mutex::new(None),
+        };
+        clock.look_at_uptime();
+        let offset_ms = SystemClock.now().get() - clock.steady_ms();
+        clock.offset_ms.store(offset_ms, Ordering::Relaxed);
+        clock
+    }
+
+    /// Milliseconds that nobody can set, sleep included.
+    fn steady_ms(&self) -> i64 {
+        let awake_ms = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        awake_ms + self.slept_ms.load(Ordering::Relaxed)
+    }
+
+    /// Sees whether the machine has slept. Where there is no such file, sleep is a jump.
+    fn look_at_uptime(&self) {
+        let Some(uptime_ms) = uptime_ms() else { return };
+        let slept_ms = uptime_ms - (self.steady_ms() - self.slept_ms.load(Ordering::Relaxed));
+        // The file is exact to 10 ms: what is less than a second is its reading, not sleep.
+        if (slept_ms - self.slept_ms.load(Ordering::Relaxed)).abs() > 1000 {
+            self.slept_ms.store(slept_ms, Ordering::Relaxed);
+        }
     }
 
     /// Looks at the wall clock again and again, until `stop`.
@@ -77,7 +103,8 @@ impl SteadyClock {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(EVERY) => {}
             }
-            match self.compare(boot_ms(), SystemClock.now().get()) {
+            self.look_at_uptime();
+            match self.compare(self.steady_ms(), SystemClock.now().get()) {
                 Look::Jumped(by_ms) => tracing::error!(
                     by_s = by_ms / 1000,
                     "the machine's clock has jumped; it is not believed until it has gone on for \
@@ -92,15 +119,16 @@ impl SteadyClock {
         }
     }
 
-    fn compare(&self, boot_ms: i64, wall_ms: i64) -> Look {
+    fn compare(&self, steady_ms: i64, wall_ms: i64) -> Look {
         let mut jump = self.jump.lock().unwrap_or_else(PoisonError::into_inner);
-        let (offset_ms, believed_ms) = (wall_ms - boot_ms, self.offset_ms.load(Ordering::Relaxed));
+        let (offset_ms, believed_ms) =
+            (wall_ms - steady_ms, self.offset_ms.load(Ordering::Relaxed));
         let off_ms = offset_ms - believed_ms;
         let (is_plausible, was_plausible) =
-            (PLAUSIBLE.contains(&wall_ms), PLAUSIBLE.contains(&(boot_ms + believed_ms)));
+            (PLAUSIBLE.contains(&wall_ms), PLAUSIBLE.contains(&(steady_ms + believed_ms)));
         let same = jump.filter(|jump| (offset_ms - jump.offset_ms).abs() <= FOLLOWED_MAX_MS);
         let is_proven = same.is_some_and(|jump| {
-            boot_ms - jump.since_boot_ms >= i64::try_from(PROOF.as_millis()).unwrap_or(i64::MAX)
+            steady_ms - jump.since_ms >= i64::try_from(PROOF.as_millis()).unwrap_or(i64::MAX)
         });
         if off_ms.abs() <= FOLLOWED_MAX_MS {
             (*jump, _) = (None, self.offset_ms.swap(offset_ms, Ordering::Relaxed));
@@ -113,7 +141,7 @@ impl SteadyClock {
             *jump = Some(Jump { offset_ms, ..same });
             Look::Doubted
         } else {
-            *jump = Some(Jump { offset_ms, since_boot_ms: boot_ms });
+            *jump = Some(Jump { offset_ms, since_ms: steady_ms });
             Look::Jumped(off_ms)
         }
     }
@@ -121,14 +149,15 @@ impl SteadyClock {
 
 impl Clock for SteadyClock {
     fn now(&self) -> UnixMillis {
-        UnixMillis::new(boot_ms() + self.offset_ms.load(Ordering::Relaxed))
+        UnixMillis::new(self.steady_ms() + self.offset_ms.load(Ordering::Relaxed))
     }
 }
 
 /// Milliseconds since the machine was started, sleep included.
-fn boot_ms() -> i64 {
-    let since = clock_gettime(ClockId::Boottime);
-    since.tv_sec * 1000 + since.tv_nsec / 1_000_000
+fn uptime_ms() -> Option<i64> {
+    let text = std::fs::read_to_string("/proc/uptime").ok()?;
+    let (seconds, hundredths) = text.split_whitespace().next()?.split_once('.')?;
+    Some(seconds.parse::<i64>().ok()? * 1000 + hundredths.parse::<i64>().ok()? * 10)
 }
 
 #[cfg(test)]
@@ -140,7 +169,9 @@ mod tests {
     const MINUTE: i64 = 60_000;
 
     fn clock(offset_ms: i64) -> SteadyClock {
-        SteadyClock { offset_ms: AtomicI64::new(offset_ms), jump: Mutex::new(None) }
+        let offset_ms = AtomicI64::new(offset_ms);
+        let slept_ms = AtomicI64::new(0);
+        SteadyClock { started: Instant::now(), slept_ms, offset_ms, jump: Mutex::new(None) }
     }
 
     /// Looks each second of a time, with the wall clock off by so much; what the last look showed.
@@ -183,6 +214,20 @@ mod tests {
             assert_eq!(clock.compare(minute * MINUTE, NOW + minute * MINUTE + off), Look::Right);
             assert_eq!(clock.offset_ms.load(Ordering::Relaxed), NOW + off);
         }
+    }
+
+    #[test]
+    fn sleep_is_seen_at_the_next_look_and_moves_nothing_else() {
+        let clock = SteadyClock::start();
+        let now = clock.now().get();
+        // As if the machine had not slept for an hour that it did sleep.
+        clock.slept_ms.fetch_sub(HOUR, Ordering::Relaxed);
+        assert!((now - HOUR - clock.now().get()).abs() < 1000);
+        clock.look_at_uptime();
+        assert!((now - clock.now().get()).abs() < 2000);
+        let before = clock.slept_ms.load(Ordering::Relaxed);
+        clock.look_at_uptime();
+        assert_eq!(clock.slept_ms.load(Ordering::Relaxed), before);
     }
 
     #[test]

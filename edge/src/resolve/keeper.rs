@@ -7,7 +7,9 @@
 //! ```
 //!
 //! What cannot be brought up to date is not answered from: the edge then begins with nothing, and
-//! the keeper asks the origin for all routes, page by page, in the background. It works on the
+//! the keeper asks the origin for all routes, page by page, in the background. Unless somebody
+//! follows the origin's changes and will make that good (`follow.rs`): a fleet's edge must start and
+//! serve with everything else down. It works on the
 //! thread `snapshot`; nobody waits for it but a start, and a stop within its time.
 
 use std::fs;
@@ -121,9 +123,14 @@ impl Keeper {
                 drop(fs::rename(path, aside));
             }
         }
-        match keeper.catch_up() {
-            Ok(true) => {
-                keeper.is_to_be_filled = keeper.resolver.0.memory.held().snapshot.is_none();
+        let caught_up = keeper.catch_up();
+        keeper.is_to_be_filled = keeper.resolver.0.memory.held().snapshot.is_none();
+        match caught_up {
+            Ok(true) => return keeper,
+            _ if keeper.resolver.0.origin.is_followed() => {
+                tracing::info!(
+                    "what is known of routes is not up to date yet, and is answered from"
+                );
                 return keeper;
             }
             Ok(false) => tracing::info!(
@@ -134,6 +141,7 @@ impl Keeper {
                 %error, "the snapshot of routes is not used: it cannot be brought up to date"
             ),
         }
+        keeper.is_to_be_filled = true;
         keeper.resolver.0.memory.start_with(None);
         if let Err(error) = keeper.catch_up() {
             tracing::warn!(%error, "no snapshot of routes is kept in this run");
@@ -268,7 +276,8 @@ impl Keeper {
         if self.is_to_be_filled {
             self.fill(&mut writer, give_up)?;
         }
-        writer.finish(path, rewrite.position, self.plan.clock.now())?;
+        let known_at = self.resolver.feed().known_at(self.plan.clock.now());
+        writer.finish(path, rewrite.position, known_at)?;
         Ok(Snapshot::open(path)?)
     }
 

@@ -137,7 +137,7 @@ impl Memory {
             snapshot: ArcSwapOption::empty(),
             overlay: Cache::builder().weigher(weight).max_capacity(config.max_cache_bytes).build(),
             absences: Cache::builder()
-                .max_capacity(config.max_negative_entries)
+                .max_capacity(if config.negative_ms == 0 { 0 } else { config.max_negative_entries })
                 .time_to_live(Duration::from_millis(config.negative_ms))
                 .build(),
             gate: RwLock::new(None),
@@ -214,6 +214,17 @@ impl Memory {
 
     pub(super) fn forget_absence(&self, key: &Key) {
         self.absences.invalidate(key.as_bytes());
+    }
+
+    /// The domain and the code of a key.
+    pub(super) fn parts(key: &[u8]) -> Option<(DomainId, Code)> {
+        let (id, code) = key.split_first_chunk::<{ Key::ID_LEN }>()?;
+        let domain = DomainId::try_from(i64::from_le_bytes(*id)).ok()?;
+        Some((domain, Code::parse(std::str::from_utf8(code).ok()?).ok()?))
+    }
+
+    pub(super) fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.snapshot.load_full()
     }
 
     pub(super) fn position(&self) -> Option<FeedPosition> {

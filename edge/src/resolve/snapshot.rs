@@ -8,7 +8,7 @@
 //!  9  [u8; 7]  zero
 //! 16  u64      epoch of the feed
 //! 24  u64      number in the feed: every change up to and with it is in here
-//! 32  i64      when it was written, milliseconds since 1970
+//! 32  i64      up to when changes were known as it was written, milliseconds since 1970
 //! 40  u64      how many routes there are
 //! 48  u64      length of the routes in bytes
 //! 56  u32      CRC-32C of the routes

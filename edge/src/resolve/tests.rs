@@ -1,3 +1,4 @@
+mod absence;
 mod model;
 
 use std::collections::HashMap;

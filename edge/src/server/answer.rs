@@ -125,6 +125,10 @@ impl Worker {
     ) -> Result<Route, ErrorPage> {
         let key = Key::new(ask.domain, code);
         let route = match self.shared.resolver.known(&key) {
+            // By a setting, rather nobody is sent than to where a link may lead no more.
+            Known::Route(_) if self.shared.resolver.feed().refuses() => {
+                return Err(ErrorPage::Unavailable);
+            }
             Known::Route(route) => {
                 self.metrics().memory_hits.add(1);
                 return Ok(route);

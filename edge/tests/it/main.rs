@@ -8,6 +8,7 @@ mod connection;
 mod crash;
 mod enrich;
 mod feed;
+mod follow;
 mod limits;
 mod model;
 mod origin;

@@ -6,6 +6,7 @@ mod backup;
 mod cli;
 mod console;
 mod doctor;
+mod fleet;
 mod import;
 mod observe;
 mod restart;

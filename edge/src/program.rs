@@ -1,0 +1,89 @@
+//! The program `carom-edge`: what can be said to it, and what it does.
+
+mod cli;
+mod error;
+mod health;
+mod log;
+mod serve;
+mod settings;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use carom_edge::Inherited;
+use listenfd::ListenFd;
+
+use cli::{Command, Invocation};
+use error::ProgramError;
+use settings::Settings;
+
+/// Runs what the arguments say.
+pub(crate) fn run(
+    environment: Vec<(String, String)>,
+    arguments: Vec<OsString>,
+    given: &mut ListenFd,
+) -> ExitCode {
+    match try_run(environment, arguments, given) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Where standard error is closed there is nobody to tell.
+            drop(writeln!(io::stderr().lock(), "error: {error}"));
+            error.exit_code()
+        }
+    }
+}
+
+fn try_run(
+    environment: Vec<(String, String)>,
+    arguments: Vec<OsString>,
+    given: &mut ListenFd,
+) -> Result<(), ProgramError> {
+    let Invocation { command, args } = cli::parse(arguments)?;
+    match command {
+        Command::Help => return say(cli::HELP),
+        Command::Version => return say(concat!("carom-edge ", env!("CARGO_PKG_VERSION"), "\n")),
+        Command::Serve | Command::Healthcheck | Command::CheckConfig => {}
+    }
+    let inherited = sockets(&environment, given)?;
+    let settings = Settings::load(&args, environment)?;
+    match command {
+        Command::Healthcheck => health::check(settings.edge.admin_listen),
+        Command::CheckConfig => {
+            settings.check()?;
+            say("The settings are fine.\n")
+        }
+        _ => serve::run(&settings, inherited),
+    }
+}
+
+/// Prints a text to standard output; that nobody reads it is no error.
+fn say(text: &str) -> Result<(), ProgramError> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.map_err(ProgramError::Output),
+    }
+}
+
+/// Sockets that were open before this program started, by their names in `LISTEN_FDNAMES`: `https`
+/// in place of `edge.tls.listen`, everything else in place of `edge.listen`.
+fn sockets(
+    environment: &[(String, String)],
+    given: &mut ListenFd,
+) -> Result<Inherited, ProgramError> {
+    let names = environment.iter().find(|(name, _)| name == "LISTEN_FDNAMES");
+    let names: Vec<&str> = names.map_or(Vec::new(), |(_, names)| names.split(':').collect());
+    let mut inherited = Inherited::default();
+    for number in 0..given.len() {
+        let name = names.get(number).copied().unwrap_or_default();
+        let failed = |reason| ProgramError::Socket { number, name: name.to_owned(), reason };
+        let socket = given.take_tcp_listener(number).map_err(|error| failed(error.to_string()))?;
+        let socket = socket.ok_or_else(|| failed("it is not open".to_owned()))?;
+        match name {
+            "https" => inherited.https.push(socket),
+            _ => inherited.http.push(socket),
+        }
+    }
+    Ok(inherited)
+}

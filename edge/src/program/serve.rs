@@ -1,0 +1,173 @@
+//! `carom-edge serve`: from the lock on the folder to the last stored click.
+
+use std::fs::{DirBuilder, File, TryLockError};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use carom_edge::control::ControlClient;
+use carom_edge::follow::{FirstBundle, Follower, first_bundle};
+use carom_edge::{Domains, Edge, EdgeParts, Inherited, Stopped};
+use carom_shared::settings::InvalidSetting;
+use carom_shared::{Clock, Random, SystemClock, SystemRandom};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::Handle;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::error::ProgramError;
+use super::say;
+use super::settings::Settings;
+
+/// How often a start asks for its first bundle.
+const FIRST_BUNDLE_EVERY: Duration = Duration::from_secs(1);
+/// How long the last report to the control plane may take.
+const FOLLOWER_END: Duration = Duration::from_secs(2);
+
+pub(super) fn run(settings: &Settings, inherited: Inherited) -> Result<(), ProgramError> {
+    settings.check()?;
+    if !inherited.https.is_empty() && settings.edge.tls.listen.is_none() {
+        let reason = "must be set too: LISTEN_FDNAMES names a socket https";
+        return Err(InvalidSetting::new("edge.tls.listen", reason).into());
+    }
+    settings.log.start()?;
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("background")
+        .enable_all()
+        .build()
+        .map_err(ProgramError::Runtime)?;
+    let result = runtime.block_on(serve(settings, inherited));
+    // Whoever asked twice does not wait for what still runs; everything else has ended.
+    runtime.shutdown_background();
+    result
+}
+
+/// Each connection is a descriptor: takes all that the system grants without asking anyone.
+fn raise_file_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+async fn serve(settings: &Settings, inherited: Inherited) -> Result<(), ProgramError> {
+    // Before anything starts, so that no moment is left in which a signal just kills.
+    let mut signals = Signals::new().map_err(ProgramError::Runtime)?;
+    let _lock = lock(&settings.data_dir)?;
+    let random: Arc<dyn Random> = Arc::new(SystemRandom);
+    let client = settings.client(Arc::clone(&random))?;
+    let bundle_path = settings.data_dir.join("bundle.json");
+    let first = tokio::select! {
+        first = wait_for_bundle(&client, &bundle_path) => first,
+        () = signals.stop() => return Ok(()),
+    };
+
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let edge = Edge::start(EdgeParts {
+        config: settings.edge.clone(),
+        inherited,
+        spool: settings.spool.clone(),
+        spool_dir: settings.data_dir.join("spool"),
+        snapshot: Some(settings.data_dir.join("routes.snapshot")),
+        domains: Domains::serving(&first.bundle.domains),
+        salts: first.bundle.salts.clone(),
+        clock: Arc::clone(&clock),
+        random: Arc::clone(&random),
+        origin: Arc::new(client.clone()),
+        sink: Arc::new(client.clone()),
+        background: Handle::current(),
+    })?;
+    let follower = Follower::new(&edge, client, &settings.edge, first, bundle_path, clock, random);
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    tasks.spawn(follower.run(stop.clone()));
+    say(&format!(
+        "Carom's edge {} is serving on {}; it follows {}.\n",
+        env!("CARGO_PKG_VERSION"),
+        edge.address(),
+        settings.edge.control_url,
+    ))?;
+
+    signals.stop().await;
+    say("Stopping: answering what is under way, storing what was clicked ...\n")?;
+    let ending = async {
+        let stopped = tokio::task::spawn_blocking(move || edge.stop()).await;
+        stop.cancel();
+        tasks.close();
+        drop(tokio::time::timeout(FOLLOWER_END, tasks.wait()).await);
+        stopped
+    };
+    tokio::select! {
+        stopped = ending => match stopped {
+            Ok(stopped) => say(&farewell(stopped)),
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        },
+        _ = signals.interrupt.recv() => {
+            say("Stopped at once; the next start goes on from here.\n")
+        }
+    }
+}
+
+fn farewell(stopped: Stopped) -> String {
+    let rest = match (stopped.batches_waiting, stopped.ring_drained) {
+        (0, true) => "nothing waits to be stored",
+        (_, true) => "some still wait on disk, and the next start stores them",
+        (_, false) => "some are still in the ring, and the next start recovers them",
+    };
+    format!("Stopped. This run recorded {} clicks; {rest}.\n", stopped.clicks_recorded)
+}
+
+/// An edge that never heard of a domain has nobody to answer: its first start waits.
+async fn wait_for_bundle(client: &ControlClient, path: &Path) -> FirstBundle {
+    loop {
+        match first_bundle(client, path).await {
+            Ok(first) => {
+                if first.is_kept {
+                    tracing::warn!(
+                        "the control plane does not answer: what was known last is served"
+                    );
+                }
+                return first;
+            }
+            Err(error) => tracing::warn!(%error, "the first start waits for the control plane"),
+        }
+        tokio::time::sleep(FIRST_BUNDLE_EVERY).await;
+    }
+}
+
+/// The data folder, made with access for its owner alone and locked for as long as the file is open.
+fn lock(path: &Path) -> Result<File, ProgramError> {
+    let failed = |source| ProgramError::DataDir { path: path.to_owned(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
+    let options = File::options().write(true).create(true).truncate(false).clone();
+    let lock = options.open(path.join("lock")).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(ProgramError::Locked(path.to_owned())),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Ends when somebody wants this to stop.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Every setting of `carom-edge`, and where they are read from.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use carom_edge::control::ControlClient;
+use carom_edge::{EdgeConfig, SpoolConfig};
+use carom_shared::settings::{InvalidSetting, Layers};
+use carom_shared::{Random, SystemRandom};
+use serde::{Deserialize, Serialize};
+
+use super::cli::SettingsArgs;
+use super::error::ProgramError;
+use super::log::LogConfig;
+
+/// The settings file that is read without being named, if it is there.
+const DEFAULT_FILE: &str = "carom.toml";
+const SECRETS: &[&str] = &["internal.token"];
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Settings {
+    /// The click spool, and what is known of links, domains and salts.
+    pub(super) data_dir: PathBuf,
+    pub(super) log: LogConfig,
+    pub(super) edge: EdgeConfig,
+    pub(super) spool: SpoolConfig,
+    pub(super) internal: InternalConfig,
+}
+
+/// `internal.*`: what edges and control prove to each other that they belong together.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct InternalConfig {
+    /// The control plane's.
+    pub(super) token: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let mut edge = EdgeConfig::default();
+        // An absence that is believed here would hide a link that was made meanwhile.
+        edge.resolve.negative_ms = 0;
+        Self {
+            data_dir: "./carom-data".into(),
+            log: LogConfig::default(),
+            edge,
+            spool: SpoolConfig::default(),
+            internal: InternalConfig::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads the settings: defaults < file < environment < flags.
+    pub(super) fn load(
+        args: &SettingsArgs,
+        environment: Vec<(String, String)>,
+    ) -> Result<Self, ProgramError> {
+        let mut layers = Layers::new(SECRETS);
+        if let Some((path, text)) = read_file(args.config.as_deref())? {
+            layers = layers.file(&path.display().to_string(), &text)?;
+        }
+        layers = layers.env(environment, |path| std::fs::read_to_string(path))?;
+        for (name, value) in &args.set {
+            layers = layers.flag(name, value);
+        }
+        Ok(layers.finish::<Self>()?.value)
+    }
+
+    /// Checks what the types alone do not say; opens nothing.
+    pub(super) fn check(&self) -> Result<(), InvalidSetting> {
+        self.log.check()?;
+        self.edge.check()?;
+        self.spool.check()?;
+        self.client(Arc::new(SystemRandom)).map(drop)
+    }
+
+    /// What speaks to the control plane.
+    pub(super) fn client(&self, random: Arc<dyn Random>) -> Result<ControlClient, InvalidSetting> {
+        let resolve_max = Duration::from_millis(self.edge.resolve.timeout_ms);
+        ControlClient::new(&self.edge.control_url, &self.internal.token, resolve_max, random)
+    }
+}
+
+/// A file that was named must be there; the default one may be missing.
+fn read_file(named: Option<&Path>) -> Result<Option<(PathBuf, String)>, ProgramError> {
+    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some((path.to_owned(), text))),
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ProgramError::ConfigFile { path: path.to_owned(), source }),
+    }
+}

@@ -1,0 +1,286 @@
+//! An edge of its own, and what becomes of what it knows when its control plane forgets, changes its
+//! database, or goes away.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use carom_edge::control::{ControlClient, ControlUrl};
+use carom_edge::follow::{Follower, first_bundle};
+use carom_edge::{Domains, Edge, EdgeConfig, EdgeParts, Inherited, OnStale, SpoolConfig};
+use carom_shared::{
+    Bundle, Clock, FeedPage, FeedPosition, Host, RouteChange, RouteRecord, Salts, ServedDomain,
+    SystemRandom, TestClock,
+};
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use crate::client::Client;
+use crate::world::{DOMAIN, NOW, change, domain, eventually, metric, route};
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// A control plane that a test can make forget.
+struct Control {
+    is_away: bool,
+    epoch: u64,
+    /// Numbers up to and with this are not known any more.
+    forgotten: u64,
+    changes: Vec<RouteChange>,
+    routes: HashMap<String, RouteRecord>,
+}
+
+type Shared = Arc<Mutex<Control>>;
+
+impl Control {
+    fn start() -> (Shared, SocketAddr) {
+        let control = Self {
+            is_away: false,
+            epoch: 1,
+            forgotten: 0,
+            changes: Vec::new(),
+            routes: HashMap::new(),
+        };
+        let control = Arc::new(Mutex::new(control));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::clone(&control);
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let shared = Arc::clone(&shared);
+                std::thread::spawn(move || serve(&stream, &shared));
+            }
+        });
+        (control, address)
+    }
+
+    fn put(&mut self, code: &str, record: RouteRecord) {
+        self.routes.insert(code.to_owned(), record.clone());
+        self.changes.push(change(code, record));
+    }
+
+    fn head(&self) -> FeedPosition {
+        FeedPosition { epoch: self.epoch, seq: self.forgotten + self.changes.len() as u64 }
+    }
+
+    /// Changes routes, and knows these changes no more.
+    fn put_and_forget(&mut self, code: &str, record: RouteRecord) {
+        self.put(code, record);
+        // More than one, so that nobody can have heard of all but this.
+        self.forgotten = self.head().seq + 10;
+        self.changes.clear();
+    }
+
+    /// The status and the body of the answer to a path.
+    fn answer(&self, path: &str) -> (u16, Vec<u8>) {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let number = |name: &str| -> Option<u64> {
+            query.split('&').find_map(|part| part.strip_prefix(name)?.parse().ok())
+        };
+        match path.strip_prefix("/internal/v1/").unwrap() {
+            "bundle" => {
+                let served = ServedDomain {
+                    id: domain(DOMAIN),
+                    host: Host::parse("go.example.com").unwrap(),
+                    is_default: false,
+                    home: None,
+                };
+                let salts = Salts::default().roll(NOW, &SystemRandom);
+                (200, serde_json::to_vec(&Bundle::new(vec![served], salts)).unwrap())
+            }
+            "changes" => {
+                let head = self.head();
+                let after = number("after=").unwrap_or(head.seq);
+                let epoch = number("epoch=").unwrap_or(self.epoch);
+                if epoch != self.epoch || after < self.forgotten || after > head.seq {
+                    return (410, Vec::new());
+                }
+                let known = usize::try_from(after - self.forgotten).unwrap();
+                let changes = self.changes[known..].to_vec();
+                (200, FeedPage { head, first: after + 1, changes }.to_bytes())
+            }
+            other => match other.strip_prefix(&format!("routes/{DOMAIN}/")) {
+                Some(code) => self
+                    .routes
+                    .get(code)
+                    .map_or((204, Vec::new()), |record| (200, record.to_bytes())),
+                None => (201, Vec::new()),
+            },
+        }
+    }
+}
+
+fn serve(mut stream: &TcpStream, control: &Shared) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    loop {
+        let (mut head, mut line) = (String::new(), String::new());
+        while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+            head.push_str(&std::mem::take(&mut line));
+        }
+        let Some(path) = head.split(' ').nth(1) else { return };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+        std::io::Read::read_exact(&mut reader, &mut body).unwrap();
+        let (status, body) = {
+            let control = control.lock().unwrap();
+            if control.is_away {
+                return;
+            }
+            control.answer(path)
+        };
+        // It does not wait for changes, so it is asked the more often.
+        std::thread::sleep(Duration::from_millis(10));
+        let head = format!("HTTP/1.1 {status} Said\r\ncontent-length: {}\r\n\r\n", body.len());
+        drop(stream.write_all(&[head.as_bytes(), &body].concat()));
+    }
+}
+
+/// An edge of its own, in this process.
+struct Fleet {
+    edge: Option<Edge>,
+    stop: CancellationToken,
+    _runtime: Runtime,
+}
+
+impl Fleet {
+    fn start(dir: &Path, control: SocketAddr, clock: &Arc<TestClock>) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let mut config = EdgeConfig {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            threads: 1,
+            drain_timeout_ms: 400,
+            stale_max_s: 3600,
+            on_stale: OnStale::Refuse,
+            ..EdgeConfig::default()
+        };
+        config.resolve.negative_ms = 0;
+        let url = ControlUrl::parse(&format!("http://{control}")).unwrap();
+        let patience = Duration::from_secs(2);
+        let client = ControlClient::new(&url, TOKEN, patience, Arc::new(SystemRandom)).unwrap();
+        let kept = dir.join("bundle.json");
+        let first = runtime.block_on(first_bundle(&client, &kept)).unwrap();
+        let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
+        let edge = Edge::start(EdgeParts {
+            config: config.clone(),
+            inherited: Inherited::default(),
+            spool: SpoolConfig { ring_bytes: 4 << 20, ..SpoolConfig::default() },
+            spool_dir: dir.join("spool"),
+            snapshot: Some(dir.join("routes.snapshot")),
+            domains: Domains::serving(&first.bundle.domains),
+            salts: first.bundle.salts.clone(),
+            clock: Arc::clone(&clock),
+            random: Arc::new(SystemRandom),
+            origin: Arc::new(client.clone()),
+            sink: Arc::new(client.clone()),
+            background: runtime.handle().clone(),
+        })
+        .unwrap();
+        let random = Arc::new(SystemRandom);
+        let follower = Follower::new(&edge, client, &config, first, kept, clock, random);
+        let stop = CancellationToken::new();
+        // The test ends it.
+        #[expect(clippy::disallowed_methods, reason = "there is no owner that could wait for it")]
+        drop(runtime.handle().spawn(follower.run(stop.clone())));
+        Self { edge: Some(edge), stop, _runtime: runtime }
+    }
+
+    fn edge(&self) -> &Edge {
+        self.edge.as_ref().unwrap()
+    }
+
+    /// The status of an answer, and where it leads.
+    fn leads(&self, code: &str) -> (u16, String) {
+        let reply = Client::connect(self.edge().address()).get(&format!("/{code}"));
+        (reply.status, reply.header("location").unwrap_or_default().to_owned())
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        let edge = self.edge.take().unwrap();
+        if std::thread::panicking() {
+            return;
+        }
+        assert!(edge.stop().ring_drained);
+    }
+}
+
+fn to(target: &str) -> (u16, String) {
+    (302, target.to_owned())
+}
+
+fn version(version: u64, target: &str) -> RouteRecord {
+    RouteRecord { version, ..route(7, target) }
+}
+
+#[test]
+fn changes_that_were_missed_are_made_good_and_nothing_is_forgotten() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(TestClock::new(NOW)));
+    let (control, address) = Control::start();
+    for code in ["a", "b", "c"] {
+        control.lock().unwrap().put(code, version(1, "https://e.test/1"));
+    }
+    let fleet = Fleet::start(dir.path(), address, &clock);
+    for code in ["a", "b", "c"] {
+        assert_eq!(fleet.leads(code), to("https://e.test/1"));
+    }
+    control.lock().unwrap().put("b", version(2, "https://e.test/2"));
+    eventually("a change is there", || fleet.leads("b") == to("https://e.test/2"));
+    assert_eq!(metric(fleet.edge(), "carom_edge_feed_gaps_total"), 0);
+
+    control.lock().unwrap().put_and_forget("a", version(2, "https://e.test/2"));
+    eventually("what was missed is there", || fleet.leads("a") == to("https://e.test/2"));
+    assert_eq!(metric(fleet.edge(), "carom_edge_feed_gaps_total"), 1);
+    assert_eq!(fleet.leads("c"), to("https://e.test/1"));
+    control.lock().unwrap().put("c", version(2, "https://e.test/2"));
+    eventually("the feed is followed again", || fleet.leads("c") == to("https://e.test/2"));
+
+    // What an edge missed while it was down, it has before it answers.
+    drop(fleet);
+    control.lock().unwrap().put("b", version(3, "https://e.test/3"));
+    let fleet = Fleet::start(dir.path(), address, &clock);
+    assert_eq!(fleet.leads("b"), to("https://e.test/3"));
+}
+
+#[test]
+fn another_database_is_believed_though_its_versions_are_smaller() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(TestClock::new(NOW)));
+    let (control, address) = Control::start();
+    control.lock().unwrap().put("a", version(9, "https://e.test/new"));
+    let fleet = Fleet::start(dir.path(), address, &clock);
+    assert_eq!(fleet.leads("a"), to("https://e.test/new"));
+    {
+        let mut control = control.lock().unwrap();
+        control.epoch = 2;
+        control.routes.insert("a".to_owned(), version(3, "https://e.test/restored"));
+    }
+    eventually("what was restored is served", || fleet.leads("a") == to("https://e.test/restored"));
+}
+
+#[test]
+fn what_is_too_old_is_refused_where_that_is_wanted_also_after_a_restart() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(TestClock::new(NOW)));
+    let (control, address) = Control::start();
+    control.lock().unwrap().put("a", version(1, "https://e.test/"));
+    let fleet = Fleet::start(dir.path(), address, &clock);
+    assert_eq!(fleet.leads("a"), to("https://e.test/"));
+    control.lock().unwrap().is_away = true;
+    // What was answered before that is heard.
+    std::thread::sleep(Duration::from_millis(100));
+    clock.advance(Duration::from_secs(3590));
+    std::thread::sleep(Duration::from_millis(1100));
+    assert_eq!(fleet.leads("a"), to("https://e.test/"));
+    clock.advance(Duration::from_secs(20));
+    eventually("it is refused", || fleet.leads("a").0 == 503);
+    drop(fleet);
+
+    let fleet = Fleet::start(dir.path(), address, &clock);
+    eventually("it is refused", || fleet.leads("a").0 == 503);
+    control.lock().unwrap().is_away = false;
+    eventually("it is served again", || fleet.leads("a") == to("https://e.test/"));
+}
