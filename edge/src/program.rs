@@ -3,7 +3,6 @@
 mod cli;
 mod error;
 mod health;
-mod log;
 mod serve;
 mod settings;
 
@@ -11,7 +10,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use carom_edge::Inherited;
+use carom_edge::process::Inherited;
 use listenfd::ListenFd;
 
 use cli::{Command, Invocation};
@@ -45,7 +44,7 @@ fn try_run(
         Command::Version => return say(concat!("carom-edge ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Serve | Command::Healthcheck | Command::CheckConfig => {}
     }
-    let inherited = sockets(&environment, given)?;
+    let inherited = Inherited::take(&environment, given)?;
     let settings = Settings::load(&args, environment)?;
     match command {
         Command::Healthcheck => health::check(settings.edge.admin_listen),
@@ -64,26 +63,4 @@ fn say(text: &str) -> Result<(), ProgramError> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result.map_err(ProgramError::Output),
     }
-}
-
-/// Sockets that were open before this program started, by their names in `LISTEN_FDNAMES`: `https`
-/// in place of `edge.tls.listen`, everything else in place of `edge.listen`.
-fn sockets(
-    environment: &[(String, String)],
-    given: &mut ListenFd,
-) -> Result<Inherited, ProgramError> {
-    let names = environment.iter().find(|(name, _)| name == "LISTEN_FDNAMES");
-    let names: Vec<&str> = names.map_or(Vec::new(), |(_, names)| names.split(':').collect());
-    let mut inherited = Inherited::default();
-    for number in 0..given.len() {
-        let name = names.get(number).copied().unwrap_or_default();
-        let failed = |reason| ProgramError::Socket { number, name: name.to_owned(), reason };
-        let socket = given.take_tcp_listener(number).map_err(|error| failed(error.to_string()))?;
-        let socket = socket.ok_or_else(|| failed("it is not open".to_owned()))?;
-        match name {
-            "https" => inherited.https.push(socket),
-            _ => inherited.http.push(socket),
-        }
-    }
-    Ok(inherited)
 }

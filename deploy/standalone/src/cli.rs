@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use carom_control::operator::{KeyCreated, KeyList, KeyRequest, KeyView};
-use carom_edge::Inherited;
+use carom_edge::process::Inherited;
 use carom_shared::ApiKeyId;
 
 use crate::backup::{BackupArgs, RestoreArgs};

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use carom_control::check::CheckError;
 use carom_control::{OpenError, Problem};
 use carom_edge::EdgeError;
+use carom_edge::process::SocketError;
 use carom_shared::settings::{InvalidSetting, SettingsError};
 
 use crate::backup::{BackupError, BadBackup, RestoreError};
@@ -22,8 +23,8 @@ pub(crate) enum CommandError {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Setting(#[from] InvalidSetting),
-    #[error("socket {number} of LISTEN_FDS, named {name:?}: {reason}")]
-    Socket { number: usize, name: String, reason: String },
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     #[error("--set {0}: write NAME=VALUE, for example --set edge.listen=0.0.0.0:80")]
     Set(String),
     #[error("settings file {}: {source}", .path.display())]

@@ -6,7 +6,6 @@
 
 mod backup;
 mod cli;
-mod clock;
 mod compose;
 mod csv;
 mod data_dir;
@@ -15,8 +14,6 @@ mod error;
 mod export;
 mod http_client;
 mod import;
-mod inherited;
-mod logging;
 mod operator;
 mod output;
 mod serve;
@@ -27,6 +24,7 @@ mod upgrade;
 use std::alloc::System;
 use std::process::ExitCode;
 
+use carom_edge::process::Inherited;
 use clap::Parser;
 use listenfd::ListenFd;
 
@@ -44,7 +42,8 @@ fn main() -> ExitCode {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let program = std::env::args().next().unwrap_or_else(|| "carom".to_owned());
-    let done = inherited::sockets(&environment, &mut ListenFd::from_env())
+    let done = Inherited::take(&environment, &mut ListenFd::from_env())
+        .map_err(Into::into)
         .and_then(|inherited| Cli::parse().run(&environment, inherited, &program));
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,12 +16,12 @@ use tokio_util::task::TaskTracker;
 use carom_control::{
     App, Limits, Listener, OpenOptions, admin, api_router, internal_router, operator, serve,
 };
-use carom_edge::{Domains, Edge, EdgeParts, Inherited};
+use carom_edge::process::{Inherited, SteadyClock, raise_file_limit};
+use carom_edge::{Domains, Edge, EdgeParts};
 use carom_shared::settings::InvalidSetting;
 use carom_shared::{Clock, Random, SystemClock, SystemRandom};
 
 use crate::backup::{Backups, SpoolSource, router as backup_router};
-use crate::clock::SteadyClock;
 use crate::compose::{
     ControlOrigin, ControlSink, EdgeSubscriber, keep_missing, keep_salts, note_missing,
 };
@@ -60,14 +59,6 @@ pub(crate) fn run(
     // Whoever asked twice does not wait for what still runs; everything else has ended.
     runtime.shutdown_background();
     result
-}
-
-/// Each connection is a descriptor: takes all that the system grants without asking anyone.
-fn raise_file_limit() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::warn!(%error, "the limit of open files stays as it is");
-    }
 }
 
 struct Server {

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use carom_control::{ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig};
+use carom_edge::process::LogConfig;
 use carom_edge::{EdgeConfig, SpoolConfig};
 use carom_shared::settings::{Layers, Settings as Loaded};
 
 use crate::backup::BackupConfig;
 use crate::cli::SettingsArgs;
 use crate::error::CommandError;
-use crate::logging::LogConfig;
 use crate::upgrade::UpgradeConfig;
 
 /// The settings file that is read without being named, if it is there.

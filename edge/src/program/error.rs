@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use carom_edge::EdgeError;
+use carom_edge::process::SocketError;
 use carom_shared::settings::{InvalidSetting, SettingsError};
 
 /// `EX_USAGE` of BSD's sysexits: the start was refused because of what was said, not of what is.
@@ -20,8 +21,8 @@ pub(super) enum ProgramError {
     Setting(#[from] InvalidSetting),
     #[error("settings file {}: {source}", .path.display())]
     ConfigFile { path: PathBuf, source: io::Error },
-    #[error("socket {number} of LISTEN_FDS, named {name:?}: {reason}")]
-    Socket { number: usize, name: String, reason: String },
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     #[error("data folder {}: {source}", .path.display())]
     DataDir { path: PathBuf, source: io::Error },
     #[error(

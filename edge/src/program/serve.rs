@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use carom_edge::control::ControlClient;
 use carom_edge::follow::{FirstBundle, Follower, first_bundle};
-use carom_edge::{Domains, Edge, EdgeParts, Inherited, Stopped};
+use carom_edge::process::{Inherited, SteadyClock, raise_file_limit};
+use carom_edge::{Domains, Edge, EdgeParts, Stopped};
 use carom_shared::settings::InvalidSetting;
-use carom_shared::{Clock, Random, SystemClock, SystemRandom};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use carom_shared::{Clock, Random, SystemRandom};
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -45,14 +45,6 @@ pub(super) fn run(settings: &Settings, inherited: Inherited) -> Result<(), Progr
     result
 }
 
-/// Each connection is a descriptor: takes all that the system grants without asking anyone.
-fn raise_file_limit() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::warn!(%error, "the limit of open files stays as it is");
-    }
-}
-
 async fn serve(settings: &Settings, inherited: Inherited) -> Result<(), ProgramError> {
     // Before anything starts, so that no moment is left in which a signal just kills.
     let mut signals = Signals::new().map_err(ProgramError::Runtime)?;
@@ -65,7 +57,8 @@ async fn serve(settings: &Settings, inherited: Inherited) -> Result<(), ProgramE
         () = signals.stop() => return Ok(()),
     };
 
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let steady = Arc::new(SteadyClock::start());
+    let clock: Arc<dyn Clock> = Arc::clone(&steady) as Arc<dyn Clock>;
     let edge = Edge::start(EdgeParts {
         config: settings.edge.clone(),
         inherited,
@@ -83,6 +76,7 @@ async fn serve(settings: &Settings, inherited: Inherited) -> Result<(), ProgramE
     let follower = Follower::new(&edge, client, &settings.edge, first, bundle_path, clock, random);
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     tasks.spawn(follower.run(stop.clone()));
+    tasks.spawn(steady.keep(stop.clone()));
     say(&format!(
         "Carom's edge {} is serving on {}; it follows {}.\n",
         env!("CARGO_PKG_VERSION"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use carom_edge::control::ControlClient;
+use carom_edge::process::LogConfig;
 use carom_edge::{EdgeConfig, SpoolConfig};
 use carom_shared::settings::{InvalidSetting, Layers};
 use carom_shared::{Random, SystemRandom};
@@ -12,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use super::cli::SettingsArgs;
 use super::error::ProgramError;
-use super::log::LogConfig;
 
 /// The settings file that is read without being named, if it is there.
 const DEFAULT_FILE: &str = "carom.toml";

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use carom_edge::control::{ControlClient, ControlUrl};
 use carom_edge::follow::{Follower, first_bundle};
-use carom_edge::{Domains, Edge, EdgeConfig, EdgeParts, Inherited, OnStale, SpoolConfig};
+use carom_edge::process::Inherited;
+use carom_edge::{Domains, Edge, EdgeConfig, EdgeParts, OnStale, SpoolConfig};
 use carom_shared::{
     Bundle, Clock, FeedPage, FeedPosition, Host, RouteChange, RouteRecord, Salts, ServedDomain,
     SystemRandom, TestClock,

@@ -9,11 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use carom_edge::process::Inherited;
 use carom_edge::resolve::{Origin, OriginError, OriginFuture, RouteChange};
 use carom_edge::ship::{ClickSink, SinkError, SinkFuture, Stored};
-use carom_edge::{
-    Domains, Edge, EdgeConfig, EdgeError, EdgeParts, Inherited, SpoolConfig, Stopped,
-};
+use carom_edge::{Domains, Edge, EdgeConfig, EdgeError, EdgeParts, SpoolConfig, Stopped};
 use carom_shared::batch::{Batch, Token};
 use carom_shared::click::{Detail, Kind, Via};
 use carom_shared::{

@@ -10,18 +10,20 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use carom_shared::settings::InvalidSetting;
 
+/// `log.*`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct LogConfig {
+pub struct LogConfig {
     /// What is logged: a level (`error`, `warn`, `info`, `debug`, `trace`), or levels by module
     /// such as `info,carom_edge=debug`.
-    pub(super) filter: String,
-    pub(super) format: LogFormat,
+    pub filter: String,
+    pub format: LogFormat,
 }
 
+/// How a line of the log is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum LogFormat {
+pub enum LogFormat {
     #[default]
     Text,
     /// One JSON object a line.
@@ -35,7 +37,9 @@ impl Default for LogConfig {
 }
 
 impl LogConfig {
-    pub(super) fn check(&self) -> Result<(), InvalidSetting> {
+    /// # Errors
+    /// [`InvalidSetting`] if the filter cannot be read.
+    pub fn check(&self) -> Result<(), InvalidSetting> {
         self.targets().map(drop)
     }
 
@@ -47,7 +51,10 @@ impl LogConfig {
     }
 
     /// Logs from now on.
-    pub(super) fn start(&self) -> Result<(), InvalidSetting> {
+    ///
+    /// # Errors
+    /// [`InvalidSetting`] if the filter cannot be read.
+    pub fn start(&self) -> Result<(), InvalidSetting> {
         let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
         let layer = match self.format {
             LogFormat::Text => layer.with_ansi(std::io::stderr().is_terminal()).boxed(),

@@ -37,7 +37,7 @@ const PLAUSIBLE: Range<i64> = 1_735_689_600_000..4_102_444_800_000;
 
 /// A clock that does not jump.
 #[derive(Debug)]
-pub(crate) struct SteadyClock {
+pub struct SteadyClock {
     started: Instant,
     /// For how long the machine has slept since its boot, as was seen last, in milliseconds.
     slept_ms: AtomicI64,
@@ -67,7 +67,8 @@ enum Look {
 }
 
 impl SteadyClock {
-    pub(crate) fn start() -> Self {
+    #[must_use]
+    pub fn start() -> Self {
         let clock = Self {
             started: Instant::now(),
             slept_ms: AtomicI64::new(0),
@@ -97,7 +98,7 @@ impl SteadyClock {
     }
 
     /// Looks at the wall clock again and again, until `stop`.
-    pub(crate) async fn keep(self: Arc<Self>, stop: CancellationToken) {
+    pub async fn keep(self: Arc<Self>, stop: CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
