@@ -8,7 +8,7 @@ use std::sync::Arc;
 use carom_benches::{NOW, referrer_host};
 use carom_control::{
     App, ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig, OpenOptions,
-    api_router, operator,
+    RedisConfig, api_router, operator,
 };
 use carom_shared::batch::{BatchBuilder, Token};
 use carom_shared::click::{Channel, Detail, Details, Device, Kind, Privacy, Via};
@@ -64,6 +64,7 @@ async fn open(folder: &Path) -> App {
         internal: InternalConfig::default(),
         database: DatabaseConfig::default(),
         clicks: ClicksConfig::default(),
+        redis: RedisConfig::default(),
     };
     let (clock, random) = (Arc::new(TestClock::new(NOW)), Arc::new(SeededRandom::new(1)));
     App::open(OpenOptions { config, clock, random }).await.expect("an installation")

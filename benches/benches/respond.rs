@@ -4,11 +4,12 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use carom_benches::{NOW, record};
-use carom_edge::request::Form;
+use carom_edge::request::{Form, Verb};
 use carom_edge::resolve::Route;
-use carom_edge::respond::{ErrorPage, Redirect, preview};
+use carom_edge::respond::{ErrorPage, HttpDate, Redirect, preview};
 use carom_shared::{Forward, QueryPolicy, RedirectStatus, RouteRecord};
 use criterion::{Criterion, criterion_group, criterion_main};
+use http::Version;
 
 fn respond(c: &mut Criterion) {
     let found = record(1);
@@ -28,19 +29,30 @@ fn respond(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter(|| {
                 Redirect::of(black_box(&route), NOW)
-                    .map(|redirect| redirect.response(black_box(query), NOW))
-                    .unwrap_or_else(|page| page.response(Form::Html))
+                    .map(|redirect| redirect.answer(black_box(query), NOW))
+                    .unwrap_or_else(|page| page.answer(Form::Html))
+                    .into_response(Version::HTTP_11)
             });
         });
     }
     group.bench_function("not_found_json", |b| {
-        b.iter(|| black_box(ErrorPage::NotFound).response(Form::Json));
+        let answer = || black_box(ErrorPage::NotFound).answer(Form::Json);
+        b.iter(|| answer().into_response(Version::HTTP_11));
     });
     let route = Route::try_from(found).expect("a target that is a header value");
+    let date = HttpDate::of(NOW);
+    let mut out = Vec::new();
+    group.bench_function("found_as_bytes", |b| {
+        b.iter(|| {
+            out.clear();
+            let redirect = Redirect::of(black_box(&route), NOW);
+            redirect.map(|redirect| redirect.answer(None, NOW).write(Verb::Get, &date, &mut out))
+        });
+    });
     group.bench_function("preview", |b| {
         b.iter(|| {
             let redirect = Redirect::of(black_box(&route), NOW);
-            redirect.map(|redirect| preview::response(&redirect, Form::Html))
+            redirect.map(|redirect| preview::answer(&redirect, Form::Html))
         });
     });
     group.finish();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use carom_shared::batch::{Batch, Token};
+use carom_shared::redis::ACK_WAIT;
 use carom_shared::settings::InvalidSetting;
 use carom_shared::{
     ApiKeyId, Clock, Code, DomainId, FeedPosition, Host, Random, RouteChange, RouteRecord, Salt,
@@ -16,15 +17,18 @@ use tokio_util::task::TaskTracker;
 use crate::apikey::KeyRow;
 use crate::apikey::command::{Secret, check_name};
 use crate::apikey::store::{NewKey, key_list};
+use crate::click::leader::Leads;
 use crate::click::live::Live;
 use crate::click::retention::RetentionTask;
-use crate::click::sqlite::ClickStore;
-use crate::click::{StoreBatchError, Stored};
+use crate::click::sole::Keeps;
+use crate::click::{ClickStore, StoreBatchError, Stored};
 use crate::config::{Checked, Config, Origin};
+use crate::db::moving::{NotServed, may_be_served};
 use crate::db::{Database, Db, DbOpenError, StoreError};
 use crate::domain::store::{domain_ensure_default, domain_list};
 use crate::domain::{Domain, Domains};
 use crate::feed::store::feed_ensure;
+use crate::feed::watch::WatchTask;
 use crate::http::cursor::CursorKey;
 use crate::http::problem::ApiError;
 use crate::idempotency::Answer;
@@ -39,6 +43,7 @@ use crate::metrics::{Gauges, Metrics};
 use crate::missing;
 use crate::operator::{KeyCreated, KeyView};
 use crate::publish::{Publisher, SubscribedError, Subscriber};
+use crate::redis;
 use crate::secret::store::secret_ensure;
 use crate::workspace::store::workspace_ensure_first;
 use crate::write::{Command, ImportLinks, OnceRequest, Performed, Reply, WriteError, Writer};
@@ -65,6 +70,8 @@ pub enum OpenError {
          domain first"
     )]
     HostTaken(Host),
+    #[error(transparent)]
+    NotServed(#[from] NotServed),
     #[error("cannot prepare the database")]
     Prepare(#[from] StoreError),
 }
@@ -77,7 +84,9 @@ struct Inner {
     config: Config,
     problem_base: String,
     db: Database,
-    clicks: ClickStore,
+    /// `None`: another control plane on the same database has them.
+    clicks: Option<ClickStore>,
+    keeps_clicks: Keeps,
     clicks_stored: Arc<Notify>,
     carrying: Arc<Mutex<()>>,
     live: Arc<Live>,
@@ -116,6 +125,7 @@ impl Prepared {
         random: &dyn Random,
     ) -> Result<Self, OpenError> {
         let mut tx = db.begin().await?;
+        may_be_served(&mut tx).await?;
         let first_workspace = workspace_ensure_first(&mut tx, now, random).await?;
         if !domain_ensure_default(&mut tx, public_url.host(), now, random).await? {
             return Err(OpenError::HostTaken(public_url.host().clone()));
@@ -137,7 +147,8 @@ impl App {
     /// [`OpenError`] says which setting or which file is the cause.
     pub async fn open(options: OpenOptions) -> Result<Self, OpenError> {
         let OpenOptions { config, clock, random } = options;
-        let Checked { public_url, control_url, home, database, clicks } = config.checked()?;
+        let Checked { public_url, control_url, home, database, clicks, redis } =
+            config.checked()?;
         let db = Database::open(&database).await?;
         let metrics = Arc::new(Metrics::default());
 
@@ -145,14 +156,18 @@ impl App {
         let Prepared { first_workspace, feed, domains, cursor_key } = prepared;
         metrics.feed_seq.set(feed.seq);
 
-        let clicks = ClickStore::open(&clicks).await?;
+        let (leads, leader) = Leads::new(&database, clicks.as_ref());
+        let clicks = match clicks {
+            Some(at) => Some(ClickStore::open(&at).await?),
+            None => None,
+        };
         let policy = TargetPolicy {
             max_len: config.control.max_target_bytes,
             allow_private: config.control.allow_private_targets,
             own_hosts: domains.all().iter().map(|domain| domain.host.clone()).collect(),
         };
         let publisher = Arc::new(Publisher::new(feed));
-        let (writer, task) = Writer::new(
+        let (writer, mut task) = Writer::new(
             db.clone(),
             Arc::clone(&clock),
             Arc::clone(&random),
@@ -160,31 +175,19 @@ impl App {
             Arc::clone(&metrics),
         );
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        task.l2 = redis.map(|at| redis::start(&at, &database, &db, feed, &metrics, &tasks, &stop));
         tasks.spawn(IndexTask::new(&task, writer.clone()).run(stop.clone()));
         tasks.spawn(task.run(stop.clone()));
-        let retention = RetentionTask {
-            clicks: clicks.clone(),
-            clock: Arc::clone(&clock),
-            days: config.clicks.retention_days,
-        };
-        tasks.spawn(retention.run(stop.clone()));
-        let clicks_stored = Arc::new(Notify::new());
-        let carrying = Arc::default();
-        let carry = CarryTask {
-            read: db.read.clone(),
-            clicks: clicks.clone(),
-            writer: writer.clone(),
-            stored: Arc::clone(&clicks_stored),
-            carrying: Arc::clone(&carrying),
-        };
-        tasks.spawn(carry.run(stop.clone()));
-        Ok(Self(Arc::new(Inner {
+        let watch = WatchTask { read: db.read.clone(), publisher: Arc::clone(&publisher) };
+        tasks.spawn(watch.run(stop.clone()));
+        let app = Self(Arc::new(Inner {
             config,
             problem_base: control_url.as_str().to_owned(),
             db,
             clicks,
-            clicks_stored,
-            carrying,
+            keeps_clicks: Keeps::default(),
+            clicks_stored: Arc::default(),
+            carrying: Arc::default(),
             live: Arc::default(),
             writer,
             cursor_key,
@@ -200,7 +203,34 @@ impl App {
             tasks,
             stop,
             draining: CancellationToken::new(),
-        })))
+        }));
+        if let Some(leader) = leader {
+            app.0.tasks.spawn(leader.run(app.0.stop.clone()));
+        }
+        app.keep_click_store(leads);
+        Ok(app)
+    }
+
+    /// Starts what a store of clicks needs to have done.
+    fn keep_click_store(&self, leads: Leads) {
+        let Some(clicks) = self.0.clicks.clone() else { return };
+        let retention = RetentionTask {
+            clicks: clicks.clone(),
+            clock: Arc::clone(&self.0.clock),
+            days: self.0.config.clicks.retention_days,
+            metrics: Arc::clone(&self.0.metrics),
+            leads: leads.clone(),
+        };
+        self.0.tasks.spawn(retention.run(self.0.stop.clone()));
+        let carry = CarryTask {
+            read: self.0.db.read.clone(),
+            clicks,
+            writer: self.0.writer.clone(),
+            stored: Arc::clone(&self.0.clicks_stored),
+            carrying: Arc::clone(&self.0.carrying),
+            leads,
+        };
+        self.0.tasks.spawn(carry.run(self.0.stop.clone()));
     }
 
     /// Writes what is waiting, refuses more, and closes both stores with their logs written back.
@@ -211,7 +241,9 @@ impl App {
         self.0.tasks.close();
         self.0.tasks.wait().await;
         self.0.db.close().await;
-        self.0.clicks.close().await;
+        if let Some(clicks) = &self.0.clicks {
+            clicks.close().await;
+        }
     }
 
     /// Lets readiness fail from now on, so that load balancers look elsewhere, and ends live feeds,
@@ -238,6 +270,13 @@ impl App {
         code: &Code,
     ) -> Result<Option<RouteRecord>, StoreError> {
         route_resolve(&self.0.db.read, domain, code).await
+    }
+
+    /// Whether nobody else writes to the database while this is open: a file's lock sees to that, and
+    /// a server's database may be shared. Who [subscribed](Self::subscribe) then hears of everything.
+    #[must_use]
+    pub fn is_only_writer(&self) -> bool {
+        matches!(self.0.db.write, Db::Sqlite(_))
     }
 
     /// The first thousand or so of all routes after this one, tombstones included, in the order of
@@ -294,11 +333,11 @@ impl App {
         token: &Token,
         bytes: &[u8],
     ) -> Result<Stored, StoreBatchError> {
+        let failed = |source| StoreBatchError::Store { token: token.to_string(), source };
+        let clicks = self.clicks().map_err(failed)?;
         let batch = Batch::from_bytes(bytes)
             .map_err(|source| StoreBatchError::Batch { token: token.to_string(), source })?;
-        let stored = self.0.clicks.store(token, &batch, self.now()).await;
-        let stored =
-            stored.map_err(|source| StoreBatchError::Store { token: token.to_string(), source })?;
+        let stored = clicks.store(token, &batch, self.now()).await.map_err(failed)?;
         let metrics = self.metrics();
         match stored {
             Stored::New { rows: _, clicks } => {
@@ -339,7 +378,7 @@ impl App {
     /// # Errors
     /// [`StoreError`] if the store of clicks fails; calling it again goes on.
     pub async fn erase_workspace_clicks(&self, workspace: WorkspaceId) -> Result<u64, StoreError> {
-        self.0.clicks.erase_workspace(workspace, self.now()).await
+        self.clicks()?.erase_workspace(workspace, self.now()).await
     }
 
     /// The settings it was opened with.
@@ -438,7 +477,13 @@ impl App {
     ) -> Result<Option<Answer>, ApiError> {
         match once_read(self.read(), &request.id, &request.fingerprint, self.now()).await? {
             Known::New => Ok(None),
-            Known::Answered(answer) => Ok(Some(answer)),
+            Known::Answered(answer) => {
+                // Another process may have written it just now, and not answered yet.
+                if self.0.metrics.l2.enabled.get() > 0 {
+                    tokio::time::sleep(ACK_WAIT).await;
+                }
+                Ok(Some(answer))
+            }
             Known::Other => Err(ApiError::KeyUsed),
         }
     }
@@ -459,8 +504,27 @@ impl App {
         &self.0.db.read
     }
 
-    pub(crate) fn clicks(&self) -> &ClickStore {
-        &self.0.clicks
+    /// The store of clicks.
+    ///
+    /// # Errors
+    /// [`StoreError::NoClicks`] where another control plane has it.
+    pub(crate) fn clicks(&self) -> Result<&ClickStore, StoreError> {
+        let clicks = self.0.clicks.as_ref().filter(|_| self.0.keeps_clicks.now());
+        clicks.ok_or(StoreError::NoClicks)
+    }
+
+    /// Whether clicks are stored where other control planes on this database store them too.
+    pub(crate) fn are_clicks_shared(&self) -> bool {
+        matches!(self.0.clicks, Some(ClickStore::ClickHouse(_)))
+    }
+
+    pub(crate) fn keeps(&self) -> &Keeps {
+        &self.0.keeps_clicks
+    }
+
+    /// Cancelled when it closes.
+    pub(crate) fn stopping(&self) -> CancellationToken {
+        self.0.stop.clone()
     }
 
     /// Lets the links' totals follow clicks that came by another way than [`App::store_batch`].
@@ -527,6 +591,7 @@ impl App {
     pub(crate) fn gauges(&self) -> Gauges {
         Gauges {
             writes_waiting: self.0.writer.waiting(),
+            answers_held: self.0.writer.held(),
             live_streams: self.0.live.streams(),
             is_draining: self.is_draining(),
         }

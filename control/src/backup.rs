@@ -9,13 +9,13 @@
 use std::path::Path;
 
 use carom_shared::batch::{Batch, Token};
-use carom_shared::{Clock, UnixMillis};
+use carom_shared::{Clock, SystemRandom, UnixMillis};
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqlitePool;
 
 use crate::app::App;
 use crate::click::sqlite::{self, ClickStore};
-use crate::click::{Stored, Totals};
+use crate::click::{self, Stored, Totals};
 use crate::config::DatabaseAt;
 use crate::db::snapshot::{check, copy_to, open_copy};
 use crate::db::{Database, Db, SCHEMA_SQLITE, StoreError};
@@ -63,6 +63,11 @@ pub enum CopyError {
          database up with pg_dump, and copy clicks.db and spool/ from the data folder"
     )]
     Postgres,
+    #[error(
+        "the clicks are in ClickHouse, and this is for databases in files: back that up with its own \
+         BACKUP DATABASE, and copy carom.db and spool/ while carom is stopped"
+    )]
+    ClickHouse,
     #[error("cannot copy {file}")]
     Store { file: &'static str, source: StoreError },
 }
@@ -76,8 +81,9 @@ impl App {
         let Db::Sqlite(links_pool) = self.read() else { return Err(CopyError::Postgres) };
         let _carried = self.carrying().lock().await;
         let failed = |file| move |source| CopyError::Store { file, source };
-        let clicks = copy_clicks(self.clicks(), dir).await;
-        let clicks = clicks.map_err(failed(CLICKS_FILE))?;
+        let clicks = self.clicks().map_err(failed(CLICKS_FILE))?;
+        let click::ClickStore::Sqlite(clicks) = clicks else { return Err(CopyError::ClickHouse) };
+        let clicks = copy_clicks(clicks, dir).await.map_err(failed(CLICKS_FILE))?;
         let links = copy_links(links_pool, dir).await.map_err(failed(LINKS_FILE))?;
         Ok(Copied { links, clicks })
     }
@@ -85,11 +91,14 @@ impl App {
     /// Whether its stores are files that can be copied.
     ///
     /// # Errors
-    /// [`CopyError::Postgres`].
+    /// [`CopyError::Postgres`], [`CopyError::ClickHouse`].
     pub fn can_be_copied(&self) -> Result<(), CopyError> {
         match self.read() {
-            Db::Sqlite(_) => Ok(()),
             Db::Postgres(_) => Err(CopyError::Postgres),
+            Db::Sqlite(_) if matches!(self.clicks(), Ok(click::ClickStore::ClickHouse(_))) => {
+                Err(CopyError::ClickHouse)
+            }
+            Db::Sqlite(_) => Ok(()),
         }
     }
 }
@@ -180,7 +189,7 @@ impl Restoring {
     /// [`StoreError`] if the database fails.
     pub async fn begin_anew(&self, clock: &dyn Clock) -> Result<(), StoreError> {
         let mut tx = self.links.begin().await?;
-        feed_restart(&mut tx, clock.now()).await?;
+        feed_restart(&mut tx, clock.now(), &SystemRandom).await?;
         tx.commit().await
     }
 

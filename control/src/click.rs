@@ -1,14 +1,20 @@
 //! Clicks: stored exactly once per batch, and asked for as reports.
 
 pub(crate) mod api;
+pub(crate) mod clickhouse;
 pub(crate) mod csv;
 pub(crate) mod export;
 pub(crate) mod import;
+pub(crate) mod leader;
 pub(crate) mod live;
 pub(crate) mod report;
 pub(crate) mod retention;
 pub(crate) mod sketch;
+pub(crate) mod sole;
 pub(crate) mod sqlite;
+mod store;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use carom_shared::click::Kind;
 use carom_shared::{LinkId, UnixMillis, WorkspaceId};
@@ -16,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::db::StoreError;
+pub(crate) use store::ClickStore;
 
 /// What became of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,9 @@ use carom_shared::{Host, TargetPolicy, TargetUrl};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::click::clickhouse::ClickHouseAt;
 use crate::db::PostgresAt;
+use crate::redis::RedisAt;
 
 /// How many connections to PostgreSQL can be asked for.
 const CONNECTIONS: std::ops::RangeInclusive<u32> = 2..=1000;
@@ -27,6 +29,7 @@ pub struct Config {
     pub internal: InternalConfig,
     pub database: DatabaseConfig,
     pub clicks: ClicksConfig,
+    pub redis: RedisConfig,
 }
 
 /// `control.*`
@@ -149,8 +152,13 @@ pub(crate) enum DatabaseAt {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClicksConfig {
-    /// `sqlite://PATH`; `{data_dir}` stands for the data folder.
+    /// `sqlite://PATH`; `{data_dir}` stands for the data folder. Of several control planes on one
+    /// PostgreSQL database one alone can have a file, and the others say `none`: they refuse clicks
+    /// and questions about them, and edges and people turn to the one that has them.
+    /// `http://USER:PASSWORD@HOST:8123/DATABASE` is a ClickHouse, which all of them share.
     pub url: String,
+    /// ClickHouse's name of the cluster in which tables are replicated. Empty: one server.
+    pub cluster: String,
     /// Days for which each click is kept, with its details; 0 keeps them for ever. Totals and series
     /// of clicks and visitors stay when details go.
     pub retention_days: u32,
@@ -158,7 +166,33 @@ pub struct ClicksConfig {
 
 impl Default for ClicksConfig {
     fn default() -> Self {
-        Self { url: "sqlite://{data_dir}/clicks.db".into(), retention_days: 400 }
+        let url = "sqlite://{data_dir}/clicks.db".into();
+        Self { url, cluster: String::new(), retention_days: 400 }
+    }
+}
+
+impl ClicksConfig {
+    /// Reads the URL. It is not repeated in errors: it may hold a password.
+    fn at(&self, data_dir: &Path) -> Result<Option<ClicksAt>, InvalidSetting> {
+        let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
+        if !self.cluster.bytes().all(is_name) {
+            let problem = "is the name of a cluster: letters, digits, dots, hyphens, underscores";
+            return Err(InvalidSetting::new("clicks.cluster", problem));
+        }
+        if self.url == "none" {
+            return Ok(None);
+        }
+        if let Some(path) = sqlite_path(&self.url, data_dir) {
+            return Ok(Some(ClicksAt::Sqlite(path)));
+        }
+        if ["http://", "https://"].iter().any(|scheme| self.url.starts_with(scheme)) {
+            let at = ClickHouseAt::parse(&self.url)
+                .map_err(|problem| InvalidSetting::new("clicks.url", problem))?;
+            return Ok(Some(ClicksAt::ClickHouse { at, cluster: self.cluster.clone() }));
+        }
+        let problem = "is not supported; write sqlite://PATH, for example \
+             sqlite://{data_dir}/clicks.db, http://USER:PASSWORD@HOST:8123/DATABASE, or none";
+        Err(InvalidSetting::new("clicks.url", problem))
     }
 }
 
@@ -170,6 +204,38 @@ impl std::fmt::Debug for ClicksConfig {
     }
 }
 
+/// `redis.*`: the second cache of a fleet's edges, and the quick way of changes to them.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisConfig {
+    /// `redis://USER:PASSWORD@HOST:PORT/NUMBER` or `redis+unix:///PATH?db=NUMBER&user=&pass=`.
+    /// The number is of a database that this installation has to itself. Empty: no Redis. There is
+    /// no TLS to Redis yet: a URL that demands it is refused.
+    pub url: String,
+}
+
+/// Without the URL, which may hold a password.
+impl std::fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedisConfig").finish_non_exhaustive()
+    }
+}
+
+impl RedisConfig {
+    /// Reads the URL. It is not repeated in errors: it may hold a password.
+    fn at(&self) -> Result<Option<RedisAt>, InvalidSetting> {
+        let at = (!self.url.is_empty()).then(|| RedisAt::parse(&self.url)).transpose();
+        at.map_err(|problem| InvalidSetting::new("redis.url", problem))
+    }
+}
+
+/// The store that `clicks.url` names.
+#[derive(Clone, Debug)]
+pub(crate) enum ClicksAt {
+    Sqlite(PathBuf),
+    ClickHouse { at: ClickHouseAt, cluster: String },
+}
+
 /// The settings in the types that the rest of the crate uses.
 #[derive(Clone, Debug)]
 pub(crate) struct Checked {
@@ -177,7 +243,9 @@ pub(crate) struct Checked {
     pub(crate) control_url: Origin,
     pub(crate) home: Option<TargetUrl>,
     pub(crate) database: DatabaseAt,
-    pub(crate) clicks: PathBuf,
+    /// `None`: another control plane on the same database has them.
+    pub(crate) clicks: Option<ClicksAt>,
+    pub(crate) redis: Option<RedisAt>,
 }
 
 impl Config {
@@ -201,14 +269,20 @@ impl Config {
         }
         self.internal.check()?;
         let database = self.database.at(&self.data_dir)?;
-        let example = "sqlite://{data_dir}/clicks.db";
-        let clicks = sqlite_path(&self.clicks.url, &self.data_dir).ok_or_else(|| {
-            let problem = format!("is not supported; write sqlite://PATH, for example {example}");
-            InvalidSetting::new("clicks.url", problem)
-        })?;
-        if matches!(&database, DatabaseAt::Sqlite(path) if *path == clicks) {
-            let problem = "must be another file than database.url names";
-            return Err(InvalidSetting::new("clicks.url", problem));
+        let clicks = self.clicks.at(&self.data_dir)?;
+        if let DatabaseAt::Sqlite(path) = &database {
+            let problem = match &clicks {
+                None => {
+                    Some("none is for one of several control planes on one PostgreSQL database")
+                }
+                Some(ClicksAt::Sqlite(clicks)) if clicks == path => {
+                    Some("must be another file than database.url names")
+                }
+                Some(_) => None,
+            };
+            if let Some(problem) = problem {
+                return Err(InvalidSetting::new("clicks.url", problem));
+            }
         }
         Ok(Checked {
             public_url: Origin::parse("public_url", &self.public_url)?,
@@ -216,6 +290,7 @@ impl Config {
             home: self.home()?,
             database,
             clicks,
+            redis: self.redis.at()?,
         })
     }
 
@@ -232,7 +307,7 @@ impl Config {
 
 impl DatabaseConfig {
     /// Reads the URL. It is not repeated in errors: it may hold a password.
-    fn at(&self, data_dir: &Path) -> Result<DatabaseAt, InvalidSetting> {
+    pub(crate) fn at(&self, data_dir: &Path) -> Result<DatabaseAt, InvalidSetting> {
         if !CONNECTIONS.contains(&self.max_connections) {
             let (least, most) = (CONNECTIONS.start(), CONNECTIONS.end());
             let problem = format!("must be from {least} to {most}");
@@ -317,6 +392,7 @@ mod tests {
             internal: InternalConfig::default(),
             database: DatabaseConfig::default(),
             clicks: ClicksConfig::default(),
+            redis: RedisConfig::default(),
         }
     }
 
@@ -325,7 +401,8 @@ mod tests {
         let checked = config().checked().unwrap();
         let DatabaseAt::Sqlite(path) = checked.database else { panic!("{:?}", checked.database) };
         assert_eq!(path, Path::new("/data/carom.db"));
-        assert_eq!(checked.clicks, Path::new("/data/clicks.db"));
+        let Some(ClicksAt::Sqlite(clicks)) = checked.clicks else { panic!("{:?}", checked.clicks) };
+        assert_eq!(clicks, Path::new("/data/clicks.db"));
         assert_eq!(checked.public_url.as_str(), "http://localhost:8080");
         assert_eq!(checked.public_url.host().as_str(), "localhost");
     }
@@ -347,6 +424,19 @@ mod tests {
         bad.clicks.url = "postgres://carom:hunter2@db/carom".into();
         let text = bad.check().unwrap_err().to_string();
         assert!(text.starts_with("setting clicks.url: ") && !text.contains("hunter2"), "{text}");
+        let mut clickhouse = config();
+        for url in ["https://carom:hunter2@db/clicks", "http://carom:hunter2@db"] {
+            clickhouse.clicks.url = url.into();
+            let text = clickhouse.check().unwrap_err().to_string();
+            let is_named = text.starts_with("setting clicks.url: ");
+            assert!(is_named && !text.contains("hunter2"), "{text}");
+        }
+        clickhouse.clicks.url = "http://carom:hunter2@db/clicks".into();
+        let checked = clickhouse.checked().unwrap();
+        assert!(matches!(checked.clicks, Some(ClicksAt::ClickHouse { .. })));
+        assert!(!format!("{clickhouse:?} {checked:?}").contains("hunter2"));
+        clickhouse.clicks.cluster = "a`b".into();
+        assert_eq!(clickhouse.check().unwrap_err().setting, "clicks.cluster");
         for connections in [0, 1, 1001] {
             let mut bad = config();
             bad.database.max_connections = connections;
@@ -364,6 +454,10 @@ mod tests {
         let mut bad = config();
         bad.clicks.url.clone_from(&bad.database.url);
         assert_eq!(bad.check().unwrap_err().setting, "clicks.url");
+        bad.clicks.url = "none".into();
+        assert_eq!(bad.check().unwrap_err().setting, "clicks.url");
+        bad.database.url = "postgres://carom@db/carom".into();
+        assert!(bad.checked().unwrap().clicks.is_none());
         let mut bad = config();
         bad.control.max_target_bytes = 8193;
         assert_eq!(bad.check().unwrap_err().setting, "control.max_target_bytes");
@@ -377,6 +471,28 @@ mod tests {
             let checked = config.checked().unwrap();
             assert!(matches!(checked.database, DatabaseAt::Postgres(_)));
             assert!(!format!("{checked:?}").contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn redis_is_known_by_its_scheme_and_its_password_is_never_shown() {
+        for url in
+            ["redis://:hunter2@r/5", "redis+unix:///run/r.sock?db=1&pass=hunter2", "valkey://r"]
+        {
+            let mut config = config();
+            config.redis.url = url.into();
+            let checked = config.checked().unwrap();
+            assert!(checked.redis.is_some());
+            assert!(!format!("{checked:?}{config:?}").contains("hunter2"));
+        }
+        assert!(config().checked().unwrap().redis.is_none());
+        for url in
+            ["rediss://:hunter2@r", "http://:hunter2@r", "redis:hunter2", "redis://hunter2@r/x"]
+        {
+            let mut config = config();
+            config.redis.url = url.into();
+            let text = config.check().unwrap_err().to_string();
+            assert!(text.starts_with("setting redis.url: ") && !text.contains("hunter2"), "{text}");
         }
     }
 

@@ -20,7 +20,9 @@
 //! disk, and one [`Tx`] writes at a time, over all processes.
 
 pub mod check;
+pub mod moving;
 mod postgres;
+mod session;
 pub(crate) mod snapshot;
 mod sqlite;
 
@@ -29,8 +31,10 @@ use std::time::Duration;
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool, Transaction};
 
+use crate::click::clickhouse::ClickHouseError;
 use crate::config::DatabaseAt;
-pub(crate) use postgres::{PostgresAt, PostgresPools};
+pub(crate) use postgres::{CLICKS_LOCK, PostgresAt, PostgresPools};
+pub(crate) use session::{KEEPER_LOCK, SessionLock};
 pub(crate) use sqlite::SqliteFile;
 
 /// How long a request waits for a free connection.
@@ -94,6 +98,12 @@ pub enum StoreError {
     Database(#[from] sqlx::Error),
     #[error("the database holds an impossible {0}; restore a backup or report a defect")]
     Corrupt(&'static str),
+    #[error("the store of clicks failed")]
+    Clicks(#[from] ClickHouseError),
+    #[error("this control plane keeps no clicks; another one on the same database does")]
+    NoClicks,
+    #[error("these links were moved to another database: serve that one")]
+    Moved,
     #[error("{0} random {1} in a row were taken")]
     Exhausted(usize, &'static str),
 }
@@ -109,6 +119,9 @@ impl StoreError {
             Self::Database(sqlx::Error::Database(error)) => {
                 error.code().is_some_and(|code| is_unavailable_code(&code))
             }
+            Self::Clicks(error) => error.is_unavailable(),
+            // Another control plane, on that database, answers.
+            Self::Moved => true,
             _ => false,
         }
     }
@@ -146,6 +159,8 @@ pub enum DbOpenError {
          with encoding 'UTF8'"
     )]
     Encoding { path: String, encoding: String },
+    #[error("cannot use the ClickHouse at {at}")]
+    ClickHouse { at: String, source: ClickHouseError },
 }
 
 impl Database {
@@ -236,6 +251,7 @@ macro_rules! control_schema {
             12 "0012_missing_code",
             13 "0013_imported_clicks",
             14 "0014_moved_clicks",
+            15 "0015_moving",
         )
     };
 }

@@ -2,6 +2,7 @@
 //! database, over all control planes that write to it: `publish.rs` says how.
 
 pub(crate) mod store;
+pub(crate) mod watch;
 
 use carom_shared::{Code, DomainId, RouteRecord};
 

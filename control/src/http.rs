@@ -6,6 +6,7 @@ pub(crate) mod cursor;
 pub(crate) mod extract;
 pub(crate) mod precondition;
 pub(crate) mod problem;
+mod trace;
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use carom_shared::Random;
 use http::{HeaderName, HeaderValue, header};
 use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
 
 use crate::app::App;
 use problem::ApiError;
@@ -94,7 +96,9 @@ async fn observe(State(observer): State<Observer>, mut request: Request, next: N
     let route = route.as_ref().map(MatchedPath::as_str);
     request.extensions_mut().insert(id.clone());
 
-    let answered = tokio::time::timeout(timeout, next.run(request)).await;
+    let span = trace::request_span(surface, request.headers(), (&method, route), id.as_str());
+    let answering = tokio::time::timeout(timeout, next.run(request)).instrument(span.clone());
+    let answered = answering.await;
     let response = answered.unwrap_or_else(|_| ApiError::Timeout.into_response());
     let mut response = problem::render(response, &id, app.problem_base(), (&method, route));
 
@@ -105,6 +109,7 @@ async fn observe(State(observer): State<Observer>, mut request: Request, next: N
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let status = response.status().as_u16();
+    trace::answered(&span, status);
     app.metrics().count_request(surface, &method, route, status, started.elapsed());
     response
 }
@@ -112,7 +117,9 @@ async fn observe(State(observer): State<Observer>, mut request: Request, next: N
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig};
+    use crate::config::{
+        ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig, RedisConfig,
+    };
     use axum::body::{Body, to_bytes};
     use axum::routing::get;
     use carom_shared::{SeededRandom, TestClock};
@@ -131,6 +138,7 @@ mod tests {
             internal: InternalConfig::default(),
             database: DatabaseConfig::default(),
             clicks: ClicksConfig::default(),
+            redis: RedisConfig::default(),
         };
         let clock = Arc::new(TestClock::default());
         let random = Arc::new(SeededRandom::new(1));

@@ -16,16 +16,14 @@ use crate::feed::store::{feed_head, feed_page};
 
 pub use api::internal_router;
 
-/// How often whoever waits looks for changes that another control plane made.
-const OTHERS_EVERY: Duration = Duration::from_millis(50);
-
 impl App {
     /// What an edge has to know beside routes.
     ///
     /// # Errors
     /// A sentence for the log, if it cannot be had now.
     pub async fn bundle(&self) -> Result<Bundle, String> {
-        Ok(Bundle::new(self.domains(), self.salts().await?))
+        let bundle = Bundle::new(self.domains(), self.salts().await?);
+        Ok(bundle.with_shared_clicks(self.are_clicks_shared()))
     }
 
     /// How far the feed of changes goes.
@@ -56,10 +54,9 @@ impl App {
             if is_over || page.as_ref().is_none_or(|page| !page.changes.is_empty()) {
                 return Ok(page);
             }
-            let look_again = until.min(Instant::now() + OTHERS_EVERY);
             tokio::select! {
-                // Ends by itself only with the process.
-                _ = timeout_at(look_again, head.changed()) => {}
+                // Of this process or of another (`feed/watch.rs`).
+                _ = timeout_at(until, head.changed()) => {}
                 () = self.draining() => {}
             }
         }

@@ -12,7 +12,8 @@
 //! 7. `<noun>/api` answers. An error goes through `http/problem`, the one mapping to statuses.
 //!
 //! Reading leaves out 4 to 6 and does not wait for writers. Batches of clicks come in through
-//! [`App::store_batch`] and go into a file of their own (`click/sqlite`).
+//! [`App::store_batch`] and go into a file of their own (`click/sqlite`) or into ClickHouse
+//! (`click/clickhouse`).
 //!
 //! Nothing here serves a redirect, and no redirect waits for anything here but the first look at a
 //! code that the edge does not know ([`App::resolve`]).
@@ -35,7 +36,10 @@ mod metrics;
 mod missing;
 mod openapi;
 pub mod operator;
+#[cfg(feature = "program")]
+pub mod program;
 mod publish;
+mod redis;
 mod salt;
 mod secret;
 mod server;
@@ -46,10 +50,14 @@ mod write;
 
 pub use crate::http::api_router;
 pub use crate::http::problem::{FieldError, Problem};
+pub use crate::redis::{RedisFacts, redis_facts};
 pub use app::{App, OpenError, OpenOptions};
+pub use click::sole::KeepClicksError;
 pub use click::{StoreBatchError, Stored, Totals};
-pub use config::{ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig};
-pub use db::{DbOpenError, StoreError, check};
+pub use config::{
+    ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig, RedisConfig,
+};
+pub use db::{DbOpenError, StoreError, check, moving};
 pub use internal::internal_router;
 pub use openapi::openapi_document;
 pub use publish::{Change, SubscribedError, Subscriber};

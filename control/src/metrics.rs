@@ -44,8 +44,82 @@ pub(crate) struct Metrics {
     pub(crate) batches_duplicate: Counter,
     pub(crate) batches_too_old: Counter,
     pub(crate) clicks_stored: Counter,
+    pub(crate) clicks_audit_diff: Counter,
     pub(crate) feed_seq: Counter,
     pub(crate) links_unindexed: Counter,
+    pub(crate) l2: L2Metrics,
+}
+
+/// What becomes of routes on their way to Redis.
+#[derive(Debug, Default)]
+pub(crate) struct L2Metrics {
+    pub(crate) enabled: Counter,
+    pub(crate) writes: Counter,
+    pub(crate) write_failures: Counter,
+    pub(crate) keeper: Counter,
+    pub(crate) lease_given: Counter,
+    pub(crate) lag: Counter,
+    pub(crate) fills: Counter,
+    pub(crate) fill_routes: Counter,
+    pub(crate) replayed: Counter,
+    pub(crate) rounds_failed: Counter,
+}
+
+impl L2Metrics {
+    /// Another process is.
+    pub(crate) fn is_not_keeper(&self) {
+        for gauge in [&self.keeper, &self.lease_given, &self.lag] {
+            gauge.set(0);
+        }
+    }
+
+    fn write(&self, out: &mut Exposition, answers_held: usize) {
+        let mut counter = |name, help, counter: &Counter| {
+            out.counter(name, help).sample(&[], counter.get());
+        };
+        counter(
+            "carom_control_l2_changes_written_total",
+            "Changes that Redis had before those who made them were answered.",
+            &self.writes,
+        );
+        counter(
+            "carom_control_l2_write_failures_total",
+            "Commits whose changes Redis did not take: their answers waited 1.2 s.",
+            &self.write_failures,
+        );
+        counter(
+            "carom_control_l2_changes_replayed_total",
+            "Changes that the keeper wrote to Redis again.", &self.replayed,
+        );
+        counter(
+            "carom_control_l2_fills_total", "Times that all routes were written to Redis.",
+            &self.fills,
+        );
+        counter(
+            "carom_control_l2_rounds_failed_total",
+            "Rounds of the keeper that ended with an error.", &self.rounds_failed,
+        );
+        for (name, help, gauge) in [
+            ("carom_control_l2_enabled", "1 if there is a redis.url.", &self.enabled),
+            ("carom_control_l2_keeper", "1 if this process is the keeper.", &self.keeper),
+            (
+                "carom_control_l2_lease_given",
+                "1 if this process gives the lease: edges then need not ask for codes that do not \
+                 exist.",
+                &self.lease_given,
+            ),
+            ("carom_control_l2_lag", "Changes that the keeper has yet to write.", &self.lag),
+            (
+                "carom_control_l2_fill_routes",
+                "Routes that the last or present filling of Redis has written.",
+                &self.fill_routes,
+            ),
+        ] {
+            out.gauge(name, help).sample(&[], gauge.get());
+        }
+        out.gauge("carom_control_l2_answers_held", "Answers that wait for Redis, at most 4,096.")
+            .sample(&[], answers_held as u64);
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +141,7 @@ struct Requests {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Gauges {
     pub(crate) writes_waiting: usize,
+    pub(crate) answers_held: usize,
     pub(crate) live_streams: usize,
     pub(crate) is_draining: bool,
 }
@@ -134,6 +209,12 @@ impl Metrics {
             "carom_control_clicks_stored_total", "Clicks of all kinds that were stored.",
             &self.clicks_stored,
         );
+        out.gauge(
+            "carom_control_clicks_audit_diff",
+            "Clicks by which ClickHouse's sums differed from its rows when they were last compared; \
+             they were repaired.",
+        )
+        .sample(&[], self.clicks_audit_diff.get());
         out.gauge("carom_control_feed_seq", "Number of the newest change.")
             .sample(&[], self.feed_seq.get());
         out.gauge(
@@ -143,10 +224,12 @@ impl Metrics {
         .sample(&[], self.links_unindexed.get());
         out.gauge("carom_control_writes_waiting", "Commands that wait to be written.")
             .sample(&[], gauges.writes_waiting as u64);
+        self.l2.write(&mut out, gauges.answers_held);
         out.gauge("carom_control_live_streams", "Open streams of the live feed, at most 100.")
             .sample(&[], gauges.live_streams as u64);
         out.gauge("carom_control_draining", "1 while the process is shutting down.")
             .sample(&[], u64::from(gauges.is_draining));
+        carom_shared::trace::SPANS.render(&mut out);
         out.finish()
     }
 

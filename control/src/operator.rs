@@ -201,9 +201,9 @@ async fn stats(
         return Err(ApiError::Request(format!("top is at most {TOP_MAX}")));
     }
     let links = link_count(app.read(), None).await?;
-    let summary = app.clicks().summary().await?;
+    let summary = app.clicks()?.summary().await?;
     let mut top = Vec::new();
-    for row in app.clicks().top(limit).await? {
+    for row in app.clicks()?.top(limit).await? {
         top.push(top_view(&app, row).await?);
     }
     let last_click_at = summary.last_click_at.map(rfc3339);

@@ -35,6 +35,10 @@ pub trait Subscriber: Send + Sync {
     /// Applies changes in order, each only if its version is greater than the one held. It is
     /// called between a commit and its answer: it must not block.
     fn apply(&self, changes: &[Change]);
+
+    /// A commit failed, and its changes may have been made all the same: they are in the feed, or
+    /// not. It is called before anybody can hear of them, and must not block.
+    fn missed(&self);
 }
 
 /// A subscriber was there already.
@@ -57,8 +61,31 @@ impl Publisher {
         self.head.subscribe()
     }
 
+    /// Whether anybody waits for a change.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.head.receiver_count() > 0
+    }
+
+    /// How far the feed goes, whoever wrote it: wakes those who wait, if it goes further than known.
+    pub(crate) fn observe(&self, head: FeedPosition) {
+        self.head.send_if_modified(|known| {
+            let is_new = known.epoch != head.epoch || known.seq < head.seq;
+            if is_new {
+                *known = head;
+            }
+            is_new
+        });
+    }
+
     pub(crate) fn subscribe(&self, subscriber: Arc<dyn Subscriber>) -> Result<(), SubscribedError> {
         self.subscriber.set(subscriber).map_err(|_| SubscribedError)
+    }
+
+    /// Nobody knows whether a commit was done.
+    pub(crate) fn missed(&self) {
+        if let Some(subscriber) = self.subscriber.get() {
+            subscriber.missed();
+        }
     }
 
     pub(crate) fn publish(&self, changes: &[Change]) {

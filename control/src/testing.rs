@@ -70,6 +70,11 @@ impl TestDb {
         Self::open(&DatabaseAt::Postgres(Box::new(at)), Box::new(place)).await
     }
 
+    /// One whose place is another's to remove.
+    pub(crate) async fn at(at: &DatabaseAt) -> Self {
+        Self::open(at, Box::new(())).await
+    }
+
     async fn open(at: &DatabaseAt, place: Box<dyn Send>) -> Self {
         let db = Database::open(at).await.unwrap();
         let random = SeededRandom::new(1);

@@ -3,7 +3,8 @@
 //! A commit costs a disk flush, whatever is in it. So commands queue, and whoever commits takes all
 //! that wait (at most [`BATCH_MAX`]): alone, a command waits for its own flush; among many, each
 //! waits for at most two. A refused command has written nothing, and the others do not notice.
-//! After the commit, changes are published in their order, and then each command is answered.
+//! After the commit, changes are published in their order, and then each command is answered; in a
+//! fleet those that changed a route are answered once Redis has the change ([`crate::redis`]).
 //!
 //! A command that is in the queue is carried out even if its client is gone. If something fails
 //! before the commit, nothing is done, and each of its commands says so; if the commit itself
@@ -15,10 +16,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use carom_shared::trace::{TARGET, TraceContext};
 use carom_shared::{ApiKeyId, Clock, Code, DomainId, Random, Salts, UnixMillis};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
 use crate::apikey::KeyRow;
 use crate::apikey::store::{NewKey, key_create, key_revoke};
@@ -38,7 +42,8 @@ use crate::link::store::{
 };
 use crate::metrics::Metrics;
 use crate::missing::store::missing_note;
-use crate::publish::Publisher;
+use crate::publish::{Change, Publisher};
+use crate::redis::{Committed, Held, HeldCount, L2Queue, Tell};
 use crate::salt::store::salt_roll;
 
 /// Commands that wait, at most; more are refused at once.
@@ -51,13 +56,68 @@ const BULK_MAX: usize = 4;
 /// How often old changes are removed.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Tells a client, once the outcome of the commit is known.
-type Answered = Box<dyn FnOnce(Result<(), WriteError>) + Send>;
+/// A command that was carried out, and whom to tell once the outcome of the commit is known.
+struct Answered {
+    tell: Tell,
+    asked: Asked,
+    /// Given back with the commit: that is what other large commands wait for.
+    permit: Option<OwnedSemaphorePermit>,
+    effect: Effect,
+}
+
+/// What an answer may promise.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// Nothing of any route.
+    None,
+    /// A route was changed here and now.
+    Made,
+    /// A route may have been changed by another process, just now.
+    Repeated,
+}
 
 /// Where the result of a command goes.
 pub(crate) struct Reply<T> {
+    asked: Asked,
     sender: oneshot::Sender<Result<Performed<T>, WriteError>>,
     once: Option<Once<T>>,
+}
+
+/// When a command was queued, and its span: of whoever asked, from the queue to the answer.
+#[derive(Clone)]
+struct Asked {
+    at: Instant,
+    span: Span,
+}
+
+impl Asked {
+    fn now() -> Self {
+        let at = Instant::now();
+        // The process's own chores are no traces.
+        if TraceContext::current().is_none() {
+            return Self { at, span: Span::none() };
+        }
+        let span = tracing::info_span!(
+            target: TARGET,
+            "commit",
+            carom.queue_us = Empty,
+            carom.commit_us = Empty,
+            carom.commands = Empty,
+            error = Empty,
+        );
+        Self { at, span }
+    }
+
+    /// What it was part of: a transaction that began then, is over now, and had so many commands.
+    fn committed(&self, begun: Instant, commands: usize) {
+        if self.span.is_disabled() {
+            return;
+        }
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.span.record("carom.queue_us", micros(begun.saturating_duration_since(self.at)));
+        self.span.record("carom.commit_us", micros(begun.elapsed()));
+        self.span.record("carom.commands", commands as u64);
+    }
 }
 
 /// What a request with an idempotency key brings with it.
@@ -141,6 +201,7 @@ pub(crate) struct Writer {
     queue: mpsc::Sender<Command>,
     bulk: Arc<Semaphore>,
     under_way: UnderWay,
+    held: HeldCount,
 }
 
 /// The other end of the queue.
@@ -152,6 +213,9 @@ pub(crate) struct WriterTask {
     pub(crate) metrics: Arc<Metrics>,
     /// Told when links were written.
     pub(crate) written: Arc<Notify>,
+    /// Who tells edges in other processes, if there are any.
+    pub(crate) l2: Option<L2Queue>,
+    held: HeldCount,
     commands: mpsc::Receiver<Command>,
     prune_after: UnixMillis,
 }
@@ -167,10 +231,21 @@ impl Writer {
         let (queue, commands) = mpsc::channel(QUEUE_MAX);
         let prune_after = UnixMillis::new(i64::MIN);
         let written = Arc::new(Notify::new());
-        let task =
-            WriterTask { db, clock, random, publisher, metrics, written, commands, prune_after };
+        let held = HeldCount::default();
+        let task = WriterTask {
+            db,
+            clock,
+            random,
+            publisher,
+            metrics,
+            written,
+            l2: None,
+            held: held.clone(),
+            commands,
+            prune_after,
+        };
         let bulk = Arc::new(Semaphore::new(BULK_MAX));
-        (Self { queue, bulk, under_way: UnderWay::default() }, task)
+        (Self { queue, bulk, under_way: UnderWay::default(), held }, task)
     }
 
     /// Queues a command and waits until it is durable and published.
@@ -191,18 +266,29 @@ impl Writer {
         once: Option<OnceRequest<T>>,
         command: impl FnOnce(Reply<T>) -> Command,
     ) -> Result<Performed<T>, WriteError> {
+        if self.held.is_full() {
+            return Err(WriteError::Busy);
+        }
         let begin = |OnceRequest { id, fingerprint, store }| {
             let begun = self.under_way.begin(id).ok_or(WriteError::KeyUnderWay)?;
             Ok(Once { begun, fingerprint, store })
         };
         let once = once.map(begin).transpose()?;
         let (sender, answer) = oneshot::channel();
-        self.queue.try_send(command(Reply { sender, once })).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => WriteError::Busy,
-            mpsc::error::TrySendError::Closed(_) => WriteError::Closing,
-        })?;
+        let asked = Asked::now();
+        let span = asked.span.clone();
+        self.queue.try_send(command(Reply { asked, sender, once })).map_err(
+            |error| match error {
+                mpsc::error::TrySendError::Full(_) => WriteError::Busy,
+                mpsc::error::TrySendError::Closed(_) => WriteError::Closing,
+            },
+        )?;
         // The writer drops the replies of what failed before its commit.
-        answer.await.unwrap_or(Err(WriteError::Failed))
+        let done = answer.await.unwrap_or(Err(WriteError::Failed));
+        if matches!(done, Err(WriteError::Failed | WriteError::Unknown)) {
+            span.record("error", true);
+        }
+        done
     }
 
     /// Room for one command that writes many links.
@@ -218,6 +304,11 @@ impl Writer {
     /// Commands that wait.
     pub(crate) fn waiting(&self) -> usize {
         self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    /// Answers that wait for Redis.
+    pub(crate) fn held(&self) -> usize {
+        self.held.get()
     }
 
     /// Whether anybody takes commands.
@@ -259,12 +350,18 @@ impl WriterTask {
     /// Carries out what waits and answers it. After an error all that was not answered is dropped:
     /// nothing of it was done.
     async fn commit(&mut self, waiting: &mut Vec<Command>) -> Result<(), StoreError> {
-        let mut tx = self.db.begin().await?;
+        let begun = Instant::now();
+        let mut tx = self.db.begin_served().await?;
         let now = self.clock.now();
         let mut answers = Vec::with_capacity(waiting.len());
         let mut changes = Vec::with_capacity(waiting.len());
         for command in waiting.drain(..) {
-            answers.push(apply(&mut tx, command, now, &*self.random, &mut changes).await?);
+            let before = changes.len();
+            let mut answered = apply(&mut tx, command, now, &*self.random, &mut changes).await?;
+            if changes.len() > before {
+                answered.effect = Effect::Made;
+            }
+            answers.push(answered);
         }
         let changes = feed_append(&mut tx, changes, now).await?;
         if now >= self.prune_after {
@@ -277,17 +374,36 @@ impl WriterTask {
             }
         }
         if let Err(error) = tx.commit().await {
-            answers.into_iter().for_each(|answer| answer(Err(WriteError::Unknown)));
+            self.publisher.missed();
+            answers.into_iter().for_each(|answer| (answer.tell)(Err(WriteError::Unknown)));
             return Err(error);
         }
+        let at = Instant::now();
+        answers.iter().for_each(|answer| answer.asked.committed(begun, answers.len()));
         self.metrics.commits.add(1);
         self.publisher.publish(&changes);
         if let Some(last) = changes.last() {
             self.metrics.feed_seq.set(last.seq);
             self.written.notify_one();
         }
-        answers.into_iter().for_each(|answer| answer(Ok(())));
+        self.answer(at, changes, answers);
         Ok(())
+    }
+
+    /// Answers what is committed: at once, or when no edge can contradict it.
+    fn answer(&self, at: Instant, changes: Vec<Change>, answers: Vec<Answered>) {
+        let (mut made, mut repeated) = (Vec::new(), Vec::new());
+        for Answered { tell, permit, effect, .. } in answers {
+            drop(permit);
+            match effect {
+                Effect::Made if self.l2.is_some() => made.push(tell),
+                Effect::Repeated if self.l2.is_some() => repeated.push(tell),
+                _ => tell(Ok(())),
+            }
+        }
+        let Some(l2) = &self.l2 else { return };
+        let hold = |answers| Held::new(answers, self.held.clone());
+        l2.hand_over(Committed { at, changes, made: hold(made), repeated: hold(repeated) });
     }
 }
 
@@ -375,13 +491,15 @@ async fn perform<T: Send + 'static>(
     now: UnixMillis,
     work: impl AsyncFnOnce(&mut Tx) -> Result<T, StoreError>,
 ) -> Result<Answered, StoreError> {
-    let Reply { sender, once } = reply;
+    let Reply { asked, sender, once } = reply;
+    let span = asked.span.clone();
     let Some(Once { begun, fingerprint, store }) = once else {
-        return Ok(answer(sender, Ok(Performed::Now(work(tx).await?)), None));
+        let done = Performed::Now(work(tx).instrument(span).await?);
+        return Ok(answer(asked, sender, Ok(done), None));
     };
     let outcome = match once_find(tx, begun.id(), &fingerprint, now).await? {
         Known::New => {
-            let done = work(tx).await?;
+            let done = work(tx).instrument(span).await?;
             if let Some(answer) = store(&done) {
                 once_insert(tx, begun.id(), &fingerprint, &answer, now).await?;
             }
@@ -390,28 +508,29 @@ async fn perform<T: Send + 'static>(
         Known::Answered(answer) => Ok(Performed::Before(answer)),
         Known::Other => Err(WriteError::KeyUsed),
     };
-    Ok(answer(sender, outcome, Some(begun)))
+    Ok(answer(asked, sender, outcome, Some(begun)))
 }
 
 fn answer<T: Send + 'static>(
+    asked: Asked,
     sender: oneshot::Sender<Result<Performed<T>, WriteError>>,
     outcome: Result<Performed<T>, WriteError>,
     begun: Option<Begun>,
 ) -> Answered {
-    Box::new(move |committed| {
+    let is_repeated = matches!(outcome, Ok(Performed::Before(_)));
+    let tell: Tell = Box::new(move |committed| {
         // Whoever comes with the same key from now on is told of what is stored.
         drop(begun);
         // A client that is gone does not hear the answer; its command is done all the same.
         drop(sender.send(committed.and(outcome)));
-    })
+    });
+    let effect = if is_repeated { Effect::Repeated } else { Effect::None };
+    Answered { tell, asked, permit: None, effect }
 }
 
-/// Keeps the permit until the commit is done: that is what the others wait for.
+/// Keeps the permit until the commit is done.
 fn holding(permit: OwnedSemaphorePermit, answer: Answered) -> Answered {
-    Box::new(move |committed| {
-        drop(permit);
-        answer(committed);
-    })
+    Answered { permit: Some(permit), ..answer }
 }
 
 /// Notes what a command changes; gives what it answers.

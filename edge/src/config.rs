@@ -7,7 +7,7 @@ use carom_shared::AddressBlock;
 use carom_shared::settings::InvalidSetting;
 use serde::{Deserialize, Serialize};
 
-use crate::control::ControlUrl;
+use crate::control::ControlUrls;
 use crate::enrich::EnrichConfig;
 use crate::resolve::ResolveConfig;
 
@@ -65,8 +65,9 @@ pub struct EdgeConfig {
     pub drain_timeout_ms: u64,
     /// What a visitor gets while clicks cannot be recorded in full.
     pub on_overload: OnOverload,
-    /// The control plane's internal plane, for an edge that is a program of its own.
-    pub control_url: ControlUrl,
+    /// The internal planes of the control planes, for an edge that is a program of its own. The first
+    /// one gets the clicks.
+    pub control_url: ControlUrls,
     /// How long ago such an edge may have heard of its control plane before `on_stale` says what
     /// happens, in seconds.
     pub stale_max_s: u64,
@@ -151,7 +152,7 @@ impl Default for EdgeConfig {
             max_lag_ms: 500,
             drain_timeout_ms: 8000,
             on_overload: OnOverload::default(),
-            control_url: ControlUrl::default(),
+            control_url: ControlUrls::default(),
             stale_max_s: 86_400,
             on_stale: OnStale::default(),
             tls: TlsConfig::default(),

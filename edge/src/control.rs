@@ -1,62 +1,82 @@
-//! [`ControlClient`]: what this edge asks of a control plane elsewhere, and brings to it, over the
-//! internal plane ([`carom_shared::internal`]).
+//! [`ControlClient`]: what this edge asks of its control planes, and brings to them, over the internal
+//! plane ([`carom_shared::internal`]).
 //!
 //! ```text
-//! visitors' questions   a pool of their own, behind the breaker      Origin
+//! visitors' questions   a pool of their own, behind a breaker        Origin
 //! everything else       another pool: feed, bundle, clicks, ...      ClickSink, Follower
 //! ```
 //!
-//! So a flood of unknown codes does not hold up the feed. The breaker opens after failures in a row
+//! So a flood of unknown codes does not hold up the feed. A breaker opens after failures in a row
 //! and lets visitors of unknown codes have their 503 at once; whatever succeeds, the feed among it,
 //! closes it. Every request has a deadline, every answer a size that it may have.
+//!
+//! # Several control planes
+//!
+//! `edge.control_url` may name several of one installation. One is asked for everything until it
+//! cannot be reached, does not answer in time, or answers something else than it should; then the
+//! next one, which is asked from then on. They share a question's time. Each has a breaker.
+//!
+//! **Clicks go to the first one alone**, unless the last bundle said that all share a store of clicks.
+//! A batch whose fate is not known must go where it is recognised: to the one whose own ledger may have
+//! it, or to any, where there is one ledger.
 
 mod breaker;
+mod planes;
 mod pool;
 mod url;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::Full;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
+
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use carom_shared::batch::Token;
 use carom_shared::internal::{
-    BUNDLE_PATH, CHANGES_PATH, CLICKS_PATH, MISSING_PATH, MissingCounts, ROUTES_PATH, TOKEN_MIN_LEN,
+    BUNDLE_PATH, CHANGES_PATH, CLICKS_PATH, MISSING_PATH, MissingCounts, ROUTES_PATH, RoutePage,
+    TOKEN_MIN_LEN,
 };
 use carom_shared::settings::InvalidSetting;
-use carom_shared::{Bundle, Code, DomainId, FeedPage, FeedPosition, Random, RouteRecord};
+use carom_shared::trace::{TARGET, TRACEPARENT, TraceContext};
+use carom_shared::{
+    Bundle, Code, DomainId, FeedPage, FeedPosition, Random, RouteChange, RouteRecord,
+};
 
 use crate::resolve::{Origin, OriginError, OriginFuture};
 use crate::ship::{ClickSink, SinkError, SinkFuture, Stored};
 
-pub use self::url::ControlUrl;
-use breaker::Breaker;
-use pool::{Answer, Pool, Repeat};
+pub use self::url::{ControlUrl, ControlUrls};
+use planes::{Plane, Planes};
+use pool::{Answer, Repeat};
 
-/// Connections for visitors' questions, and for everything else.
-const QUESTION_CONNECTIONS: usize = 32;
-const OTHER_CONNECTIONS: usize = 16;
-
-/// Beside what a question asks to wait.
+/// How long all control planes together may take, beside what a question asks to wait.
 const CHANGES_MAX: Duration = Duration::from_secs(4);
 const BUNDLE_MAX: Duration = Duration::from_secs(5);
 const MISSING_MAX: Duration = Duration::from_secs(5);
+/// How long a page of all routes may take, tries included; and the wait after the first try, which
+/// doubles: control lets few read at once.
+const LISTING_MAX: Duration = Duration::from_secs(9);
+const LISTING_PAUSE: Duration = Duration::from_millis(200);
 /// A batch is megabytes, and a store may be busy.
 const CLICKS_MAX: Duration = Duration::from_secs(60);
 
 /// Bytes of answers, at most. A record has a length of 16 bits, a page so many of them.
 const RECORD_BYTES: usize = 1 << 16;
 const PAGE_BYTES: usize = FeedPage::CHANGES_MAX * (RECORD_BYTES + 128);
+const LISTING_BYTES: usize = RoutePage::ROUTES_MAX * (RECORD_BYTES + 128);
 const BUNDLE_BYTES: usize = 16 << 20;
 const TEXT_BYTES: usize = 64 << 10;
 /// Of a text in an answer, so much is in the log.
 const REASON_CHARS: usize = 200;
 
-/// The control plane did not do what it was asked; the text is for the log.
+/// No control plane did what it was asked; the text is for the log.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the control plane: {0}")]
 pub struct CallError(String);
@@ -76,51 +96,56 @@ impl CallError {
         };
         Self(format!("it answered {}{hint}", answer.status))
     }
+
+    fn at(self, plane: &Plane) -> Self {
+        Self(format!("{}: {}", plane.url, self.0))
+    }
 }
 
-/// Speaks to a control plane. Cheap to clone; used on the background runtime.
+/// Speaks to the control planes. Cheap to clone; used on the background runtime.
 #[derive(Clone)]
 pub struct ControlClient(Arc<Inner>);
 
 struct Inner {
-    questions: Pool,
-    others: Pool,
-    breaker: Breaker,
+    planes: Planes,
     authorization: HeaderValue,
     question_max: Duration,
     random: Arc<dyn Random>,
+    /// As the last bundle said.
+    are_clicks_shared: AtomicBool,
 }
 
 impl ControlClient {
-    /// A client of this control plane, whose `internal.token` is `token`. `resolve_max` is how long a
-    /// visitor waits for the origin: the client gives up a little before that, to know that it did.
+    /// A client of these control planes, whose `internal.token` is `token`. `resolve_max` is how long
+    /// a visitor waits for the origin: the client gives up a little before that, to know that it did.
     ///
     /// # Errors
     /// [`InvalidSetting`] for a token that no control plane takes.
     pub fn new(
-        url: &ControlUrl,
+        urls: &ControlUrls,
         token: &str,
         resolve_max: Duration,
         random: Arc<dyn Random>,
     ) -> Result<Self, InvalidSetting> {
         Ok(Self(Arc::new(Inner {
-            questions: Pool::new(url.clone(), QUESTION_CONNECTIONS),
-            others: Pool::new(url.clone(), OTHER_CONNECTIONS),
-            breaker: Breaker::default(),
+            planes: Planes::new(urls),
             authorization: authorization(token)?,
             question_max: resolve_max / 10 * 9,
             random,
+            are_clicks_shared: AtomicBool::new(false),
         })))
     }
 
     /// Domains and salts.
     pub(crate) async fn bundle(&self) -> Result<Bundle, CallError> {
         let request = self.request(Method::GET, BUNDLE_PATH, Bytes::new())?;
-        let answer = self.call(request, BUNDLE_MAX, BUNDLE_BYTES, Repeat::Harmless).await?;
-        match answer.status {
+        let read = |answer: &Answer| match answer.status {
             StatusCode::OK => serde_json::from_slice(&answer.body).map_err(CallError::new),
-            _ => Err(CallError::status(&answer)),
-        }
+            _ => Err(CallError::status(answer)),
+        };
+        let bundle: Bundle = self.call(&request, BUNDLE_MAX, BUNDLE_BYTES, read).await?;
+        self.0.are_clicks_shared.store(bundle.are_clicks_shared, Ordering::Relaxed);
+        Ok(bundle)
     }
 
     /// How far the feed goes.
@@ -152,12 +177,16 @@ impl ControlClient {
 
     async fn page(&self, path: &str, wait: Duration) -> Result<Option<FeedPage>, CallError> {
         let request = self.request(Method::GET, path, Bytes::new())?;
-        let answer = self.call(request, CHANGES_MAX + wait, PAGE_BYTES, Repeat::Harmless).await?;
-        match answer.status {
-            StatusCode::OK => FeedPage::from_bytes(&answer.body).map(Some).map_err(CallError::new),
-            StatusCode::GONE => Ok(None),
-            _ => Err(CallError::status(&answer)),
-        }
+        self.call(&request, CHANGES_MAX + wait * self.0.planes.len(), PAGE_BYTES, |answer| {
+            match answer.status {
+                StatusCode::OK => {
+                    FeedPage::from_bytes(&answer.body).map(Some).map_err(CallError::new)
+                }
+                StatusCode::GONE => Ok(None),
+                _ => Err(CallError::status(answer)),
+            }
+        })
+        .await
     }
 
     /// A route as it is now, for no visitor; `None` if there never was one.
@@ -171,8 +200,64 @@ impl ControlClient {
             &format!("{ROUTES_PATH}/{domain}/{}", code.as_str()),
             Bytes::new(),
         )?;
-        let answer = self.call(request, CHANGES_MAX, RECORD_BYTES, Repeat::Harmless).await?;
-        record(&answer)
+        self.call(&request, CHANGES_MAX, RECORD_BYTES, record).await
+    }
+
+    /// The first of all routes after this one; none at the end. Who finds control busy tries again
+    /// after a wait that is random, so that edges which start together do not stay together.
+    pub(crate) async fn routes(
+        &self,
+        after: Option<(DomainId, Code)>,
+    ) -> Result<Vec<RouteChange>, CallError> {
+        let path = after.as_ref().map_or_else(
+            || ROUTES_PATH.to_owned(),
+            |(domain, code)| format!("{ROUTES_PATH}?domain={domain}&code={}", code.as_str()),
+        );
+        let request = self.request(Method::GET, &path, Bytes::new())?;
+        let (until, mut pause) = (Instant::now() + LISTING_MAX, LISTING_PAUSE);
+        loop {
+            let goes_on = |page: &[RouteChange]| {
+                let last = page.last().map(|last| (last.domain, last.code.clone()));
+                last.is_none() || last != after
+            };
+            let error = match self.page_of_routes(&request, until).await {
+                Ok(page) if goes_on(&page) => return Ok(page),
+                Ok(_) => CallError("it sent the same routes again".to_owned()),
+                Err(error) => error,
+            };
+            let mut chance = [0];
+            self.0.random.fill(&mut chance);
+            let wait = pause / 2 + pause / 256 * u32::from(chance[0]);
+            if Instant::now() + wait >= until {
+                return Err(error);
+            }
+            sleep(wait).await;
+            pause *= 2;
+        }
+    }
+
+    /// One control plane is asked after the other, and none of them for anything else because of that:
+    /// it may only be that too many list its routes.
+    async fn page_of_routes(
+        &self,
+        request: &Request<Full<Bytes>>,
+        until: Instant,
+    ) -> Result<Vec<RouteChange>, CallError> {
+        let planes = &self.0.planes;
+        let limit = until.saturating_duration_since(Instant::now()) / planes.len();
+        let mut failed = None;
+        for plane in planes.in_turn() {
+            let sent = plane.others.send(request.clone(), LISTING_BYTES, Repeat::Harmless);
+            let page = within(limit, sent).await.and_then(|answer| match answer.status {
+                StatusCode::OK => RoutePage::from_bytes(&answer.body).map_err(CallError::new),
+                _ => Err(CallError::status(&answer)),
+            });
+            match page {
+                Ok(RoutePage(routes)) => return Ok(routes),
+                Err(error) => failed = Some(error.at(plane)),
+            }
+        }
+        Err(failed.unwrap_or_else(nobody))
     }
 
     /// Brings codes that are missing. What may have arrived is not sent again: it would count twice.
@@ -180,8 +265,10 @@ impl ControlClient {
         let body = serde_json::to_vec(counts).map_err(CallError::new)?;
         let mut request = self.request(Method::POST, MISSING_PATH, body.into())?;
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let answer = self.call(request, MISSING_MAX, TEXT_BYTES, Repeat::Never).await?;
-        if answer.status.is_success() { Ok(()) } else { Err(CallError::status(&answer)) }
+        let Some(plane) = self.0.planes.in_turn().next() else { return Ok(()) };
+        let sent = plane.others.send(request, TEXT_BYTES, Repeat::Never);
+        let answer = within(MISSING_MAX, sent).await.map_err(|error| error.at(plane))?;
+        if answer.status.is_success() { Ok(()) } else { Err(CallError::status(&answer).at(plane)) }
     }
 
     fn request(
@@ -190,49 +277,74 @@ impl ControlClient {
         path: &str,
         body: Bytes,
     ) -> Result<Request<Full<Bytes>>, CallError> {
-        Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
-            .header(AUTHORIZATION, &self.0.authorization)
-            .body(Full::new(body))
-            .map_err(CallError::new)
+            .header(AUTHORIZATION, &self.0.authorization);
+        if let Some(context) = TraceContext::current() {
+            request = request.header(TRACEPARENT, context.to_string());
+        }
+        request.body(Full::new(body)).map_err(CallError::new)
     }
 
-    /// A call that is no visitor's question. That it succeeds says that others may, too.
-    async fn call(
+    /// A call that is no visitor's question and may be repeated: the first answer that can be read.
+    /// That one succeeds says that others may, too.
+    async fn call<T>(
         &self,
-        request: Request<Full<Bytes>>,
+        request: &Request<Full<Bytes>>,
         limit: Duration,
         body_max: usize,
-        repeat: Repeat,
-    ) -> Result<Answer, CallError> {
-        let answer = within(limit, self.0.others.send(request, body_max, repeat)).await?;
-        if !answer.status.is_server_error() {
-            self.0.breaker.succeeded();
+        read: impl Fn(&Answer) -> Result<T, CallError>,
+    ) -> Result<T, CallError> {
+        let planes = &self.0.planes;
+        let mut failed = None;
+        for plane in planes.in_turn() {
+            let sent = plane.others.send(request.clone(), body_max, Repeat::Harmless);
+            match within(limit / planes.len(), sent).await.and_then(|answer| read(&answer)) {
+                Ok(said) => {
+                    planes.answered(plane);
+                    return Ok(said);
+                }
+                Err(error) => failed = Some(error.at(plane)),
+            }
         }
-        Ok(answer)
+        Err(failed.unwrap_or_else(nobody))
     }
 
     async fn question(&self, path: &str) -> Result<Option<RouteRecord>, CallError> {
-        if !self.0.breaker.admits(Instant::now()) {
-            return Err(CallError("it failed just now, and is not asked again yet".to_owned()));
-        }
-        let request = self.request(Method::GET, path, Bytes::new())?;
-        let send = self.0.questions.send(request, RECORD_BYTES, Repeat::Harmless);
-        let answer = within(self.0.question_max, send).await;
-        let found = answer.and_then(|answer| record(&answer));
-        match &found {
-            Ok(_) => self.0.breaker.succeeded(),
-            Err(error) => {
-                // The breaker bounds how often.
-                tracing::warn!(%error, "a route could not be looked up");
-                let mut chance = [0];
-                self.0.random.fill(&mut chance);
-                self.0.breaker.failed(Instant::now(), chance[0]);
+        let planes = &self.0.planes;
+        let until = Instant::now() + self.0.question_max;
+        let mut failed = None;
+        for (left, plane) in (1..=planes.len()).rev().zip(planes.in_turn()) {
+            let now = Instant::now();
+            if !plane.breaker.admits(now) {
+                continue;
+            }
+            let request = self.request(Method::GET, path, Bytes::new())?;
+            let sent = plane.questions.send(request, RECORD_BYTES, Repeat::Harmless);
+            let limit = until.saturating_duration_since(now) / left;
+            match within(limit, sent).await.and_then(|answer| record(&answer)) {
+                Ok(found) => {
+                    planes.answered(plane);
+                    return Ok(found);
+                }
+                Err(error) => {
+                    let error = error.at(plane);
+                    // The breaker bounds how often.
+                    tracing::warn!(%error, "a route could not be looked up");
+                    let mut chance = [0];
+                    self.0.random.fill(&mut chance);
+                    plane.breaker.failed(Instant::now(), chance[0]);
+                    failed = Some(error);
+                }
             }
         }
-        found
+        Err(failed.unwrap_or_else(nobody))
     }
+}
+
+fn nobody() -> CallError {
+    CallError("it failed just now, and is not asked again yet".to_owned())
 }
 
 async fn within<T>(
@@ -277,7 +389,17 @@ impl Origin for ControlClient {
     fn resolve(&self, domain: DomainId, code: &Code) -> OriginFuture {
         let (client, path) = (self.clone(), format!("{ROUTES_PATH}/{domain}/{}", code.as_str()));
         Box::pin(async move {
-            client.question(&path).await.map_err(|error| OriginError(error.to_string()))
+            let span = tracing::info_span!(
+                target: TARGET,
+                "ask_control",
+                otel.kind = "client",
+                error = Empty,
+            );
+            let answer = client.question(&path).instrument(span.clone()).await;
+            answer.map_err(|error| {
+                span.record("error", true);
+                OriginError(error.to_string())
+            })
         })
     }
 
@@ -295,6 +417,13 @@ impl Origin for ControlClient {
         })
     }
 
+    fn routes(&self, after: Option<(DomainId, Code)>) -> OriginFuture<Vec<RouteChange>> {
+        let client = self.clone();
+        Box::pin(async move {
+            client.routes(after).await.map_err(|error| OriginError(error.to_string()))
+        })
+    }
+
     fn is_followed(&self) -> bool {
         true
     }
@@ -304,21 +433,50 @@ impl ClickSink for ControlClient {
     fn store(&self, token: Token, batch: Bytes) -> SinkFuture {
         let client = self.clone();
         Box::pin(async move {
-            let away = |error: CallError| SinkError::Unavailable(error.to_string());
             let path = format!("{CLICKS_PATH}/{token}");
-            let request = client.request(Method::POST, &path, batch).map_err(away)?;
-            let sent = client.call(request, CLICKS_MAX, TEXT_BYTES, Repeat::Harmless);
-            let answer = sent.await.map_err(away)?;
-            match answer.status {
-                StatusCode::CREATED => Ok(Stored::New),
-                StatusCode::OK => Ok(Stored::Already),
-                StatusCode::UNPROCESSABLE_ENTITY => {
-                    let reason = String::from_utf8_lossy(&answer.body);
-                    Err(SinkError::Refused(reason.trim().chars().take(REASON_CHARS).collect()))
+            let request = client.request(Method::POST, &path, batch);
+            let request = request.map_err(|error| SinkError::Unavailable(error.to_string()))?;
+            let planes = &client.0.planes;
+            if !client.0.are_clicks_shared.load(Ordering::Relaxed) {
+                let plane = planes.first();
+                let stored = bring(plane, request, CLICKS_MAX).await?;
+                if stored.is_ok() {
+                    plane.breaker.succeeded();
                 }
-                _ => Err(away(CallError::status(&answer))),
+                return stored.map_err(SinkError::Refused);
             }
+            let mut failed = None;
+            for plane in planes.in_turn() {
+                match bring(plane, request.clone(), CLICKS_MAX / planes.len()).await {
+                    Ok(stored) => {
+                        planes.answered(plane);
+                        return stored.map_err(SinkError::Refused);
+                    }
+                    Err(error) => failed = Some(error),
+                }
+            }
+            Err(failed.unwrap_or_else(|| SinkError::Unavailable(nobody().to_string())))
         })
+    }
+}
+
+/// Brings a batch to a control plane, which has it now, or refuses it for good.
+async fn bring(
+    plane: &Plane,
+    request: Request<Full<Bytes>>,
+    limit: Duration,
+) -> Result<Result<Stored, String>, SinkError> {
+    let away = |error: CallError| SinkError::Unavailable(error.at(plane).to_string());
+    let sent = plane.others.send(request, TEXT_BYTES, Repeat::Harmless);
+    let answer = within(limit, sent).await.map_err(away)?;
+    match answer.status {
+        StatusCode::CREATED => Ok(Ok(Stored::New)),
+        StatusCode::OK => Ok(Ok(Stored::Already)),
+        StatusCode::UNPROCESSABLE_ENTITY => {
+            let reason = String::from_utf8_lossy(&answer.body);
+            Ok(Err(reason.trim().chars().take(REASON_CHARS).collect()))
+        }
+        _ => Err(away(CallError::status(&answer))),
     }
 }
 

@@ -8,7 +8,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use carom_shared::batch::{BatchBuilder, Range};
+use carom_shared::trace::TARGET;
 use carom_shared::{Clock, RawClick};
+use tracing::field::Empty;
 
 use crate::enrich::Enricher;
 use crate::metrics::{Metrics, OnPanic};
@@ -242,7 +244,15 @@ impl Drainer {
         orders: &Orders,
         mark: impl FnMut(&mut Self) -> io::Result<()>,
     ) -> Result<(), GivenUp> {
+        let span = tracing::info_span!(
+            target: TARGET,
+            "drain",
+            carom.rows = builder.len() as u64,
+            carom.bytes = Empty,
+        );
+        let _entered = span.enter();
         let batch = builder.finish(self.clock.now(), ranges);
+        span.record("carom.bytes", batch.bytes.len() as u64);
         let token = self.outbox.name(&batch);
         self.until_done(orders, "write a batch of clicks", |drainer| {
             drainer.relieve();

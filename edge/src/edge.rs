@@ -43,6 +43,8 @@ use crate::tls::{self, TlsError};
 
 /// How long a stop waits for tasks that were told to end.
 const TASKS_END: Duration = Duration::from_secs(1);
+/// How long a stop waits for a store that does not take batches. They are on disk.
+const STORE_AWAY_MAX: Duration = Duration::from_secs(1);
 
 /// Everything an edge is made of.
 pub struct EdgeParts {
@@ -233,6 +235,7 @@ impl Edge {
             self.run_in_background(background, Arc::clone(tls).keep(metrics));
         }
         self.run_in_background(background, Admin::run(self.admin(), admin));
+        self.run_in_background(background, crate::heap::keep_trimmed());
     }
 
     /// Runs a task until it ends or the edge does.
@@ -339,7 +342,9 @@ impl Edge {
         if let Some(keeper) = &mut self.keeper {
             keeper.finish(until);
         }
-        while self.outbox.len() > 0 && Instant::now() < until {
+        let until_away = Instant::now() + STORE_AWAY_MAX;
+        let is_away = || self.shared.metrics.store_away.get() > 0 && Instant::now() >= until_away;
+        while self.outbox.len() > 0 && Instant::now() < until && !is_away() {
             std::thread::park_timeout(Duration::from_millis(5));
         }
         self.end_tasks();

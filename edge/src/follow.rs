@@ -1,7 +1,8 @@
 //! [`Follower`]: keeps an edge that is a program of its own up to date with its control plane.
 //!
 //! ```text
-//! changes   asked for all the time: each page is applied, then the position after it is noted
+//! changes   each page is applied, then the position after it is noted     changes.rs
+//!           out of a stream in Redis, or asked for all the time
 //! bundle    each 5 s: domains and salts; the last one is kept in a file
 //! missing   each minute: codes that visitors asked for and do not exist
 //! ```
@@ -20,39 +21,40 @@
 //! Control acknowledges a create when its change is in the feed; this edge hears of it a moment later.
 //! So such an edge keeps no absences (`edge.resolve.negative_ms` is 0 for it): an unknown code is
 //! always asked for, after its visitor came ([`Resolver`]), and the answer is the
-//! database's. What shields control from random codes are the limits of misses and of questions under
-//! way. The price is a question for each visitor of a code that does not exist.
+//! database's, or that of Redis as long as it is as good ([`L2`]). What shields control from random
+//! codes is Redis, and where there is none the limits of misses and of questions under way. The
+//! price is a question for each visitor of a code that does not exist.
 //!
 //! # How old it may be
 //!
 //! The feed's age is the time since all changes were known; it survives a restart in the snapshot's
 //! time. Beyond `edge.stale_max_s`, `edge.on_stale` decides whether known links are still answered.
 
+mod changes;
 mod file;
+mod progress;
 mod recheck;
+mod stream;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use carom_shared::internal::{MISSING_MAX, MissingCount, MissingCounts};
-use carom_shared::{Bundle, Clock, Code, FeedPosition, Random};
-use tokio::task::JoinSet;
+use carom_shared::{Bundle, Clock, Code, Random};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{EdgeConfig, OnStale};
 use crate::control::{CallError, ControlClient};
 use crate::domains::Domains;
+use crate::l2::L2;
 use crate::missing::MissingCodes;
 use crate::resolve::Resolver;
 use crate::{Edge, EdgeFeed};
 
-/// How long a question for changes waits for one.
-const WAIT: Duration = Duration::from_secs(1);
-/// What a try that failed is followed by: from, and up to.
-const BACKOFF_MIN: Duration = Duration::from_millis(50);
-const BACKOFF_MAX: Duration = Duration::from_secs(1);
+use changes::Changes;
+
 const BUNDLE_EVERY: Duration = Duration::from_secs(5);
 const MISSING_EVERY: Duration = Duration::from_secs(60);
 /// While the feed is older than this, missing codes stay where they are counted.
@@ -93,9 +95,10 @@ pub async fn first_bundle(client: &ControlClient, path: &Path) -> Result<FirstBu
     Err(NoBundle { asked, path: path.to_owned(), kept })
 }
 
-/// Follows a control plane for one edge.
+/// Follows the control planes for one edge.
 pub struct Follower {
     client: ControlClient,
+    l2: Option<L2>,
     feed: EdgeFeed,
     missing: Arc<MissingCodes>,
     clock: Arc<dyn Clock>,
@@ -120,6 +123,7 @@ impl Follower {
     ) -> Self {
         Self {
             client,
+            l2: None,
             feed: edge.feed(),
             missing: edge.missing_codes(),
             clock,
@@ -132,6 +136,13 @@ impl Follower {
         }
     }
 
+    /// Where there is L2: follows the stream of changes in Redis, too, and tells it of which epoch it
+    /// is.
+    #[must_use]
+    pub fn with_l2(self, l2: Option<L2>) -> Self {
+        Self { l2, ..self }
+    }
+
     fn resolver(&self) -> &Resolver {
         &self.feed.0.resolver
     }
@@ -141,7 +152,7 @@ impl Follower {
         self.begin();
         tokio::select! {
             () = stop.cancelled() => {}
-            () = self.follow_changes() => {}
+            () = Changes::new(&self).follow() => {}
             () = self.keep_bundle() => {}
             () = self.keep_missing() => {}
             () = self.watch_age() => {}
@@ -155,92 +166,6 @@ impl Follower {
         let held = self.resolver().held();
         let fresh_at = held.snapshot.map_or(now, |snapshot| snapshot.written_at.min(now));
         self.resolver().feed().begin(fresh_at, now);
-    }
-
-    /// Never ends.
-    async fn follow_changes(&self) {
-        let mut recheck = JoinSet::new();
-        // What is known may be older than the position that would be noted.
-        let mut is_whole = self.resolver().position().is_some();
-        let mut at = self.resolver().position();
-        let (mut backoff, mut wait) = (BACKOFF_MIN, Duration::ZERO);
-        loop {
-            if !is_whole && recheck.try_join_next().is_some_and(|done| done.is_ok()) {
-                tracing::info!("everything that was known has been asked for again");
-                is_whole = true;
-            }
-            let followed = match at {
-                Some(at) => self.follow(at, wait, is_whole).await,
-                None => self.begin_anew(&mut recheck).await.map(|head| {
-                    is_whole = false;
-                    Some(head)
-                }),
-            };
-            match followed {
-                Ok(followed) => {
-                    if backoff > BACKOFF_MIN {
-                        tracing::info!("changes are heard of again");
-                    }
-                    (at, backoff, wait) = (followed, BACKOFF_MIN, WAIT);
-                }
-                Err(error) => {
-                    // Not each second of an hour.
-                    if backoff == BACKOFF_MIN {
-                        tracing::warn!(%error, "changes are not heard of");
-                    }
-                    sleep(self.jittered(backoff)).await;
-                    backoff = (backoff * 2).min(BACKOFF_MAX);
-                }
-            }
-        }
-    }
-
-    /// Applies the changes after a position; `None` if they are not known any more.
-    async fn follow(
-        &self,
-        at: FeedPosition,
-        wait: Duration,
-        is_whole: bool,
-    ) -> Result<Option<FeedPosition>, CallError> {
-        let resolver = self.resolver();
-        let Some(page) = self.client.changes_after(at, wait).await? else {
-            tracing::warn!(
-                epoch = at.epoch,
-                seq = at.seq,
-                "changes were missed; everything that is known is asked for again"
-            );
-            resolver.feed().gaps.add(1);
-            return Ok(None);
-        };
-        let end = page.end().unwrap_or(at);
-        let is_head = end.seq >= page.head.seq;
-        for change in page.changes {
-            resolver.apply(change);
-        }
-        if is_whole {
-            resolver.set_position(end);
-        }
-        if is_head {
-            resolver.feed().fresh(self.clock.now());
-        }
-        Ok(Some(end))
-    }
-
-    /// Goes on from the feed's head; what was known before is asked for again meanwhile.
-    async fn begin_anew(&self, recheck: &mut JoinSet<()>) -> Result<FeedPosition, CallError> {
-        let head = self.client.head().await?;
-        if self.resolver().position().is_some_and(|known| known.epoch != head.epoch) {
-            tracing::warn!(
-                epoch = head.epoch,
-                "the control plane has another database than before: what was known is forgotten"
-            );
-            self.resolver().forget();
-        }
-        recheck.abort_all();
-        *recheck = JoinSet::new();
-        let (resolver, client) = (self.resolver().clone(), self.client.clone());
-        recheck.spawn(recheck::run(resolver, client));
-        Ok(head)
     }
 
     /// Half of a time at least, and a random part of the rest: edges should not come back at once.

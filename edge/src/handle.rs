@@ -22,9 +22,14 @@ impl EdgeFeed {
     }
 
     /// The changes with these numbers of the feed are applied, which a snapshot will say. If some
-    /// before them are not, the next start asks for them.
+    /// before them are not, they are asked for.
     pub fn advance(&self, epoch: u64, first: u64, last: u64) {
         self.0.resolver.advance(epoch, first, last);
+    }
+
+    /// Changes may have been made that were not told: they are asked for, in the background.
+    pub fn missed(&self) {
+        self.0.resolver.missed();
     }
 
     /// Replaces the hosts that are answered.

@@ -3,12 +3,13 @@
 //! # The path of a redirect
 //!
 //! ```text
-//! server   accepts, reads a request head within its limits
+//! server   accepts, reads what comes within its limits
+//! request  -> Head         a plain request's bytes, or hyper's request           pure
 //! request  -> Ask          host to domain, path to resource; or a refusal        pure
 //! resolve  -> Route        memory; else once for all who wait, the Origin
 //! respond  -> Redirect     the link's state and times decide; or an error page   pure
 //! record   -> RawClick     into the thread's ring, before the response exists
-//! respond  -> Response     with what the link's policy passes on of the query    pure
+//! respond  -> Answer       with what the link's policy passes on of the query    pure
 //! server   sends
 //! ```
 //!
@@ -36,11 +37,12 @@ mod edge;
 pub mod enrich;
 pub mod follow;
 mod handle;
+mod heap;
+pub mod l2;
 mod limit;
 mod metrics;
 mod missing;
 pub mod pressure;
-pub mod process;
 mod proxy;
 pub mod query;
 pub mod record;
@@ -53,6 +55,7 @@ pub mod spool;
 #[cfg(feature = "tls")]
 mod tls;
 
+pub use carom_process as process;
 pub use config::{EdgeConfig, OnOverload, OnStale, TlsConfig};
 pub use domains::Domains;
 pub use edge::{Edge, EdgeError, EdgeParts, Stopped};

@@ -109,6 +109,8 @@ pub(crate) struct Ended {
     pub(crate) age: Counter,
     /// Their answers were not taken in.
     pub(crate) unread: Counter,
+    /// Frames of HTTP/2 that are no requests.
+    pub(crate) frames: Counter,
 }
 
 /// Counts of what is found out about clicks.
@@ -221,6 +223,7 @@ impl Metrics {
         self.render_clicks(&mut page);
         render_losses(&mut page, losses);
         self.enrich.render(&mut page);
+        carom_shared::trace::SPANS.render(&mut page);
         page.gauge("carom_edge_threads_lost", "Threads that ended and are not coming back.")
             .sample(&[], self.threads_lost.get());
         page.gauge("carom_edge_ring_segments", "Segments of the click rings that are in use.")
@@ -272,12 +275,15 @@ impl Metrics {
             .sample(&[("reason", "proxy")], proxy.get())
             .sample(&[("reason", "tls")], tls.get())
             .sample(&[("reason", "overload")], overload.get());
-        let Ended { head, idle, age, unread } = &self.connections_ended;
-        page.counter("carom_edge_connections_ended_total", "Connections that took too long.")
-            .sample(&[("reason", "head")], head.get())
-            .sample(&[("reason", "idle")], idle.get())
-            .sample(&[("reason", "age")], age.get())
-            .sample(&[("reason", "unread")], unread.get());
+        let Ended { head, idle, age, unread, frames } = &self.connections_ended;
+        page.counter(
+            "carom_edge_connections_ended_total", "Connections that took too long or too much.",
+        )
+        .sample(&[("reason", "head")], head.get())
+        .sample(&[("reason", "idle")], idle.get())
+        .sample(&[("reason", "age")], age.get())
+        .sample(&[("reason", "unread")], unread.get())
+        .sample(&[("reason", "frames")], frames.get());
         page.gauge("carom_edge_connections_limit", "Connections that may be open.")
             .sample(&[], gauges.connections_limit);
         page.gauge("carom_edge_missing_blocks", "Address blocks that missed codes of late.")
@@ -345,6 +351,11 @@ fn render_routes(page: &mut Exposition, gauges: &Gauges) {
     let snapshot = held.snapshot;
     page.gauge("carom_edge_snapshot_routes", "Routes that are answered from the snapshot.")
         .sample(&[], snapshot.map_or(0, |snapshot| snapshot.routes));
+    page.gauge(
+        "carom_edge_routes_whole",
+        "Whether every route is in memory, so that unknown codes are answered without a question.",
+    )
+    .sample(&[], u64::from(held.is_whole));
     page.gauge("carom_edge_snapshot_superseded", "Routes of the snapshot that changed since.")
         .sample(&[], snapshot.map_or(0, |snapshot| snapshot.superseded));
     page.gauge("carom_edge_snapshot_bytes", "Bytes of the snapshot's file and of its index.")

@@ -2,6 +2,7 @@
 
 mod cli;
 mod error;
+mod folder;
 mod health;
 mod serve;
 mod settings;

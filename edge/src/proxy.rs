@@ -6,9 +6,36 @@ pub(crate) mod protocol;
 use std::net::{IpAddr, SocketAddr};
 
 use carom_shared::AddressBlock;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// What a request has of `X-Forwarded-For`.
+#[derive(Clone, Copy, Debug)]
+pub enum ForwardedFor<'a> {
+    /// It is there once or not at all.
+    Line(Option<&'a [u8]>),
+    /// It is in there, as often as it may be.
+    Headers(&'a HeaderMap),
+}
+
+impl Default for ForwardedFor<'_> {
+    fn default() -> Self {
+        Self::Line(None)
+    }
+}
+
+impl<'a> ForwardedFor<'a> {
+    /// Several headers are one list, in their order (RFC 9110 5.3).
+    fn lines(self) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+        let (line, headers) = match self {
+            Self::Line(line) => (line, None),
+            Self::Headers(headers) => (None, Some(headers)),
+        };
+        let headers = headers.into_iter().flat_map(|headers| headers.get_all(FORWARDED_FOR).iter());
+        line.into_iter().chain(headers.map(HeaderValue::as_bytes))
+    }
+}
 
 /// The address that a request is from: of its connection, unless that is a trusted proxy's. Then
 /// `X-Forwarded-For` is read from its end, where each proxy adds whom it heard from, up to the
@@ -16,22 +43,24 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 ///
 /// An entry that is no address ends the walk: what was trusted last is the answer.
 #[must_use]
-pub(crate) fn client(trusted: &[AddressBlock], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+pub(crate) fn client(
+    trusted: &[AddressBlock],
+    peer: IpAddr,
+    forwarded_for: ForwardedFor<'_>,
+) -> IpAddr {
     if trusted.is_empty() {
         return peer;
     }
-    walk(trusted, peer, headers)
+    walk(trusted, peer, forwarded_for)
 }
 
 /// Apart, to keep the way without proxies short.
 #[cold]
-fn walk(trusted: &[AddressBlock], peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+fn walk(trusted: &[AddressBlock], peer: IpAddr, forwarded_for: ForwardedFor<'_>) -> IpAddr {
     let is_trusted = |address| trusted.iter().any(|block| block.contains(address));
     let mut client = peer;
-    // Several headers are one list, in their order (RFC 9110 5.3).
-    let lines = headers.get_all(FORWARDED_FOR).iter().map(http::HeaderValue::as_bytes);
-    let mut entries =
-        lines.collect::<Vec<_>>().into_iter().rev().flat_map(|line| line.rsplit(|&b| b == b','));
+    let lines = forwarded_for.lines();
+    let mut entries = lines.rev().flat_map(|line| line.rsplit(|&b| b == b','));
     while is_trusted(client) {
         match entries.next().map(address) {
             Some(Some(address)) => client = address,
@@ -84,9 +113,14 @@ mod tests {
                 headers.append(FORWARDED_FOR, line.parse().unwrap());
             }
             let peer = peer.parse().unwrap();
-            let found = client(&trusted, peer, &headers);
-            assert_eq!(found, expected.parse::<IpAddr>().unwrap(), "{peer} {lines:?}");
-            assert_eq!(client(&[], peer, &headers), peer);
+            let of_headers = ForwardedFor::Headers(&headers);
+            let expected: IpAddr = expected.parse().unwrap();
+            assert_eq!(client(&trusted, peer, of_headers), expected, "{peer} {lines:?}");
+            assert_eq!(client(&[], peer, of_headers), peer);
+            if lines.len() < 2 {
+                let line = ForwardedFor::Line(lines.first().map(|line| line.as_bytes()));
+                assert_eq!(client(&trusted, peer, line), expected, "{peer} {lines:?}");
+            }
         }
     }
 }

@@ -1,14 +1,17 @@
-//! Request → [`Ask`]: what a visitor wants, or why it is refused. Pure.
+//! [`Head`] → [`Ask`]: what a visitor wants, or why it is refused. Pure.
 //!
-//! hyper has checked the syntax of HTTP; it accepts what RFC 9112 3.2 tells a server to refuse
-//! (no `Host`, two of them, an absolute form that contradicts it), so that is checked here.
+//! The syntax of HTTP has been checked by then; what RFC 9112 3.2 tells a server to refuse beyond that
+//! (no `Host`, two of them, an absolute form that contradicts it) is refused here.
 
-use http::header::{ACCEPT, ACCEPT_LANGUAGE, HOST, REFERER, USER_AGENT};
-use http::{HeaderMap, HeaderName, Method, Request, Version};
+mod head;
+pub mod plain;
 
 use carom_shared::{Code, DomainId};
 
 use crate::domains::Domains;
+
+pub use crate::proxy::ForwardedFor;
+pub use head::{Fields, Head, Verb};
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,27 +60,21 @@ pub enum Form {
 }
 
 impl<'a> Ask<'a> {
-    /// Reads a request. `has_body`: whether one was announced.
+    /// Reads a request's head.
     ///
     /// # Errors
     /// [`Refusal`], in the order in which the checks protect each other.
-    pub fn parse<B>(
-        request: &'a Request<B>,
-        has_body: bool,
-        domains: &Domains,
-    ) -> Result<Self, Refusal> {
-        let host = host(request)?;
-        if has_body {
+    pub fn parse(head: &Head<'a>, domains: &Domains) -> Result<Self, Refusal> {
+        let host = head.host.ok_or(Refusal::Host)?;
+        if head.has_body {
             return Err(Refusal::Body);
         }
-        let head = match *request.method() {
-            Method::GET => false,
-            Method::HEAD => true,
-            _ => return Err(Refusal::Method),
-        };
+        if head.verb == Verb::Other {
+            return Err(Refusal::Method);
+        }
         let domain = domains.find(host).ok_or(Refusal::Misdirected)?;
-        let resource = Resource::of(request.uri().path());
-        Ok(Self { domain, resource, head, query: request.uri().query() })
+        let resource = Resource::of(head.path);
+        Ok(Self { domain, resource, head: head.verb == Verb::Head, query: head.query })
     }
 }
 
@@ -97,29 +94,11 @@ impl<'a> Resource<'a> {
     }
 }
 
-/// The one host that the request names, as written. With HTTP/2 the target does, and a `Host` beside it
-/// need not be there (RFC 9113 8.3.1).
-fn host<B>(request: &Request<B>) -> Result<&[u8], Refusal> {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    let (first, another) = (hosts.next().map(http::HeaderValue::as_bytes), hosts.next());
-    let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
-    let host = match request.version() {
-        Version::HTTP_2 => authority.or(first),
-        _ => first,
-    };
-    let (Some(host), None) = (host, another) else {
-        return Err(Refusal::Host);
-    };
-    let contradicts = |other: &[u8]| !other.eq_ignore_ascii_case(host);
-    let is_doubtful = authority.is_some_and(contradicts) || first.is_some_and(contradicts);
-    if is_doubtful { Err(Refusal::Host) } else { Ok(host) }
-}
-
 /// Whether a request is for the host that its client named to TLS: else one domain's certificate would
 /// stand before another's links (RFC 9110 7.4).
 #[must_use]
-pub fn names_host<B>(request: &Request<B>, server_name: &str) -> bool {
-    let host = host(request).unwrap_or_default();
+pub fn names_host(head: &Head<'_>, server_name: &str) -> bool {
+    let host = head.host.unwrap_or_default();
     let end = host.iter().rposition(|&b| b == b':').unwrap_or(host.len());
     let name = &host[..end];
     name.strip_suffix(b".").unwrap_or(name).eq_ignore_ascii_case(server_name.as_bytes())
@@ -128,8 +107,8 @@ pub fn names_host<B>(request: &Request<B>, server_name: &str) -> bool {
 impl Form {
     /// JSON for whoever asks for it and not for HTML; HTML for everybody else.
     #[must_use]
-    pub fn wanted(headers: &HeaderMap) -> Self {
-        let accept = headers.get(ACCEPT).map_or(&b""[..], http::HeaderValue::as_bytes);
+    pub fn wanted(head: &Head<'_>) -> Self {
+        let accept = head.fields.accept.unwrap_or_default();
         let names = |what: &[u8]| accept.windows(what.len()).any(|w| w.eq_ignore_ascii_case(what));
         if names(b"json") && !names(b"text/html") { Self::Json } else { Self::Html }
     }
@@ -148,25 +127,19 @@ pub struct Visitor<'a> {
 
 impl<'a> Visitor<'a> {
     #[must_use]
-    pub fn read(headers: &'a HeaderMap) -> Self {
-        let text =
-            |name: HeaderName| headers.get(name).map_or(&b""[..], http::HeaderValue::as_bytes);
-        let says = |name: &'static str, value: &[u8]| {
-            headers.get(name).is_some_and(|header| header.as_bytes() == value)
-        };
+    pub fn read(head: &Head<'a>) -> Self {
+        let fields = &head.fields;
         // Sec-Purpose may carry parameters: `prefetch;prerender`.
-        let prefetch = headers
-            .get("sec-purpose")
-            .is_some_and(|purpose| purpose.as_bytes().starts_with(b"prefetch"))
-            || says("purpose", b"prefetch")
-            || says("x-moz", b"prefetch");
+        let prefetch = fields.sec_purpose.is_some_and(|purpose| purpose.starts_with(b"prefetch"))
+            || fields.purpose == Some(b"prefetch")
+            || fields.x_moz == Some(b"prefetch");
         Self {
             prefetch,
-            do_not_track: says("dnt", b"1"),
-            global_privacy_control: says("sec-gpc", b"1"),
-            user_agent: text(USER_AGENT),
-            referrer: text(REFERER),
-            language: text(ACCEPT_LANGUAGE),
+            do_not_track: fields.dnt == Some(b"1"),
+            global_privacy_control: fields.sec_gpc == Some(b"1"),
+            user_agent: fields.user_agent.unwrap_or_default(),
+            referrer: fields.referer.unwrap_or_default(),
+            language: fields.accept_language.unwrap_or_default(),
         }
     }
 }
@@ -175,6 +148,8 @@ impl<'a> Visitor<'a> {
 mod tests {
     use super::*;
     use carom_shared::Host;
+    use http::header::{ACCEPT, HOST};
+    use http::{Request, Version};
 
     fn domains() -> Domains {
         let id = |n| DomainId::try_from(n).unwrap();
@@ -193,7 +168,7 @@ mod tests {
     }
 
     fn refusal(method: &str, uri: &str, hosts: &[&str]) -> Refusal {
-        Ask::parse(&request(method, uri, hosts), false, &domains()).unwrap_err()
+        Ask::parse(&Head::of(&request(method, uri, hosts), false), &domains()).unwrap_err()
     }
 
     #[test]
@@ -210,13 +185,13 @@ mod tests {
             ("HEAD", "/favicon.ico?v=2", "go.example.com", 2, Resource::Favicon),
         ] {
             let request = request(method, uri, &[host]);
-            let ask = Ask::parse(&request, false, &domains()).unwrap();
+            let ask = Ask::parse(&Head::of(&request, false), &domains()).unwrap();
             assert_eq!((ask.domain.get(), ask.resource), (domain, resource), "{uri}");
             assert_eq!(ask.head, method == "HEAD");
         }
         for path in ["/a/b", "/+", "/a++", "/+a", "/a+b", "/a%2B", "/a%41", "/Robots.txt", "//a"] {
             let request = request("GET", path, &["go.example.com"]);
-            let ask = Ask::parse(&request, false, &domains()).unwrap();
+            let ask = Ask::parse(&Head::of(&request, false), &domains()).unwrap();
             assert_eq!(ask.resource, Resource::Nothing, "{path}");
         }
     }
@@ -231,7 +206,7 @@ mod tests {
         assert_eq!(refusal("POST", "/abc", &["localhost"]), Refusal::Method);
         assert_eq!(refusal("OPTIONS", "*", &["localhost"]), Refusal::Method);
         let request = Request::builder().uri("/abc").header(HOST, "localhost").body(()).unwrap();
-        assert_eq!(Ask::parse(&request, true, &domains()), Err(Refusal::Body));
+        assert_eq!(Ask::parse(&Head::of(&request, true), &domains()), Err(Refusal::Body));
     }
 
     /// RFC 9113 8.3.1.
@@ -240,7 +215,7 @@ mod tests {
         let parse = |uri: &str, hosts: &[&str]| {
             let mut request = request("GET", uri, hosts);
             *request.version_mut() = Version::HTTP_2;
-            Ask::parse(&request, false, &domains()).map(|ask| ask.domain.get())
+            Ask::parse(&Head::of(&request, false), &domains()).map(|ask| ask.domain.get())
         };
         let uri = "https://go.example.com/abc";
         assert_eq!(parse(uri, &[]), Ok(2));
@@ -262,9 +237,13 @@ mod tests {
             ("go.example.com.evil.test", "go.example.com", false),
             ("", "go.example.com", false),
         ] {
-            assert_eq!(names_host(&request("GET", "/abc", &[host]), name), same, "{host}");
+            assert_eq!(
+                names_host(&Head::of(&request("GET", "/abc", &[host]), false), name),
+                same,
+                "{host}"
+            );
         }
-        assert!(!names_host(&request("GET", "/abc", &[]), "go.example.com"));
+        assert!(!names_host(&Head::of(&request("GET", "/abc", &[]), false), "go.example.com"));
     }
 
     #[test]
@@ -276,18 +255,16 @@ mod tests {
             ("*/*", Form::Html),
             ("", Form::Html),
         ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT, accept.parse().unwrap());
-            assert_eq!(Form::wanted(&headers), form, "{accept}");
+            let request = Request::builder().header(ACCEPT, accept).body(()).unwrap();
+            assert_eq!(Form::wanted(&Head::of(&request, false)), form, "{accept}");
         }
     }
 
     #[test]
     fn prefetches_and_privacy_signals_are_read() {
         let visitor = |name: &'static str, value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(name, value.parse().unwrap());
-            let v = Visitor::read(&headers);
+            let request = Request::builder().header(name, value).body(()).unwrap();
+            let v = Visitor::read(&Head::of(&request, false));
             [v.prefetch, v.do_not_track, v.global_privacy_control]
         };
         assert_eq!(visitor("sec-purpose", "prefetch;prerender"), [true, false, false]);

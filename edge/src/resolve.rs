@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! known route     memory: snapshot, overlay                   no wait, no I/O
-//! known absence   negative cache                              no wait, no I/O
+//! known absence   memory that is whole, or negative cache     no wait, no I/O
 //! anything else   one flight per key: origin -> memory        waits, with a deadline
 //! ```
 //!
@@ -26,6 +26,7 @@ mod keeper;
 mod memory;
 mod route;
 mod snapshot;
+mod whole;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -35,9 +36,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 
+use carom_shared::exposition::Exposition;
+use carom_shared::trace::{LOOK_UP, TARGET};
 use carom_shared::{Code, DomainId, FeedPage, FeedPosition, RouteRecord};
 
 pub use carom_shared::RouteChange;
@@ -73,11 +78,20 @@ pub trait Origin: Send + Sync + 'static {
         false
     }
 
+    /// Whether each change is in [`Resolver::apply`] before anybody hears of it, but for what
+    /// [`Resolver::missed`] tells of. An edge that holds every route then knows what does not exist.
+    fn announces_changes(&self) -> bool {
+        false
+    }
+
     /// The first of all routes after this one, in an order of the origin's own; none at the end. It is
     /// asked for them page by page when an edge begins without a snapshot, in the background.
     fn routes(&self, _after: Option<(DomainId, Code)>) -> OriginFuture<Vec<RouteChange>> {
         Box::pin(async { Ok(Vec::new()) })
     }
+
+    /// What it counts, for the edge's metrics.
+    fn render(&self, _page: &mut Exposition) {}
 }
 
 pub type OriginFuture<T = Option<RouteRecord>> =
@@ -118,6 +132,9 @@ impl Default for ResolveConfig {
         }
     }
 }
+
+/// After missed changes could not be had, until they are asked for again.
+const MISSED_AGAIN: Duration = Duration::from_secs(1);
 
 /// How often the origin is asked in one flight: again only if the route changed meanwhile.
 const ASKS_MAX: usize = 3;
@@ -169,7 +186,7 @@ impl Resolver {
     #[must_use]
     pub fn new(config: &ResolveConfig, origin: Arc<dyn Origin>, background: Handle) -> Self {
         Self(Arc::new(Inner {
-            memory: Memory::new(config),
+            memory: Memory::new(config, origin.announces_changes()),
             flights: Flights::default(),
             origin,
             permits: Semaphore::new(config.max_in_flight),
@@ -209,10 +226,15 @@ impl Resolver {
             Boarding::Pilot(arrival) => {
                 let resolver = self.clone();
                 let key = key.clone();
-                self.0.tasks.spawn_on(
-                    async move { resolver.fly(key, domain, code).await },
-                    &self.0.background,
+                let span = tracing::info_span!(
+                    target: TARGET,
+                    parent: None,
+                    LOOK_UP,
+                    carom.outcome = Empty,
+                    error = Empty,
                 );
+                let flight = async move { resolver.fly(key, domain, code).await };
+                self.0.tasks.spawn_on(flight.instrument(span), &self.0.background);
                 arrival
             }
         };
@@ -227,6 +249,7 @@ impl Resolver {
         for _ in 0..ASKS_MAX {
             let asked_at = Instant::now();
             let answer = self.ask(domain, &code).await;
+            note(&answer);
             let settle = |superseded| {
                 let outcome = self.settle(&key, answer, superseded)?;
                 Some(Landed { outcome, asked_at })
@@ -307,13 +330,52 @@ impl Resolver {
                 self.0.memory.forget_absence(&key);
                 self.0.memory.keep(&key, record);
             }),
-            Err(error) => tracing::error!(%error, "a change holds a route that cannot be answered"),
+            Err(error) => {
+                self.0.memory.whole.overflow();
+                tracing::error!(%error, "a change holds a route that cannot be answered");
+            }
         }
     }
 
-    /// The changes with these numbers are applied, so that a snapshot may say so.
+    /// The changes with these numbers are applied, so that a snapshot may say so. If some before
+    /// them are not, they are asked for.
     pub fn advance(&self, epoch: u64, first: u64, last: u64) {
-        self.0.memory.advance(epoch, first, last);
+        if !self.0.memory.advance(epoch, first, last) {
+            self.missed();
+        }
+    }
+
+    /// Changes may have been made that were not applied: asks for all since the position, in the
+    /// background. Until they are applied, what is not known here is asked for too.
+    pub fn missed(&self) {
+        if !self.0.memory.whole.doubt() {
+            return;
+        }
+        let resolver = self.clone();
+        self.0.tasks.spawn_on(
+            async move {
+                loop {
+                    let whole = &resolver.0.memory.whole;
+                    let doubts = whole.doubts();
+                    match resolver.catch_up().await {
+                        Ok(true) => {}
+                        Ok(false) => {
+                            tracing::warn!("changes were missed that are not kept any more");
+                            whole.set_holds_all(false);
+                        }
+                        Err(error) => {
+                            tracing::warn!(%error, "missed changes could not be asked for");
+                            sleep(MISSED_AGAIN).await;
+                            continue;
+                        }
+                    }
+                    if whole.settle(doubts) {
+                        return;
+                    }
+                }
+            },
+            &self.0.background,
+        );
     }
 
     /// What is held in memory.
@@ -321,6 +383,18 @@ impl Resolver {
     pub fn held(&self) -> Held {
         self.0.memory.held()
     }
+}
+
+/// Says in the look-up's span what it came to.
+fn note(answer: &Result<Option<Bytes>, Unavailable>) {
+    let outcome = match answer {
+        Ok(Some(_)) => "found",
+        Ok(None) => "absent",
+        Err(Unavailable) => "unavailable",
+    };
+    let span = Span::current();
+    span.record("carom.outcome", outcome);
+    span.record("error", answer.is_err());
 }
 
 /// The compact bytes of a record that can be answered.

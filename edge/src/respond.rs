@@ -1,4 +1,4 @@
-//! A [`Route`] and a time → a [`Redirect`] or an [`ErrorPage`] → response. Pure: the same answer
+//! A [`Route`] and a time → a [`Redirect`] or an [`ErrorPage`] → an [`Answer`]. Pure: the same answer
 //! gives the same bytes.
 //!
 //! A redirect is judged at each hit by the link's own times, so a cached record never outlives
@@ -21,41 +21,41 @@
 //! Besides links a domain has [`file::robots`] and [`file::favicon`]. Its `/` leads to its home, if
 //! it has one: a temporary redirect, which is no click.
 
+mod answer;
+mod date;
 pub mod file;
 mod page;
 pub mod preview;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, HeaderValue, LOCATION, REFERRER_POLICY};
-use http::{HeaderName, Response, StatusCode};
+use http::StatusCode;
+use http::header::HeaderValue;
 use http_body_util::Full;
 
 use carom_shared::{RedirectStatus, RouteState, UnixMillis};
 
 use crate::query;
 use crate::resolve::Route;
+use answer::fixed;
 
+pub use answer::Answer;
+pub use date::HttpDate;
 pub use page::ErrorPage;
 
-const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
-/// For every answer that names or stands for a link: links are shared, not found by searching.
-const NOINDEX: HeaderValue = HeaderValue::from_static("noindex, nofollow");
-
-const NO_STORE: HeaderValue = HeaderValue::from_static("private, no-store");
-const STRICT_ORIGIN: HeaderValue = HeaderValue::from_static("strict-origin-when-cross-origin");
+const NO_STORE: Cow<'static, str> = Cow::Borrowed("private, no-store");
 
 pub type Body = Full<Bytes>;
 
 /// The answer to `/` of a domain with a home.
 #[must_use]
-pub fn home(location: &HeaderValue) -> Response<Body> {
-    let mut response = Response::new(Body::default());
-    *response.status_mut() = StatusCode::FOUND;
-    let headers = response.headers_mut();
-    headers.insert(LOCATION, location.clone());
-    headers.insert(CACHE_CONTROL, NO_STORE);
-    headers.insert(REFERRER_POLICY, STRICT_ORIGIN);
-    response
+pub fn home(location: &HeaderValue) -> Answer {
+    Answer {
+        location: Some(location.clone()),
+        fixed: fixed! { "referrer-policy": "strict-origin-when-cross-origin" },
+        ..Answer::new(StatusCode::FOUND, NO_STORE)
+    }
 }
 
 /// Where a link leads at one moment.
@@ -118,21 +118,25 @@ impl<'a> Redirect<'a> {
         }
     }
 
-    /// The response to a request with this query.
+    /// The answer to a request with this query. Links are shared, not found by searching: every
+    /// answer that names or stands for one says so (`X-Robots-Tag`).
     #[must_use]
-    pub fn response(&self, query: Option<&str>, now: UnixMillis) -> Response<Body> {
-        let mut response = Response::new(Body::default());
-        *response.status_mut() =
-            StatusCode::from_u16(self.status().code()).unwrap_or(StatusCode::FOUND);
-        let headers = response.headers_mut();
-        headers.insert(LOCATION, self.location(query));
-        headers.insert(CACHE_CONTROL, self.cache_control(now));
-        headers.insert(REFERRER_POLICY, STRICT_ORIGIN);
-        headers.insert(X_ROBOTS_TAG, NOINDEX);
-        response
+    pub fn answer(&self, query: Option<&str>, now: UnixMillis) -> Answer {
+        let status = match self.status() {
+            RedirectStatus::Found => StatusCode::FOUND,
+            status => StatusCode::from_u16(status.code()).unwrap_or(StatusCode::FOUND),
+        };
+        Answer {
+            location: Some(self.location(query)),
+            fixed: fixed! {
+                "referrer-policy": "strict-origin-when-cross-origin",
+                "x-robots-tag": "noindex, nofollow",
+            },
+            ..Answer::new(status, self.cache_control(now))
+        }
     }
 
-    fn cache_control(&self, now: UnixMillis) -> HeaderValue {
+    fn cache_control(&self, now: UnixMillis) -> Cow<'static, str> {
         if !self.status().is_permanent() {
             return NO_STORE;
         }
@@ -143,10 +147,8 @@ impl<'a> Redirect<'a> {
         match left_s.min(self.route.max_age_s.into()) {
             0 => NO_STORE,
             // The default, ready made.
-            300 => HeaderValue::from_static("public, max-age=300"),
-            max_age => {
-                HeaderValue::try_from(format!("public, max-age={max_age}")).unwrap_or(NO_STORE)
-            }
+            300 => Cow::Borrowed("public, max-age=300"),
+            max_age => Cow::Owned(format!("public, max-age={max_age}")),
         }
     }
 }

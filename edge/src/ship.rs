@@ -7,7 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use carom_shared::Random;
 use carom_shared::batch::Token;
+use carom_shared::trace::TARGET;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::metrics::Metrics;
 use crate::spool::outbox::Outbox;
@@ -66,7 +69,16 @@ impl Shipper {
         let mut failed = 0_u32;
         loop {
             let token = outbox.next().await;
-            let Err(error) = ship(outbox, &**sink, &token, metrics).await else {
+            let span = tracing::info_span!(
+                target: TARGET,
+                "ship",
+                carom.batch = %token,
+                error = Empty,
+            );
+            let shipped = ship(outbox, &**sink, &token, metrics).instrument(span.clone()).await;
+            span.record("error", shipped.is_err());
+            drop(span);
+            let Err(error) = shipped else {
                 (backoff, failed) = (BACKOFF_MIN, 0);
                 metrics.store_away.set(0);
                 continue;

@@ -32,6 +32,9 @@
 //! At start the same rules read backwards ([`recover`]): what a segment holds beyond its note and
 //! beyond every batch in the outbox was answered and not yet drained, and becomes a batch.
 //!
+//! The same for a spool whose process is gone for good: another one that runs takes its lock and does
+//! what a start would do ([`adopt`]). A spool has one process at a time, always.
+//!
 //! Beside that, a thread of its own puts records on the disk before they are in a batch ([`sync`]):
 //! a killed process loses nothing, and a machine without power no more than the setting says.
 //!
@@ -47,6 +50,7 @@
 //! | 4 | a ring is full: clicks are counted in a table ([`count`]) | detail |
 //! | 5 | the table is full: clicks are dropped, and their total kept ([`losses`]) | clicks |
 
+pub mod adopt;
 pub(crate) mod compact;
 mod count;
 mod disk;

@@ -363,6 +363,11 @@ impl Batch {
         self.header.rows == 0
     }
 
+    /// The block with more columns behind its own: name, type, values.
+    pub(crate) fn block_with(&self, columns: &[(&str, &str, &[u8])]) -> Vec<u8> {
+        native::with_columns(&self.block, self.len(), COLUMNS, columns)
+    }
+
     /// The rows, in the order in which they were recorded.
     pub fn clicks(&self) -> impl Iterator<Item = Click<'_>> {
         // Both were checked when the batch was read.

@@ -6,7 +6,8 @@
 //! ```json
 //! {"format": 1,
 //!  "domains": [{"id": "7", "host": "go.example.com", "is_default": true, "home": "https://..."}],
-//!  "salts": [{"day": 20000, "key": "32 hexadecimal digits"}]}
+//!  "salts": [{"day": 20000, "key": "32 hexadecimal digits"}],
+//!  "are_clicks_shared": true}
 //! ```
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -21,6 +22,10 @@ pub struct Bundle {
     format: Format,
     pub domains: Vec<ServedDomain>,
     pub salts: Salts,
+    /// All control planes store clicks in one place, which recognises a batch whoever brings it: any
+    /// of them may be asked. Missing: clicks go where they went before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub are_clicks_shared: bool,
 }
 
 /// A host on which codes are unique.
@@ -38,7 +43,13 @@ pub struct ServedDomain {
 impl Bundle {
     #[must_use]
     pub const fn new(domains: Vec<ServedDomain>, salts: Salts) -> Self {
-        Self { format: Format, domains, salts }
+        Self { format: Format, domains, salts, are_clicks_shared: false }
+    }
+
+    /// Says whether control planes share their store of clicks.
+    #[must_use]
+    pub fn with_shared_clicks(self, are_clicks_shared: bool) -> Self {
+        Self { are_clicks_shared, ..self }
     }
 }
 
@@ -111,6 +122,10 @@ mod tests {
         let json = r#"{"format":1,"domains":[{"id":"7","host":"go.example.com","is_default":true,"home":"https://e.com/"},{"id":"8","host":"b.example","is_default":false}],"salts":[{"day":20000,"key":"0162636465666768696a6b6c6d6e6fff"}]}"#;
         assert_eq!(serde_json::to_string(&bundle).unwrap(), json);
         assert_eq!(serde_json::from_str::<Bundle>(json).unwrap(), bundle);
+        let json = json.replace("]}", r#"],"are_clicks_shared":true}"#);
+        let bundle = bundle.with_shared_clicks(true);
+        assert_eq!(serde_json::to_string(&bundle).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Bundle>(&json).unwrap(), bundle);
     }
 
     #[test]

@@ -84,14 +84,7 @@ impl FeedPage {
         bytes.extend(self.head.seq.to_le_bytes());
         bytes.extend(if changes.is_empty() { 0 } else { self.first }.to_le_bytes());
         bytes.extend(u16::try_from(changes.len()).unwrap_or(u16::MAX).to_le_bytes());
-        for RouteChange { domain, code, record } in changes {
-            let (code, record) = (code.as_str().as_bytes(), record.to_bytes());
-            bytes.extend(domain.get().to_le_bytes());
-            bytes.push(u8::try_from(code.len()).unwrap_or(u8::MAX));
-            bytes.extend(u16::try_from(record.len()).unwrap_or(u16::MAX).to_le_bytes());
-            bytes.extend(code);
-            bytes.extend(record);
-        }
+        changes.iter().for_each(|change| write_change(&mut bytes, change));
         bytes
     }
 
@@ -126,7 +119,18 @@ impl FeedPage {
     }
 }
 
-fn read_change(bytes: &[u8]) -> Result<(RouteChange, &[u8]), FeedPageError> {
+/// Appends the bytes of one change.
+pub(crate) fn write_change(bytes: &mut Vec<u8>, change: &RouteChange) {
+    let (code, record) = (change.code.as_str().as_bytes(), change.record.to_bytes());
+    bytes.extend(change.domain.get().to_le_bytes());
+    bytes.push(u8::try_from(code.len()).unwrap_or(u8::MAX));
+    bytes.extend(u16::try_from(record.len()).unwrap_or(u16::MAX).to_le_bytes());
+    bytes.extend(code);
+    bytes.extend(record);
+}
+
+/// The first change, and the bytes after it.
+pub(crate) fn read_change(bytes: &[u8]) -> Result<(RouteChange, &[u8]), FeedPageError> {
     let (header, rest) =
         bytes.split_first_chunk::<CHANGE_HEADER_LEN>().ok_or(FeedPageError::Length)?;
     let domain = DomainId::try_from(word(header, 0).cast_signed());

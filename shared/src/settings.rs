@@ -9,8 +9,8 @@
 //! flags         edge.listen               whatever the command line makes of it
 //! ```
 //!
-//! - `DATABASE_URL`, `REDIS_URL` and `CLICKHOUSE_URL` are other names of `database.url`,
-//!   `redis.url` and `clicks.url`. Many programs share them, so one without a use here is ignored,
+//! - `DATABASE_URL`, `REDIS_URL`, `CLICKHOUSE_URL` and `OTEL_EXPORTER_OTLP_ENDPOINT` are other names
+//!   of `database.url`, `redis.url`, `clicks.url` and `otel.endpoint`. Many programs share them, so one without a use here is ignored,
 //!   and a `CAROM_` name wins over it.
 //! - A secret also takes the name with `_FILE` behind it: the value is in the file that it names,
 //!   and a line end at its end is dropped.
@@ -36,10 +36,11 @@ use schema::Schema;
 
 const PREFIX: &str = "CAROM_";
 const FILE_SUFFIX: &str = "_FILE";
-const ALIASES: [(&str, &str); 3] = [
+const ALIASES: [(&str, &str); 4] = [
     ("DATABASE_URL", "database.url"),
     ("REDIS_URL", "redis.url"),
     ("CLICKHOUSE_URL", "clicks.url"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "otel.endpoint"),
 ];
 
 /// The layers above the defaults, added from the lowest to the highest. Not `Debug`, nor is what

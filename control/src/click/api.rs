@@ -31,9 +31,9 @@ impl From<ReportError> for ApiError {
     fn from(error: ReportError) -> Self {
         match error {
             ReportError::Store(error) => error.into(),
-            ReportError::TooManyValues(_) | ReportError::TooManyClicks(_) => {
-                Self::Request(error.to_string())
-            }
+            ReportError::TooManyValues(_)
+            | ReportError::TooManyClicks(_)
+            | ReportError::TooLong => Self::Request(error.to_string()),
         }
     }
 }
@@ -211,7 +211,7 @@ pub(crate) async fn link_erase(
 ) -> Result<Response, ApiError> {
     let link = link_fetch(app.read(), caller.workspace, id).await?;
     let link = link.ok_or(ApiError::NotFound("link"))?;
-    app.clicks().erase_link(caller.workspace, link.id, app.now()).await?;
+    app.clicks()?.erase_link(caller.workspace, link.id, app.now()).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -223,7 +223,7 @@ pub(crate) async fn answer(
 ) -> Result<Response, ApiError> {
     let query = check_report(params, scope, &domains(app, scope.workspace()), app.now())?;
     let table = table(params, &query)?;
-    let mut report = app.clicks().report(&query).await?;
+    let mut report = app.clicks()?.report(&query).await?;
     for (dimension, values) in &mut report.top {
         if *dimension == Dimension::Domain {
             values.iter_mut().for_each(|value| name_domain(app, value));

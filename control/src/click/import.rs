@@ -18,6 +18,7 @@
 //! known and who clicked a link in the same second count as one.
 
 pub(crate) mod api;
+pub(crate) mod known;
 
 use std::time::Duration;
 

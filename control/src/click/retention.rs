@@ -1,4 +1,6 @@
-//! Deletes rows of clicks once they are older than `clicks.retention_days`, and keeps the rollups.
+//! Looks after the store of clicks: deletes rows of clicks once they are older than
+//! `clicks.retention_days`, and keeps the rollups. Of several control planes one does
+//! ([`super::leader`]).
 //!
 //! What remains of older clicks: totals and series of clicks, bots and visitors, of a link and of a
 //! workspace, without filters, in buckets of an hour or longer. What is missing: breakdowns, filters,
@@ -13,8 +15,11 @@ use carom_shared::Clock;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::sqlite::{ClickStore, kept_since};
+use super::ClickStore;
+use super::leader::Leads;
+use super::sqlite::kept_since;
 use crate::db::StoreError;
+use crate::metrics::Metrics;
 
 /// How often it is looked whether a day has passed.
 const ROUND_INTERVAL: Duration = Duration::from_hours(1);
@@ -27,14 +32,21 @@ pub(crate) struct RetentionTask {
     pub(crate) clock: Arc<dyn Clock>,
     /// 0: nothing is too old.
     pub(crate) days: u32,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) leads: Leads,
 }
 
 impl RetentionTask {
-    /// Ends cut-off erasures, then deletes what is too old, day by day, until `stop`.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    /// Ends cut-off erasures, compares sums with rows, then deletes what is too old, day by day, until `stop`.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let work = async {
             let mut done_until = None;
             loop {
+                if !self.leads.now() {
+                    // What an earlier audit found is another one's to tell now.
+                    self.metrics.clicks_audit_diff.set(0);
+                    self.leads.wait().await;
+                }
                 if let Err(error) = self.round(&mut done_until).await {
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
@@ -52,6 +64,11 @@ impl RetentionTask {
 
     async fn round(&self, done_until: &mut Option<i64>) -> Result<(), StoreError> {
         self.clicks.erasures_resume().await?;
+        if !self.leads.now() {
+            return Ok(());
+        }
+        let off = self.clicks.audit(self.clock.now()).await?;
+        self.metrics.clicks_audit_diff.set(off);
         if self.days == 0 {
             return Ok(());
         }
@@ -61,6 +78,9 @@ impl RetentionTask {
         }
         let mut place = 0;
         while let Some(next) = self.clicks.retention_step(since_s, place).await? {
+            if !self.leads.now() {
+                return Ok(());
+            }
             place = next;
             sleep(STEP_PAUSE).await;
         }

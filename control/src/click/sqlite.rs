@@ -25,7 +25,7 @@ use sqlx::{Sqlite, Transaction};
 
 use super::{Stored, Summary, TopLink, Totals};
 use crate::db::{DbOpenError, Schema, SqliteFile, StoreError, schema};
-pub(crate) use erase::kept_since;
+pub(crate) use erase::{PartPlace, kept_since};
 use link_total::add_totals;
 pub(crate) use report::ReportError;
 use write::insert_clicks;
@@ -174,4 +174,4 @@ async fn ledger_prune(
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::click) mod tests;

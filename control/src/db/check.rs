@@ -17,7 +17,7 @@ use sqlx::{ConnectOptions, Connection};
 use super::{DbOpenError, PostgresAt, SCHEMA_POSTGRES, SCHEMA_SQLITE, Schema, StoreError};
 use crate::backup::{CLICKS_FILE, LINKS_FILE};
 use crate::click::sqlite as clicks;
-use crate::config::{Config, DatabaseAt};
+use crate::config::{ClicksAt, Config, DatabaseAt};
 
 pub use super::snapshot::CheckError;
 
@@ -45,7 +45,7 @@ pub struct Stores {
     /// `None`: in PostgreSQL.
     pub links: Option<StoreFile>,
     pub clicks: StoreFile,
-    postgres: Option<Box<PostgresAt>>,
+    pub(super) postgres: Option<Box<PostgresAt>>,
 }
 
 /// A store that is a SQLite file; it may not be there yet.
@@ -98,7 +98,12 @@ impl Config {
             DatabaseAt::Sqlite(path) => (Some(file(LINKS_FILE, path, SCHEMA_SQLITE)), None),
             DatabaseAt::Postgres(at) => (None, Some(at)),
         };
-        Ok(Stores { links, clicks: file(CLICKS_FILE, checked.clicks, clicks::SCHEMA), postgres })
+        // Where another control plane or ClickHouse has the clicks, there is no such file, and that is no fault.
+        let path = match checked.clicks {
+            Some(ClicksAt::Sqlite(path)) => path,
+            Some(ClicksAt::ClickHouse { .. }) | None => self.data_dir.join(CLICKS_FILE),
+        };
+        Ok(Stores { links, clicks: file(CLICKS_FILE, path, clicks::SCHEMA), postgres })
     }
 }
 
@@ -200,7 +205,7 @@ impl StoreFile {
         !Path::new(&log).exists()
     }
 
-    async fn read<T>(
+    pub(super) async fn read<T>(
         &self,
         look: impl AsyncFn(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, CheckError> {

@@ -29,9 +29,11 @@ const IDLE_TIMEOUT: Duration = Duration::from_mins(10);
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 /// What the advisory lock of writers is called: `carom` in ASCII, and 1. Versions that run side by
 /// side during an upgrade must agree on it.
-const WRITER_LOCK: i64 = 0x63_61_72_6f_6d_01;
+pub(super) const WRITER_LOCK: i64 = 0x63_61_72_6f_6d_01;
+/// What the lock of the control plane is called that keeps clicks in a file: as the writer's, and 2.
+pub(crate) const CLICKS_LOCK: i64 = 0x63_61_72_6f_6d_02;
 /// What the server's list of connections calls ours.
-const APPLICATION_NAME: &str = "carom-control";
+pub(super) const APPLICATION_NAME: &str = "carom-control";
 /// What may stand behind the `?` of a URL. Anything else is refused: sqlx ignores what it does not
 /// know, and logs it with its value.
 const PARAMETERS: &[&str] = &["dbname", "host", "password", "port", "sslmode", "user"];
@@ -81,7 +83,7 @@ impl PostgresAt {
     }
 
     /// A connection of its own, to look at the server as it is.
-    pub(super) async fn connect(&self) -> Result<PgConnection, DbOpenError> {
+    pub(crate) async fn connect(&self) -> Result<PgConnection, DbOpenError> {
         let failed = |source| DbOpenError::Open { path: self.shown(), source };
         PgConnection::connect_with(&self.connect).await.map_err(failed)
     }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use carom_shared::{Code, DomainId, FeedPage, FeedPosition, RouteChange, UnixMillis};
+use carom_shared::{Code, DomainId, FeedPage, FeedPosition, Random, RouteChange, UnixMillis};
+use sqlx::postgres::PgConnection;
 
 use super::NewChange;
 use crate::db::{Db, StoreError, Tx, on_db, on_tx};
@@ -16,6 +17,8 @@ pub(crate) const PRUNED_MAX: u64 = 1024;
 const HEAD: &str = "select epoch, next_seq - 1 from feed where id = 1";
 /// Rows of one insert: six values each, of the 32,766 that SQLite binds.
 const ROWS_PER_INSERT: usize = 256;
+/// Of an epoch that begins in a database that had one before.
+const RANDOM_BITS: u32 = 21;
 
 /// Starts the numbering in an empty database. Returns the last number given, 0 for none.
 pub(crate) async fn feed_ensure(tx: &mut Tx, now: UnixMillis) -> Result<FeedPosition, StoreError> {
@@ -31,11 +34,24 @@ pub(crate) async fn feed_ensure(tx: &mut Tx, now: UnixMillis) -> Result<FeedPosi
 }
 
 /// Begins a new numbering, as if the database were new; whoever followed the old one asks again.
-pub(crate) async fn feed_restart(tx: &mut Tx, now: UnixMillis) -> Result<(), StoreError> {
+///
+/// Its epoch was never used: keys in Redis are named after it, and edges tell numberings apart by
+/// it. The same backup may be restored twice, even with a clock that was set back in between, so
+/// the time alone is not enough: it is made as an id is, of 42 bits of milliseconds and 21 random
+/// ones.
+pub(crate) async fn feed_restart(
+    tx: &mut Tx,
+    now: UnixMillis,
+    random: &dyn Random,
+) -> Result<(), StoreError> {
     const RESTART: &str = "update feed set next_seq = 1, \
-           epoch = case when epoch < $1 then $1 else epoch + 1 end where id = 1";
+           epoch = case when epoch < $1 then $1 else epoch + $2 end where id = 1";
+    let mut bytes = [0; 4];
+    random.fill(&mut bytes);
+    let drawn = i64::from(u32::from_le_bytes(bytes) >> (32 - RANDOM_BITS));
     on_tx!(tx, |conn| sqlx::query(RESTART)
-        .bind(now.get())
+        .bind((now.get().clamp(0, (1 << 42) - 1) << RANDOM_BITS) | drawn)
+        .bind(drawn + 1)
         .execute(conn)
         .await
         .map(|done| done.rows_affected()))?;
@@ -90,6 +106,14 @@ pub(crate) async fn feed_append(
 /// The last change that has a number.
 pub(crate) async fn feed_head(db: &Db) -> Result<FeedPosition, StoreError> {
     let (epoch, seq): (i64, i64) = on_db!(db, |pool| sqlx::query_as(HEAD).fetch_one(pool).await)?;
+    Ok(FeedPosition { epoch: number(epoch)?, seq: number(seq)? })
+}
+
+/// The same on this connection.
+pub(crate) async fn feed_head_of(
+    connection: &mut PgConnection,
+) -> Result<FeedPosition, StoreError> {
+    let (epoch, seq): (i64, i64) = sqlx::query_as(HEAD).fetch_one(connection).await?;
     Ok(FeedPosition { epoch: number(epoch)?, seq: number(seq)? })
 }
 

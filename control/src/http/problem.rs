@@ -90,6 +90,8 @@ pub(crate) enum ApiError {
     Timeout,
     /// It is not known whether it was done.
     Unknown,
+    /// They are another control plane's.
+    NoClicks,
     Internal(Arc<dyn Error + Send + Sync>),
 }
 
@@ -148,6 +150,9 @@ kinds! {
     UNKNOWN = "outcome-unknown" SERVICE_UNAVAILABLE "It is not known whether it was done"
         "The database failed while it made the change durable: look before trying again, or send \
          the same request with the same Idempotency-Key.";
+    NO_CLICKS = "clicks-elsewhere" SERVICE_UNAVAILABLE "Clicks are kept elsewhere"
+        "This control plane keeps no clicks (clicks.url is none), or must not at the moment; another \
+         one on the same database does. Ask that one.";
     INTERNAL = "internal" INTERNAL_SERVER_ERROR "Something went wrong"
         "The operator finds the cause in the log, under the request id that instance ends with.";
 }
@@ -183,6 +188,7 @@ impl ApiError {
             Self::Busy | Self::Closing => Kind::OVERLOADED,
             Self::Timeout => Kind::TIMEOUT,
             Self::Unknown => Kind::UNKNOWN,
+            Self::NoClicks => Kind::NO_CLICKS,
             Self::Internal(_) => Kind::INTERNAL,
         }
     }
@@ -209,6 +215,7 @@ impl ApiError {
             | Self::Busy
             | Self::Timeout
             | Self::Unknown
+            | Self::NoClicks
             | Self::Internal(_) => self.kind().help.into(),
         }
     }
@@ -249,7 +256,11 @@ impl ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        if error.is_unavailable() { Self::Busy } else { Self::Internal(Arc::new(error)) }
+        match error {
+            StoreError::NoClicks => Self::NoClicks,
+            error if error.is_unavailable() => Self::Busy,
+            error => Self::Internal(Arc::new(error)),
+        }
     }
 }
 
@@ -347,6 +358,11 @@ pub(super) fn render(
         | ApiError::Unknown
         | ApiError::KeyUnderWay => {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+        }
+        ApiError::NoClicks => {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+            // On a new connection, whoever asked may come to the one that has them.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         _ => {}
     }

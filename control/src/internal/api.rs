@@ -1,22 +1,25 @@
 //! The internal plane's handlers. What authenticates is a token that all edges share: an edge acts
 //! for no workspace.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use carom_shared::batch::Token;
 use carom_shared::internal::{
-    BUNDLE_PATH, CHANGES_PATH, CLICKS_PATH, MISSING_PATH, MissingCounts, ROUTES_PATH, WAIT_MAX_MS,
+    BUNDLE_PATH, CHANGES_PATH, CLICKS_PATH, MISSING_PATH, MissingCounts, ROUTES_PATH, RoutePage,
+    WAIT_MAX_MS,
 };
 use carom_shared::{Bundle, Code, DomainId, FeedPage, FeedPosition};
 use http::{StatusCode, header};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::click::{StoreBatchError, Stored};
@@ -26,6 +29,9 @@ use crate::http::problem::ApiError;
 
 /// Bytes of a batch of clicks, at most; one of an edge's has a few million.
 const BATCH_MAX: usize = 64 << 20;
+/// Pages of all routes that are read at once, over all edges: one for the database, and one that is
+/// sent meanwhile. Who finds no place is told to come back; a listing is in no hurry.
+const LISTINGS_MAX: usize = 2;
 const OCTETS: (header::HeaderName, &str) = (header::CONTENT_TYPE, "application/octet-stream");
 
 /// The router of the internal plane; `None` without `internal.token`: there is no default one.
@@ -35,6 +41,8 @@ pub fn internal_router(app: &App) -> Option<Router> {
     let router = Router::new()
         .route(BUNDLE_PATH, get(bundle))
         .route(CHANGES_PATH, get(changes))
+        .route(ROUTES_PATH, get(routes))
+        .layer(Extension(Listings(Arc::new(Semaphore::new(LISTINGS_MAX)))))
         .route(&format!("{ROUTES_PATH}/{{domain}}/{{code}}"), get(route))
         .route(&format!("{CLICKS_PATH}/{{token}}"), post(clicks))
         .route(MISSING_PATH, post(missing))
@@ -126,6 +134,32 @@ async fn route(
         Some(record) => ([OCTETS], record.to_bytes()).into_response(),
         None => StatusCode::NO_CONTENT.into_response(),
     })
+}
+
+/// Who may read a page of all routes now.
+#[derive(Clone)]
+struct Listings(Arc<Semaphore>);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RoutesParams {
+    domain: Option<DomainId>,
+    code: Option<Code>,
+}
+
+async fn routes(
+    State(app): State<App>,
+    Extension(Listings(places)): Extension<Listings>,
+    Params(params): Params<RoutesParams>,
+) -> Result<Response, ApiError> {
+    let after = match (params.domain, params.code) {
+        (Some(domain), Some(code)) => Some((domain, code)),
+        (None, None) => None,
+        _ => return Err(ApiError::Request("domain and code go together".into())),
+    };
+    let Ok(_place) = places.try_acquire() else { return Err(ApiError::Busy) };
+    let page = RoutePage(app.routes_after(after).await?);
+    Ok(([OCTETS], page.to_bytes()).into_response())
 }
 
 async fn clicks(

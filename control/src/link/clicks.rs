@@ -5,17 +5,21 @@
 //! was read, in one transaction. So whatever is killed, whenever: it goes on from that place, and
 //! nothing is counted twice. A link that is clicked meanwhile moves up in that order and comes
 //! again.
+//!
+//! Of several control planes with one store of clicks the leader does ([`Leads`]), which asks for what
+//! others have stored.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use carom_shared::{LinkId, WorkspaceId};
 use tokio::sync::{Mutex, Notify};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::store::click_cursor;
-use crate::click::sqlite::ClickStore;
+use crate::click::ClickStore;
+use crate::click::leader::Leads;
 use crate::db::{Db, StoreError};
 use crate::write::{Command, WriteError, Writer};
 
@@ -24,6 +28,9 @@ const PAGE_MAX: u32 = 1000;
 /// How long a round waits for the last one's begin, at least. What the store of clicks says is at
 /// most this much newer than what lists show, while the writer keeps up.
 const ROUND_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How often the leader asks for what others have stored.
+const ASK_EVERY: Duration = Duration::from_secs(2);
 
 /// How long the task rests, in times of what it took.
 const REST: u32 = 4;
@@ -57,6 +64,7 @@ pub(crate) struct CarryTask {
     pub(crate) stored: Arc<Notify>,
     /// Held while clicks are carried over; a backup holds it so that none are.
     pub(crate) carrying: Arc<Mutex<()>>,
+    pub(crate) leads: Leads,
 }
 
 /// Why clicks could not be carried over.
@@ -70,10 +78,11 @@ enum CarryError {
 
 impl CarryTask {
     /// Carries clicks over until `stop`; what is left then comes at the next start.
-    pub(crate) async fn run(self, stop: CancellationToken) {
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
         let work = async {
             let mut is_first = true;
             loop {
+                self.leads.wait().await;
                 let carrying = self.carrying.lock().await;
                 let begun = Instant::now();
                 match self.round(is_first).await {
@@ -92,7 +101,11 @@ impl CarryTask {
                 // written once.
                 let took = begun.elapsed();
                 sleep(ROUND_INTERVAL.saturating_sub(took).max(took * REST)).await;
-                self.stored.notified().await;
+                if self.leads.has_others() {
+                    drop(timeout(ASK_EVERY, self.stored.notified()).await);
+                } else {
+                    self.stored.notified().await;
+                }
             }
         };
         tokio::select! {

@@ -13,6 +13,8 @@ impl Subscriber for Seen {
     fn apply(&self, changes: &[Change]) {
         self.0.lock().unwrap().extend_from_slice(changes);
     }
+
+    fn missed(&self) {}
 }
 
 /// 64 at once, a quarter of them after the same code: each is answered once, refusals undo nobody

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::body::{Body, to_bytes};
 use carom_control::internal_router;
 use carom_shared::batch::{BatchBuilder, BatchFile, Token};
+use carom_shared::internal::RoutePage;
 use carom_shared::{Bundle, FeedPage, FeedPosition, RouteRecord, RouteState};
 use http::{Method, Request, StatusCode};
 use tower::ServiceExt;
@@ -190,4 +191,32 @@ async fn missing_codes_are_counted() {
     assert_eq!(internal.post("/internal/v1/missing", body.into_bytes()).await.0, 204);
     let list = internal.0.get("/api/v1/missing").await.json();
     assert_eq!((&list["data"][0]["code"], &list["data"][0]["count"]), (&"gone".into(), &3.into()));
+}
+
+#[tokio::test]
+async fn all_routes_are_listed_page_by_page_and_few_may_list_at_once() {
+    let internal = Internal::new().await;
+    let mut made = Vec::new();
+    for n in 0..3 {
+        let body = format!(r#"{{"url":"https://e.test/{n}"}}"#);
+        let link = internal.0.post("/api/v1/links", &body).await.json();
+        made.push(link["code"].as_str().unwrap().to_owned());
+    }
+    made.sort();
+    let list = async |query: &str| {
+        let (status, body) = internal.get(&format!("/internal/v1/routes{query}")).await;
+        assert_eq!(status, 200, "{query}");
+        RoutePage::from_bytes(&body).unwrap().0
+    };
+    let all = list("").await;
+    assert_eq!(all.iter().map(|of| of.code.as_str()).collect::<Vec<_>>(), made);
+    let domain = all[0].domain;
+    let after = |at: usize| format!("?domain={domain}&code={}", made[at]);
+    assert_eq!(list(&after(0)).await, all[1..]);
+    assert_eq!(list(&after(2)).await, []);
+    for query in ["?domain=1", "?code=a", "?domain=0&code=a", "?domain=1&code=a%2Fb", "?more=1"] {
+        assert_eq!(internal.get(&format!("/internal/v1/routes{query}")).await.0, 400, "{query}");
+    }
+    let bare = internal.ask(Request::get("/internal/v1/routes"), Vec::new()).await;
+    assert_eq!(bare.0, 401);
 }

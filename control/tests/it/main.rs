@@ -35,7 +35,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use carom_control::{
     App, ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig, OpenError,
-    OpenOptions, admin as admin_surface, api_router, operator as operator_surface,
+    OpenOptions, RedisConfig, admin as admin_surface, api_router, operator as operator_surface,
 };
 use carom_shared::{SeededRandom, TestClock, UnixMillis};
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -56,6 +56,7 @@ fn config(folder: &Path) -> Config {
         internal: InternalConfig::default(),
         database: DatabaseConfig::default(),
         clicks: ClicksConfig::default(),
+        redis: RedisConfig::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use carom_control::{
     App, Change, ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig, OpenOptions,
-    Subscriber, api_router, operator,
+    RedisConfig, Subscriber, api_router, operator,
 };
 use carom_shared::{SeededRandom, TestClock, UnixMillis};
 use http::{Method, Request, StatusCode};
@@ -15,25 +15,32 @@ use crate::it::postgres::TestPostgres;
 use crate::it::{Answer, send};
 
 /// 2026-01-01T00:00:00Z
-const NOW: UnixMillis = UnixMillis::new(1_767_225_600_000);
+pub(crate) const NOW: UnixMillis = UnixMillis::new(1_767_225_600_000);
+
+pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// One of several control planes; its clicks are its own.
-struct Plane {
-    app: App,
+pub(crate) struct Plane {
+    pub(crate) app: App,
     _folder: tempfile::TempDir,
 }
 
 impl Plane {
-    async fn open(url: String, seed: u64) -> Self {
+    pub(crate) async fn open(url: String, seed: u64) -> Self {
+        Self::with_clicks(url, seed, ClicksConfig::default()).await
+    }
+
+    pub(crate) async fn with_clicks(url: String, seed: u64, clicks: ClicksConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = Config {
             data_dir: folder.path().into(),
             public_url: "https://go.example".into(),
             home_url: String::new(),
             control: ControlConfig::default(),
-            internal: InternalConfig::default(),
+            internal: InternalConfig { token: TOKEN.into(), ..InternalConfig::default() },
             database: DatabaseConfig { url, max_connections: 4 },
-            clicks: ClicksConfig::default(),
+            clicks,
+            redis: RedisConfig::default(),
         };
         let clock = Arc::new(TestClock::new(NOW));
         let random = Arc::new(SeededRandom::new(seed));
@@ -41,14 +48,14 @@ impl Plane {
         Self { app, _folder: folder }
     }
 
-    async fn key(&self) -> String {
+    pub(crate) async fn key(&self) -> String {
         let request = Request::post("/v1/keys").header("content-type", "application/json");
         let request = request.body(Body::from(r#"{"name":"test"}"#)).unwrap();
         let made = send(operator::router(&self.app), request).await;
         made.json()["key"].as_str().unwrap().to_owned()
     }
 
-    async fn call(&self, key: &str, method: Method, path: &str, body: String) -> Answer {
+    pub(crate) async fn call(&self, key: &str, method: Method, path: &str, body: String) -> Answer {
         let request = Request::builder()
             .method(method)
             .uri(path)
@@ -57,13 +64,13 @@ impl Plane {
         send(api_router(&self.app), request.body(Body::from(body)).unwrap()).await
     }
 
-    async fn create(&self, key: &str, code: &str) -> Answer {
+    pub(crate) async fn create(&self, key: &str, code: &str) -> Answer {
         let body = format!(r#"{{"url":"https://example.com/{code}","code":"{code}"}}"#);
         self.call(key, Method::POST, "/api/v1/links", body).await
     }
 }
 
-async fn count(database: &TestPostgres, sql: &'static str) -> i64 {
+pub(crate) async fn count(database: &TestPostgres, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(&mut database.connect().await).await.unwrap()
 }
 
@@ -91,6 +98,8 @@ impl Subscriber for Seen {
     fn apply(&self, changes: &[Change]) {
         self.0.lock().unwrap().extend_from_slice(changes);
     }
+
+    fn missed(&self) {}
 }
 
 /// Two control planes take the same codes in opposite orders: each code once, no deadlock, and

@@ -43,6 +43,10 @@ impl Origin for ControlOrigin {
         })
     }
 
+    fn announces_changes(&self) -> bool {
+        self.0.is_only_writer()
+    }
+
     fn routes(&self, after: Option<(DomainId, Code)>) -> OriginFuture<Vec<RouteChange>> {
         let app = self.0.clone();
         Box::pin(async move {
@@ -90,6 +94,10 @@ impl Subscriber for EdgeSubscriber {
         if let Some((first, last)) = changes.first().zip(changes.last()) {
             self.0.advance(first.epoch, first.seq, last.seq);
         }
+    }
+
+    fn missed(&self) {
+        self.0.missed();
     }
 }
 

@@ -7,6 +7,7 @@
 mod finding;
 mod folder;
 mod process;
+mod redis;
 mod settings;
 mod spool;
 mod stores;
@@ -22,7 +23,7 @@ pub(crate) use finding::{Finding, Level, Report};
 pub(crate) use process::Probe;
 
 use crate::cli::runtime;
-use crate::data_dir::DataDir;
+use crate::data_dir::spool_path;
 use crate::error::CommandError;
 use crate::output;
 use crate::settings::Settings;
@@ -63,7 +64,7 @@ async fn examine(settings: &Settings, depth: Depth, clock: &dyn Clock) -> Report
     let is_live = presence.is_live();
     let look = Look { is_deep: depth == Depth::Deep, is_live };
     let threads = settings.edge.thread_count();
-    let spool = inspect(&DataDir::spool_path(dir), &settings.spool, threads, look);
+    let spool = inspect(&spool_path(dir), &settings.spool, threads, look);
     let reserved = spool.as_ref().map_or(0, |found| found.ring_bytes);
 
     let mut findings = process::examine(&presence).into_inner();
@@ -76,6 +77,7 @@ async fn examine(settings: &Settings, depth: Depth, clock: &dyn Clock) -> Report
             // Told with the settings.
             Err(_) => findings.extend(Findings::of(Area::Stores).into_inner()),
         }
+        findings.extend(redis::examine(&settings.redis.url).await.into_inner());
         findings.extend(spool::examine(&spool, is_live).into_inner());
     }
     findings.extend(system::examine(settings, &presence, now).into_inner());

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use carom_control::operator::{ClicksText, LinksPage};
 use clap::{Args, ValueEnum};
 
-use crate::cli::with_operator;
 use crate::csv::{COLUMNS, cells, push_line};
 use crate::error::CommandError;
 use crate::import::progress::Progress;
-use crate::operator::Operator;
+use crate::operator::with_operator;
 use crate::settings::Settings;
+use carom_control::program::{Operator, ProgramError};
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
@@ -69,7 +69,7 @@ impl Out {
 
 impl ExportArgs {
     pub(crate) fn run(&self, settings: &Settings) -> Result<(), CommandError> {
-        let mut out = Out::open(self.out.as_deref()).map_err(CommandError::Output)?;
+        let mut out = Out::open(self.out.as_deref()).map_err(ProgramError::Output)?;
         let mut progress = Progress::new();
         let written = with_operator(settings, false, async |operator| {
             if self.clicks {
@@ -79,10 +79,14 @@ impl ExportArgs {
             }
         });
         progress.end();
-        let written = written.and_then(|()| out.finish().map_err(CommandError::Output));
+        let written = written.and_then(|()| Ok(out.finish().map_err(ProgramError::Output)?));
         match written {
             // `carom export | head -1` is not an error.
-            Err(CommandError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(CommandError::Program(ProgramError::Output(error)))
+                if error.kind() == io::ErrorKind::BrokenPipe =>
+            {
+                Ok(())
+            }
             written => written,
         }
     }
@@ -106,12 +110,12 @@ impl ExportArgs {
                     Format::Csv => push_line(&mut text, cells(link).iter().map(String::as_str)),
                     Format::Jsonl => {
                         let line = serde_json::to_string(link);
-                        text.push_str(&line.map_err(|error| CommandError::Output(error.into()))?);
+                        text.push_str(&line.map_err(|error| ProgramError::Output(error.into()))?);
                         text.push('\n');
                     }
                 }
             }
-            out.write_all(text.as_bytes()).map_err(CommandError::Output)?;
+            out.write_all(text.as_bytes()).map_err(ProgramError::Output)?;
             text.clear();
             count += page.data.len() as u64;
             progress.show(count, "links", None, "");
@@ -134,7 +138,7 @@ impl ExportArgs {
         loop {
             let path = format!("/v1/export/clicks?format={format}{after}");
             let page: ClicksText = operator.get(&path).await?;
-            out.write_all(page.text.as_bytes()).map_err(CommandError::Output)?;
+            out.write_all(page.text.as_bytes()).map_err(ProgramError::Output)?;
             count += page.clicks;
             progress.show(count, "clicks", None, "");
             let Some(next) = page.next else { return Ok(()) };

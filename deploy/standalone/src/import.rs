@@ -33,12 +33,12 @@ use clap::Args;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
-use crate::cli::with_operator;
 use crate::csv::{COLUMNS, cells};
 use crate::error::CommandError;
-use crate::operator::Operator;
+use crate::operator::with_operator;
 use crate::output;
 use crate::settings::Settings;
+use carom_control::program::{Operator, ProgramError};
 use origin::Origin;
 use progress::Progress;
 use report::Report;
@@ -146,7 +146,7 @@ impl ImportArgs {
     /// Says what became of the file.
     fn end(&self, mut report: Report, progress: &Progress) -> Result<(), CommandError> {
         report.seconds = progress.elapsed().as_secs_f64();
-        report.end().map_err(CommandError::Output)?;
+        report.end().map_err(ProgramError::Output)?;
         if self.json {
             output::json(&report)?;
         } else {
@@ -179,7 +179,7 @@ impl ImportArgs {
             return Err(CommandError::SameFile);
         }
         let report = Report::new(from, self.dry_run, self.refused.as_deref(), columns);
-        report.map_err(CommandError::Output)
+        Ok(report.map_err(ProgramError::Output)?)
     }
 
     /// A request up to its rows.
@@ -213,7 +213,9 @@ impl ImportArgs {
             let body = Bytes::from(batch.body.clone());
             let answer: ImportAnswer = send_patiently(operator, "/v1/import", body).await?;
             if answer.rows.len() != batch.links.len() {
-                return Err(CommandError::Answer("it has not as many rows as were sent".into()));
+                return Err(
+                    ProgramError::Answer("it has not as many rows as were sent".into()).into()
+                );
             }
             for ((number, link), answer) in batch.links.iter().zip(answer.rows) {
                 match self.settle(answer, seen) {
@@ -227,7 +229,7 @@ impl ImportArgs {
         }
         refused.sort_by_key(|(number, ..)| *number);
         for (number, link, errors) in refused {
-            report.refuse(number, &cells(link), &errors).map_err(CommandError::Output)?;
+            report.refuse(number, &cells(link), &errors).map_err(ProgramError::Output)?;
         }
         Ok(())
     }
@@ -279,12 +281,12 @@ async fn send_patiently<T: DeserializeOwned>(
     let give_up = Instant::now() + PATIENCE;
     loop {
         match operator.post_json(path, body.clone()).await {
-            Err(CommandError::Problem(problem))
+            Err(ProgramError::Problem(problem))
                 if problem.status == 503 && Instant::now() < give_up =>
             {
                 tokio::time::sleep(RETRY).await;
             }
-            answer => return answer,
+            answer => return Ok(answer?),
         }
     }
 }
@@ -301,7 +303,7 @@ fn read_ahead<B: Send + 'static>(
         {}
     };
     let thread = std::thread::Builder::new().name("import-read".into()).spawn(work);
-    drop(thread.map_err(CommandError::Runtime)?);
+    drop(thread.map_err(ProgramError::Runtime)?);
     Ok(receiver)
 }
 

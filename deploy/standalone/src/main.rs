@@ -12,8 +12,8 @@ mod data_dir;
 mod doctor;
 mod error;
 mod export;
-mod http_client;
 mod import;
+mod moving;
 mod operator;
 mod output;
 mod serve;
@@ -24,6 +24,7 @@ mod upgrade;
 use std::alloc::System;
 use std::process::ExitCode;
 
+use carom_control::program::ProgramError;
 use carom_edge::process::Inherited;
 use clap::Parser;
 use listenfd::ListenFd;
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
         .collect();
     let program = std::env::args().next().unwrap_or_else(|| "carom".to_owned());
     let done = Inherited::take(&environment, &mut ListenFd::from_env())
-        .map_err(Into::into)
+        .map_err(|error| ProgramError::from(error).into())
         .and_then(|inherited| Cli::parse().run(&environment, inherited, &program));
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,32 +8,24 @@ pub(crate) mod screen;
 
 pub(crate) use backup::size;
 
-use std::io::{self, Write};
-
 use serde::Serialize;
 
-use carom_control::operator::{KeyCreated, KeyList, Stats};
+use carom_control::operator::Stats;
+use carom_control::program::output::{self as program, Align, seconds};
 use carom_edge::{Recovered, Stopped};
-use carom_shared::settings::{Effective, Settings as Loaded};
+use carom_shared::settings::Settings as Loaded;
 
-use crate::compose::chain;
 use crate::error::CommandError;
 use crate::settings::Settings;
 
 type Printed = Result<(), CommandError>;
 
-/// Prints whole texts: half a line helps nobody.
 fn print(text: &str) -> Printed {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // `carom stats | head -1` is not an error.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result.map_err(CommandError::Output),
-    }
+    Ok(program::text(text)?)
 }
 
 pub(crate) fn line(text: &str) -> Printed {
-    print(&format!("{text}\n"))
+    Ok(program::line(text)?)
 }
 
 /// A text that ends its last line itself.
@@ -42,8 +34,7 @@ pub(crate) fn text(text: &str) -> Printed {
 }
 
 pub(crate) fn json(value: &impl Serialize) -> Printed {
-    let text = serde_json::to_string(value).map_err(|error| CommandError::Output(error.into()))?;
-    line(&text)
+    Ok(program::json(value)?)
 }
 
 /// Says why a command failed.
@@ -52,9 +43,7 @@ pub(crate) fn error(error: &CommandError) {
     if matches!(error, CommandError::Unwell) {
         return;
     }
-    let mut out = io::stderr().lock();
-    // Where standard error is closed there is nobody to tell.
-    drop(writeln!(out, "error: {}", chain(error)));
+    program::error(error);
 }
 
 pub(crate) fn started(settings: &Settings, recovered: Recovered, program: &str) -> Printed {
@@ -112,37 +101,6 @@ pub(crate) fn stopped(stopped: Stopped) -> Printed {
     Ok(())
 }
 
-pub(crate) fn key_created(created: &KeyCreated, api: &str) -> Printed {
-    let KeyCreated { key, view } = created;
-    print(&format!(
-        "{key}\n\n\
-         This is key {} ({}). It is shown once: keep it where secrets are kept. To shorten a URL:\n  \
-         curl -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\\n    \
-         -d '{{\"url\": \"https://www.rust-lang.org/learn\"}}' {api}/shorten\n",
-        view.id, view.name,
-    ))
-}
-
-pub(crate) fn keys(keys: &KeyList) -> Printed {
-    if keys.data.is_empty() {
-        return line("There are no keys. Make one with: carom key create --name NAME");
-    }
-    let rows = keys.data.iter().map(|key| {
-        let state = key
-            .revoked_at
-            .as_deref()
-            .map_or("active".to_owned(), |at| format!("revoked {}", seconds(at)));
-        [
-            key.id.to_string(),
-            format!("...{}", key.hint),
-            seconds(&key.created_at),
-            state,
-            key.name.clone(),
-        ]
-    });
-    table(["ID", "KEY", "CREATED", "STATE", "NAME"], [Align::Left; 5], rows)
-}
-
 pub(crate) fn stats(stats: &Stats) -> Printed {
     let totals = &stats.totals;
     print(&format!(
@@ -167,15 +125,11 @@ pub(crate) fn stats(stats: &Stats) -> Printed {
         ]
     });
     let align = [Align::Right, Align::Right, Align::Left, Align::Left];
-    table(["CLICKS", "BOTS", "LAST CLICK", "SHORT URL"], align, rows)
+    Ok(program::table(["CLICKS", "BOTS", "LAST CLICK", "SHORT URL"], align, rows)?)
 }
 
 pub(crate) fn settings(settings: &Loaded<Settings>) -> Printed {
-    let row = |effective: &Effective| {
-        let value = effective.value.clone().unwrap_or_else(|| "(none)".to_owned());
-        [effective.setting.clone(), value, effective.origin.to_string()]
-    };
-    table(["SETTING", "VALUE", "FROM"], [Align::Left; 3], settings.effective().map(row))
+    Ok(program::settings(settings)?)
 }
 
 /// A number of things, in words that fit it.
@@ -199,40 +153,4 @@ fn grouped(n: u64) -> String {
         text.push(digit);
     }
     text
-}
-
-/// An RFC 3339 time as people read it: to the second.
-fn seconds(at: &str) -> String {
-    match at.split_at_checked("2026-01-01T00:00:00".len()) {
-        Some((to_second, _)) => format!("{} UTC", to_second.replace('T', " ")),
-        None => at.to_owned(),
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Align {
-    Left,
-    Right,
-}
-
-/// Columns as wide as their widest cell.
-fn table<const N: usize>(
-    head: [&str; N],
-    align: [Align; N],
-    rows: impl Iterator<Item = [String; N]>,
-) -> Printed {
-    let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
-    let widths: [usize; N] = std::array::from_fn(|column| {
-        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
-    });
-    let mut text = String::new();
-    for row in &rows {
-        let cells = row.iter().zip(widths).zip(align).map(|((cell, width), align)| match align {
-            Align::Left => format!("{cell:<width$}"),
-            Align::Right => format!("{cell:>width$}"),
-        });
-        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        text.push('\n');
-    }
-    print(&text)
 }

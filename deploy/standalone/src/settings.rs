@@ -1,25 +1,22 @@
-//! Every setting of `carom`, and where they are read from.
+//! Every setting of `carom`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use carom_control::{ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig};
-use carom_edge::process::LogConfig;
+use carom_control::{
+    ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig, RedisConfig,
+};
+use carom_edge::process::{LogConfig, OtelConfig};
 use carom_edge::{EdgeConfig, SpoolConfig};
-use carom_shared::settings::{Layers, Settings as Loaded};
 
 use crate::backup::BackupConfig;
-use crate::cli::SettingsArgs;
 use crate::error::CommandError;
 use crate::upgrade::UpgradeConfig;
 
-/// The settings file that is read without being named, if it is there.
-const DEFAULT_FILE: &str = "carom.toml";
-
 /// Settings that may hold a password: never shown, and also read from files.
-const SECRETS: &[&str] =
-    &["clicks.url", "database.url", "internal.previous_token", "internal.token"];
+pub(crate) const SECRETS: &[&str] =
+    &["clicks.url", "database.url", "internal.previous_token", "internal.token", "redis.url"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -31,12 +28,14 @@ pub(crate) struct Settings {
     /// Where `/` of the default domain leads: an `http` or `https` URL. Empty: nowhere, 404.
     pub(crate) home_url: String,
     pub(crate) log: LogConfig,
+    pub(crate) otel: OtelConfig,
     pub(crate) edge: EdgeConfig,
     pub(crate) spool: SpoolConfig,
     pub(crate) control: ControlConfig,
     pub(crate) internal: InternalConfig,
     pub(crate) database: DatabaseConfig,
     pub(crate) clicks: ClicksConfig,
+    pub(crate) redis: RedisConfig,
     pub(crate) backup: BackupConfig,
     pub(crate) upgrade: UpgradeConfig,
 }
@@ -48,12 +47,14 @@ impl Default for Settings {
             public_url: "http://localhost:8080".into(),
             home_url: String::new(),
             log: LogConfig::default(),
+            otel: OtelConfig::default(),
             edge: EdgeConfig::default(),
             spool: SpoolConfig::default(),
             control: ControlConfig::default(),
             internal: InternalConfig::default(),
             database: DatabaseConfig::default(),
             clicks: ClicksConfig::default(),
+            redis: RedisConfig::default(),
             backup: BackupConfig::default(),
             upgrade: UpgradeConfig::default(),
         }
@@ -71,46 +72,17 @@ impl Settings {
             internal: self.internal.clone(),
             database: self.database.clone(),
             clicks: self.clicks.clone(),
+            redis: self.redis.clone(),
         }
     }
 
     /// Checks what the types alone do not say; opens nothing.
     pub(crate) fn check(&self) -> Result<(), CommandError> {
         self.log.check()?;
+        self.otel.check()?;
         self.edge.check()?;
         self.spool.check()?;
         self.backup.check()?;
         Ok(self.control_config().check()?)
-    }
-}
-
-/// Reads the settings: defaults < file < environment < flags.
-pub(crate) fn load(
-    args: &SettingsArgs,
-    environment: Vec<(String, String)>,
-) -> Result<Loaded<Settings>, CommandError> {
-    let mut layers = Layers::new(SECRETS);
-    if let Some((path, text)) = read_file(args.config.as_deref())? {
-        layers = layers.file(&path.display().to_string(), &text)?;
-    }
-    layers = layers.env(environment, |path| std::fs::read_to_string(path))?;
-    if let Some(data_dir) = &args.data_dir {
-        layers = layers.flag("data_dir", &data_dir.display().to_string());
-    }
-    for setting in &args.set {
-        let (name, value) =
-            setting.split_once('=').ok_or_else(|| CommandError::Set(setting.clone()))?;
-        layers = layers.flag(name, value);
-    }
-    Ok(layers.finish::<Settings>()?)
-}
-
-/// A file that was named must be there; the default one may be missing.
-fn read_file(named: Option<&Path>) -> Result<Option<(PathBuf, String)>, CommandError> {
-    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some((path.to_owned(), text))),
-        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(CommandError::ConfigFile { path: path.to_owned(), source }),
     }
 }

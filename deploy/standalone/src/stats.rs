@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use carom_control::operator::{LinkName, Stats};
 use clap::Args;
 
-use crate::cli::with_operator;
 use crate::error::CommandError;
-use crate::operator::Operator;
+use crate::operator::with_operator;
 use crate::output;
 use crate::output::report::Report;
 use crate::output::screen::Screen;
 use crate::settings::Settings;
+use carom_control::program::{Operator, ProgramError};
 
 const BY_OF_ALL: &str = "link,referrer,country";
 const BY_OF_LINK: &str = "referrer,country,browser,device";
@@ -140,13 +140,14 @@ impl StatsArgs {
         if !self.report.is_asked() {
             let path = format!("/v1/stats?top={}", self.top);
             let stats: Stats =
-                with_operator(settings, false, async |operator| operator.get(&path).await)?;
+                with_operator(settings, false, async |operator| Ok(operator.get(&path).await?))?;
             return if self.json { output::json(&stats) } else { output::stats(&stats) };
         }
         if self.json || self.report.csv.is_some() {
             let path = self.report.path(self.top, self.report.by(false));
             // As the API writes it.
-            let text = with_operator(settings, false, async |operator| operator.text(&path).await)?;
+            let text =
+                with_operator(settings, false, async |operator| Ok(operator.text(&path).await?))?;
             return output::text(&text);
         }
         let path = self.report.path(self.top, self.report.by(true));
@@ -173,8 +174,8 @@ impl StatsArgs {
                     links.insert(id.to_owned(), short_url);
                 }
                 // Deleted, or gone: its id says as much as is known.
-                Ok(_) | Err(CommandError::Problem(_)) => {}
-                Err(error) => return Err(error),
+                Ok(_) | Err(ProgramError::Problem(_)) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(links)

@@ -15,7 +15,7 @@ const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 /// A server that answers each request by its number, and what it was asked and how often it
 /// accepted a connection.
 struct Server {
-    url: ControlUrl,
+    url: ControlUrls,
     connections: Arc<AtomicUsize>,
     requests: std::sync::mpsc::Receiver<String>,
 }
@@ -56,7 +56,7 @@ impl Server {
                 });
             }
         });
-        let url = ControlUrl::parse(&format!("http://localhost:{port}")).unwrap();
+        let url = ControlUrls::parse(&format!("http://localhost:{port}")).unwrap();
         Self { url, connections, requests }
     }
 
@@ -179,10 +179,45 @@ async fn a_batch_is_stored_now_or_before_or_never_or_later() {
 }
 
 #[tokio::test]
+async fn clicks_go_to_another_control_plane_only_where_all_share_a_store() {
+    const APART: &str = r#"{"format":1,"domains":[],"salts":[]}"#;
+    const SHARED: &str = r#"{"format":1,"domains":[],"salts":[],"are_clicks_shared":true}"#;
+    let first = Server::start(|number| match number {
+        0 => Say::This(200, APART),
+        2 => Say::This(200, SHARED),
+        // Its fate is not known.
+        3 => Say::Nothing,
+        _ => Say::This(503, ""),
+    });
+    let second = Server::start(|number| match number {
+        1 => Say::This(503, ""),
+        _ => Say::This(200, "stored before\n"),
+    });
+    let urls = ControlUrls::parse(&format!("{},{}", first.url, second.url)).unwrap();
+    let max = Duration::from_millis(500);
+    let client = ControlClient::new(&urls, TOKEN, max, Arc::new(SystemRandom)).unwrap();
+    let batch = BatchBuilder::new().finish(UnixMillis::new(0), &[]);
+    let token = Token::new(1, 1, 1, batch.rows, batch.crc);
+    let store = || client.store(token.clone(), batch.bytes.clone().into());
+
+    assert!(!client.bundle().await.unwrap().are_clicks_shared);
+    assert!(matches!(store().await, Err(SinkError::Unavailable(_))));
+    assert_eq!(second.requests.try_iter().count(), 0);
+    assert!(client.bundle().await.unwrap().are_clicks_shared);
+    assert!(matches!(store().await, Ok(Stored::Already)));
+    assert_eq!(second.requests.try_iter().count(), 1);
+    // Who answered is asked first, and the other one when it fails.
+    let asked = first.requests.try_iter().count();
+    assert!(matches!(store().await, Err(SinkError::Unavailable(_))));
+    assert_eq!((first.requests.try_iter().count(), second.requests.try_iter().count()), (1, 1));
+    assert!(asked >= 4, "{asked}");
+}
+
+#[tokio::test]
 async fn nobody_there_is_an_answer_too() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     for host in ["127.0.0.1", "localhost"] {
-        let url = ControlUrl::parse(&format!("http://{host}:{port}")).unwrap();
+        let url = ControlUrls::parse(&format!("http://{host}:{port}")).unwrap();
         let client =
             ControlClient::new(&url, TOKEN, Duration::from_secs(2), Arc::new(SystemRandom));
         let error = ask(&client.unwrap()).await.unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Where the control plane's internal plane is: the setting `edge.control_url`.
+//! Where the control planes' internal planes are: the setting `edge.control_url`.
 
 use std::fmt;
 
@@ -6,9 +6,11 @@ use http::HeaderValue;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
+/// Control planes of one installation, at most.
+const PLANES_MAX: usize = 8;
+
 /// An `http` URL without anything but a host and a port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlUrl {
     host: String,
     port: u16,
@@ -72,7 +74,51 @@ impl fmt::Display for ControlUrl {
     }
 }
 
-impl TryFrom<String> for ControlUrl {
+/// The control planes of one installation, each named once; at least one. In text there are commas
+/// between them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ControlUrls(Vec<ControlUrl>);
+
+impl ControlUrls {
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let mut urls: Vec<ControlUrl> = Vec::new();
+        for text in text.split(',') {
+            let url = ControlUrl::parse(text.trim())?;
+            if urls.contains(&url) {
+                return Err(format!("names {url} twice"));
+            }
+            urls.push(url);
+        }
+        if urls.len() > PLANES_MAX {
+            return Err(format!("must name at most {PLANES_MAX} control planes"));
+        }
+        Ok(Self(urls))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &ControlUrl> {
+        self.0.iter()
+    }
+}
+
+impl Default for ControlUrls {
+    fn default() -> Self {
+        Self(vec![ControlUrl::default()])
+    }
+}
+
+impl fmt::Display for ControlUrls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, url) in self.0.iter().enumerate() {
+            write!(f, "{}{url}", if index == 0 { "" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+impl TryFrom<String> for ControlUrls {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -80,9 +126,9 @@ impl TryFrom<String> for ControlUrl {
     }
 }
 
-impl From<ControlUrl> for String {
-    fn from(url: ControlUrl) -> Self {
-        url.to_string()
+impl From<ControlUrls> for String {
+    fn from(urls: ControlUrls) -> Self {
+        urls.to_string()
     }
 }
 
@@ -108,6 +154,20 @@ mod tests {
             "http://u:p@control", "http://control?x", "redis://control",
         ] {
             assert!(ControlUrl::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn several_urls_have_commas_between_them_and_each_stands_once() {
+        let urls = ControlUrls::parse("http://a:1, http://b:2,http://[::1]:3/").unwrap();
+        assert_eq!(urls.to_string(), "http://a:1,http://b:2,http://[::1]:3");
+        assert_eq!(ControlUrls::parse(&urls.to_string()), Ok(urls));
+        assert_eq!(ControlUrls::default().to_string(), "http://127.0.0.1:8082");
+        let nine: Vec<_> = (1..=9).map(|port| format!("http://a:{port}")).collect();
+        for wrong in
+            ["", ",", "http://a,", "http://a http://b", "http://a,http://a:80", &nine.join(",")]
+        {
+            assert!(ControlUrls::parse(wrong).is_err(), "{wrong}");
         }
     }
 }

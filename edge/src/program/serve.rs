@@ -1,14 +1,16 @@
 //! `carom-edge serve`: from the lock on the folder to the last stored click.
 
-use std::fs::{DirBuilder, File, TryLockError};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use carom_edge::control::ControlClient;
 use carom_edge::follow::{FirstBundle, Follower, first_bundle};
+use carom_edge::l2::{L2, L2Origin};
 use carom_edge::process::{Inherited, SteadyClock, raise_file_limit};
+use carom_edge::resolve::Origin;
+use carom_edge::ship::ClickSink;
+use carom_edge::spool::adopt::Adopter;
 use carom_edge::{Domains, Edge, EdgeParts, Stopped};
 use carom_shared::settings::InvalidSetting;
 use carom_shared::{Clock, Random, SystemRandom};
@@ -18,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::ProgramError;
+use super::folder::Folder;
 use super::say;
 use super::settings::Settings;
 
@@ -32,7 +35,7 @@ pub(super) fn run(settings: &Settings, inherited: Inherited) -> Result<(), Progr
         let reason = "must be set too: LISTEN_FDNAMES names a socket https";
         return Err(InvalidSetting::new("edge.tls.listen", reason).into());
     }
-    settings.log.start()?;
+    let traces = settings.log.start(&settings.otel, "carom-edge")?;
     raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .thread_name("background")
@@ -42,16 +45,27 @@ pub(super) fn run(settings: &Settings, inherited: Inherited) -> Result<(), Progr
     let result = runtime.block_on(serve(settings, inherited));
     // Whoever asked twice does not wait for what still runs; everything else has ended.
     runtime.shutdown_background();
+    traces.finish();
     result
 }
 
 async fn serve(settings: &Settings, inherited: Inherited) -> Result<(), ProgramError> {
     // Before anything starts, so that no moment is left in which a signal just kills.
     let mut signals = Signals::new().map_err(ProgramError::Runtime)?;
-    let _lock = lock(&settings.data_dir)?;
+    // Whoever holds inherited sockets may share their visitors for the seconds of a hand-over.
+    let is_shared = !inherited.http.is_empty();
+    let folder = tokio::select! {
+        folder = Folder::take(&settings.data_dir, is_shared) => folder?,
+        () = signals.stop() => return Ok(()),
+    };
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let client = settings.client(Arc::clone(&random))?;
-    let bundle_path = settings.data_dir.join("bundle.json");
+    let l2 = settings.l2(Arc::clone(&random))?;
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    if let Some(l2) = &l2 {
+        tasks.spawn(l2.clone().keep(stop.clone()));
+    }
+    let bundle_path = folder.dir.join("bundle.json");
     let first = tokio::select! {
         first = wait_for_bundle(&client, &bundle_path) => first,
         () = signals.stop() => return Ok(()),
@@ -63,20 +77,29 @@ async fn serve(settings: &Settings, inherited: Inherited) -> Result<(), ProgramE
         config: settings.edge.clone(),
         inherited,
         spool: settings.spool.clone(),
-        spool_dir: settings.data_dir.join("spool"),
-        snapshot: Some(settings.data_dir.join("routes.snapshot")),
+        spool_dir: folder.dir.join("spool"),
+        snapshot: Some(folder.dir.join("routes.snapshot")),
         domains: Domains::serving(&first.bundle.domains),
         salts: first.bundle.salts.clone(),
         clock: Arc::clone(&clock),
         random: Arc::clone(&random),
-        origin: Arc::new(client.clone()),
+        origin: origin(&client, l2.as_ref()),
         sink: Arc::new(client.clone()),
         background: Handle::current(),
     })?;
+    let sink: Arc<dyn ClickSink> = Arc::new(client.clone());
+    let adopter = Adopter::new(
+        folder.spool_of_other(),
+        settings.edge.enrich.clone(),
+        Arc::clone(&random),
+        sink,
+        edge.state(),
+    );
     let follower = Follower::new(&edge, client, &settings.edge, first, bundle_path, clock, random);
-    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    let follower = follower.with_l2(l2);
     tasks.spawn(follower.run(stop.clone()));
     tasks.spawn(steady.keep(stop.clone()));
+    tasks.spawn(folder.adopt(adopter, stop.clone()));
     say(&format!(
         "Carom's edge {} is serving on {}; it follows {}.\n",
         env!("CARGO_PKG_VERSION"),
@@ -86,21 +109,30 @@ async fn serve(settings: &Settings, inherited: Inherited) -> Result<(), ProgramE
 
     signals.stop().await;
     say("Stopping: answering what is under way, storing what was clicked ...\n")?;
-    let ending = async {
-        let stopped = tokio::task::spawn_blocking(move || edge.stop()).await;
-        stop.cancel();
-        tasks.close();
-        drop(tokio::time::timeout(FOLLOWER_END, tasks.wait()).await);
-        stopped
-    };
-    tokio::select! {
-        stopped = ending => match stopped {
-            Ok(stopped) => say(&farewell(stopped)),
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        },
+    let farewell = tokio::select! {
+        stopped = end(edge, &stop, &tasks) => farewell(stopped),
         _ = signals.interrupt.recv() => {
-            say("Stopped at once; the next start goes on from here.\n")
+            "Stopped at once; the next start goes on from here.\n".to_owned()
         }
+    };
+    say(&farewell)
+}
+
+/// Stops the edge, and then what it needed.
+async fn end(edge: Edge, stop: &CancellationToken, tasks: &TaskTracker) -> Stopped {
+    let stopped = tokio::task::spawn_blocking(move || edge.stop()).await;
+    stop.cancel();
+    tasks.close();
+    drop(tokio::time::timeout(FOLLOWER_END, tasks.wait()).await);
+    stopped.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+}
+
+/// Who is asked for routes that are not known here.
+fn origin(control: &ControlClient, l2: Option<&L2>) -> Arc<dyn Origin> {
+    let control: Arc<dyn Origin> = Arc::new(control.clone());
+    match l2 {
+        Some(l2) => Arc::new(L2Origin::new(l2.clone(), control)),
+        None => control,
     }
 }
 
@@ -128,19 +160,6 @@ async fn wait_for_bundle(client: &ControlClient, path: &Path) -> FirstBundle {
             Err(error) => tracing::warn!(%error, "the first start waits for the control plane"),
         }
         tokio::time::sleep(FIRST_BUNDLE_EVERY).await;
-    }
-}
-
-/// The data folder, made with access for its owner alone and locked for as long as the file is open.
-fn lock(path: &Path) -> Result<File, ProgramError> {
-    let failed = |source| ProgramError::DataDir { path: path.to_owned(), source };
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-    let options = File::options().write(true).create(true).truncate(false).clone();
-    let lock = options.open(path.join("lock")).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(ProgramError::Locked(path.to_owned())),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }
 

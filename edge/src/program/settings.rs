@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use carom_edge::control::ControlClient;
-use carom_edge::process::LogConfig;
+use carom_edge::l2::L2;
+use carom_edge::process::{LogConfig, OtelConfig};
 use carom_edge::{EdgeConfig, SpoolConfig};
 use carom_shared::settings::{InvalidSetting, Layers};
 use carom_shared::{Random, SystemRandom};
@@ -16,7 +17,7 @@ use super::error::ProgramError;
 
 /// The settings file that is read without being named, if it is there.
 const DEFAULT_FILE: &str = "carom.toml";
-const SECRETS: &[&str] = &["internal.token"];
+const SECRETS: &[&str] = &["internal.token", "redis.url"];
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -24,9 +25,11 @@ pub(super) struct Settings {
     /// The click spool, and what is known of links, domains and salts.
     pub(super) data_dir: PathBuf,
     pub(super) log: LogConfig,
+    pub(super) otel: OtelConfig,
     pub(super) edge: EdgeConfig,
     pub(super) spool: SpoolConfig,
     pub(super) internal: InternalConfig,
+    pub(super) redis: RedisConfig,
 }
 
 /// `internal.*`: what edges and control prove to each other that they belong together.
@@ -37,6 +40,14 @@ pub(super) struct InternalConfig {
     pub(super) token: String,
 }
 
+/// `redis.*`: the second cache level and the stream of changes, which a fleet shares.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RedisConfig {
+    /// The control plane's; none: the control plane is asked for everything.
+    pub(super) url: Option<String>,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         let mut edge = EdgeConfig::default();
@@ -45,9 +56,11 @@ impl Default for Settings {
         Self {
             data_dir: "./carom-data".into(),
             log: LogConfig::default(),
+            otel: OtelConfig::default(),
             edge,
             spool: SpoolConfig::default(),
             internal: InternalConfig::default(),
+            redis: RedisConfig::default(),
         }
     }
 }
@@ -72,14 +85,30 @@ impl Settings {
     /// Checks what the types alone do not say; opens nothing.
     pub(super) fn check(&self) -> Result<(), InvalidSetting> {
         self.log.check()?;
+        self.otel.check()?;
         self.edge.check()?;
         self.spool.check()?;
-        self.client(Arc::new(SystemRandom)).map(drop)
+        let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        self.client(Arc::clone(&random))?;
+        self.l2(random).map(drop)
     }
 
-    /// What speaks to the control plane.
+    fn resolve_max(&self) -> Duration {
+        Duration::from_millis(self.edge.resolve.timeout_ms)
+    }
+
+    /// What asks Redis, if there is one.
+    pub(super) fn l2(&self, random: Arc<dyn Random>) -> Result<Option<L2>, InvalidSetting> {
+        let url = self.redis.url.as_deref().filter(|url| !url.is_empty());
+        url.map(|url| L2::new(url, self.resolve_max(), random)).transpose()
+    }
+
+    /// What speaks to the control planes. It has the time that Redis leaves.
     pub(super) fn client(&self, random: Arc<dyn Random>) -> Result<ControlClient, InvalidSetting> {
-        let resolve_max = Duration::from_millis(self.edge.resolve.timeout_ms);
+        let mut resolve_max = self.resolve_max();
+        if self.redis.url.is_some() {
+            resolve_max -= L2::question_max(resolve_max);
+        }
         ControlClient::new(&self.edge.control_url, &self.internal.token, resolve_max, random)
     }
 }

@@ -62,6 +62,14 @@ impl<T> Flights<T> {
         Landing { flights: self, key, crashed: Some(crashed) }
     }
 
+    /// Lets all flights under way know of a change.
+    pub(super) fn supersede_all(&self) {
+        for shard in &self.shards {
+            let mut flights = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            flights.values_mut().for_each(|flight| flight.superseded = true);
+        }
+    }
+
     /// Runs `change` under the key's lock and lets a flight under way know of it.
     pub(super) fn supersede(&self, key: &Key, change: impl FnOnce()) {
         let mut flights = self.shard(key);

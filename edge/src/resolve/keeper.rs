@@ -6,26 +6,39 @@
 //! at stop       once more, if there is something new
 //! ```
 //!
-//! What cannot be brought up to date is not answered from: the edge then begins with nothing, and
-//! the keeper asks the origin for all routes, page by page, in the background. Unless somebody
-//! follows the origin's changes and will make that good (`follow.rs`): a fleet's edge must start and
-//! serve with everything else down. It works on the
-//! thread `snapshot`; nobody waits for it but a start, and a stop within its time.
+//! What cannot be brought up to date is not answered from: the edge then begins with nothing. Unless
+//! somebody follows the origin's changes and will make that good (`follow.rs`): a fleet's edge must
+//! start and serve with everything else down. It works on the thread `snapshot`; nobody waits for it
+//! but a start, and a stop within its time.
+//!
+//! # Filling
+//!
+//! Until an edge knows all routes it lists them, page by page, in the background. A fill is a rewrite
+//! (`memory.rs`): it begins at a position, and each page is read after that, so it is as new as the
+//! position at least; what changes meanwhile is applied and noted. Hence:
+//!
+//! ```text
+//! a page fails              it is asked for again; the pages before it are kept
+//! ... for some minutes      what is there comes into use, and all is listed again later
+//! a stop                    what visitors asked for is written, the next start lists all again
+//! changes missed for good   pages may be older than these: the fill is given up and begun anew
+//! another database          the same, and everything is forgotten
+//! ```
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
-use carom_shared::Clock;
+use carom_shared::{Clock, Code, DomainId, RouteChange};
 
-use super::memory::{Key, Rewrite};
+use super::memory::{Key, Rewrite, Useless};
 use super::snapshot::{Snapshot, SnapshotError, SnapshotWriter, version};
 use super::{OriginError, Resolver, checked};
 
@@ -44,8 +57,17 @@ const PAUSE_MIN: Duration = Duration::from_secs(10);
 const PAUSE_FACTOR: u32 = 20;
 /// How long a start may take to catch up; after that nothing is faster.
 const CATCH_UP_MAX: Duration = Duration::from_secs(10);
+/// How often somebody who waits for the origin looks whether that is given up: a stop is short.
+const GIVE_UP_LOOK: Duration = Duration::from_millis(20);
 /// How long a page of routes may take.
 const PAGE_MAX: Duration = Duration::from_secs(10);
+/// The wait before a page that failed is asked for again: at first, and at most.
+const PAGE_AGAIN_MIN: Duration = Duration::from_secs(1);
+const PAGE_AGAIN_MAX: Duration = Duration::from_secs(30);
+/// How long a page may fail before the fill ends with what it has. Nothing else is written meanwhile.
+const PAGE_FAILS_MAX: Duration = Duration::from_secs(300);
+/// Until a fill that did not come to its end is begun anew.
+const FILL_AGAIN: Duration = Duration::from_secs(60);
 
 /// Where a snapshot is kept.
 #[derive(Clone)]
@@ -87,10 +109,19 @@ pub enum RewriteError {
     Snapshot(#[from] SnapshotError),
     #[error("too much changed meanwhile")]
     TooManyChanges,
-    #[error("not all routes could be had: {0}")]
-    Origin(#[from] OriginError),
+    #[error("changes were missed meanwhile that are in no page")]
+    Abandoned,
     #[error("there was no time to finish it")]
     GivenUp,
+}
+
+impl From<Useless> for RewriteError {
+    fn from(why: Useless) -> Self {
+        match why {
+            Useless::TooManyChanges => Self::TooManyChanges,
+            Useless::Abandoned => Self::Abandoned,
+        }
+    }
 }
 
 /// Loads and writes the snapshot of one resolver.
@@ -98,8 +129,22 @@ pub struct Keeper {
     resolver: Resolver,
     plan: SnapshotPlan,
     counts: Arc<SnapshotCounts>,
-    /// Nothing of an earlier life was of use: ask the origin for everything.
+    /// Not all routes are known: ask the origin for them.
     is_to_be_filled: bool,
+    /// How often changes had been missed for good when that was last done.
+    gaps: u64,
+    page_fails_max: Duration,
+}
+
+/// What came of a fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Filled {
+    /// All routes.
+    All,
+    /// All that there is room for, or that can be answered.
+    Most,
+    /// The origin stopped answering.
+    Part,
 }
 
 impl Keeper {
@@ -107,7 +152,14 @@ impl Keeper {
     /// the origin had when this was called. Waits for the origin: not within a task.
     #[must_use]
     pub fn open(resolver: Resolver, plan: SnapshotPlan) -> Self {
-        let mut keeper = Self { resolver, plan, counts: Arc::default(), is_to_be_filled: true };
+        let mut keeper = Self {
+            resolver,
+            plan,
+            counts: Arc::default(),
+            is_to_be_filled: true,
+            gaps: 0,
+            page_fails_max: PAGE_FAILS_MAX,
+        };
         keeper.sweep();
         match Snapshot::open(&keeper.plan.path) {
             Ok(snapshot) => keeper.resolver.0.memory.start_with(Some(Arc::new(snapshot))),
@@ -124,7 +176,8 @@ impl Keeper {
             }
         }
         let caught_up = keeper.catch_up();
-        keeper.is_to_be_filled = keeper.resolver.0.memory.held().snapshot.is_none();
+        let held = keeper.resolver.0.memory.snapshot();
+        keeper.is_to_be_filled = !held.is_some_and(|held| held.is_whole());
         match caught_up {
             Ok(true) => return keeper,
             _ if keeper.resolver.0.origin.is_followed() => {
@@ -158,13 +211,14 @@ impl Keeper {
     /// Applies what changed since the position; false if that is not to be known any more.
     fn catch_up(&self) -> Result<bool, OriginError> {
         let resolver = self.resolver.clone();
-        self.wait_for(CATCH_UP_MAX, async move { resolver.catch_up().await })
+        self.wait_for(CATCH_UP_MAX, &|| false, async move { resolver.catch_up().await })
     }
 
-    /// Runs something on the background runtime and waits for it.
+    /// Runs something on the background runtime and waits for it, unless that is given up.
     fn wait_for<T: Send + 'static>(
         &self,
         limit: Duration,
+        give_up: &dyn Fn() -> bool,
         future: impl Future<Output = Result<T, OriginError>> + Send + 'static,
     ) -> Result<T, OriginError> {
         let (sender, receiver) = sync_channel(1);
@@ -177,8 +231,18 @@ impl Keeper {
             },
             &inner.background,
         );
-        let gone = |_| Err(OriginError("the runtime is gone".to_owned()));
-        receiver.recv().unwrap_or_else(gone)
+        loop {
+            match receiver.recv_timeout(GIVE_UP_LOOK) {
+                Ok(outcome) => return outcome,
+                Err(RecvTimeoutError::Timeout) if !give_up() => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(OriginError("it is not waited for any more".to_owned()));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(OriginError("the runtime is gone".to_owned()));
+                }
+            }
+        }
     }
 
     /// Removes what a killed process left half written. Its lock is gone with it.
@@ -201,7 +265,7 @@ impl Keeper {
 
     /// Whether there is enough new for a rewrite, after so long without one.
     fn is_due(&self, since: Duration) -> bool {
-        if self.is_to_be_filled {
+        if self.must_fill() {
             return true;
         }
         let held = self.resolver.held();
@@ -210,6 +274,11 @@ impl Keeper {
         let new = held.overlay_routes + superseded;
         new >= REWRITE_ROUTES_MIN.max(routes / REWRITE_SHARE)
             || since >= REWRITE_EVERY && self.has_news()
+    }
+
+    /// Whether there may be routes that were never heard of.
+    fn must_fill(&self) -> bool {
+        self.is_to_be_filled || self.gaps != self.resolver.feed().gaps.get()
     }
 
     fn has_news(&self) -> bool {
@@ -221,35 +290,43 @@ impl Keeper {
             || position.is_some() && position != written
     }
 
-    /// Writes what is known to a new file and answers from that. `give_up` is looked at while
-    /// writing each route.
+    /// Writes what is known, or all routes if they are not, to a new file and answers from that.
+    /// `give_up` is looked at while writing each route.
     ///
     /// # Errors
     /// [`RewriteError`]; the old file stays, and is answered from.
     pub fn rewrite(&mut self, give_up: &dyn Fn() -> bool) -> Result<(), RewriteError> {
+        self.rewrite_and(self.must_fill(), give_up)
+    }
+
+    fn rewrite_and(&mut self, fills: bool, give_up: &dyn Fn() -> bool) -> Result<(), RewriteError> {
+        let gaps = self.resolver.feed().gaps.get();
         let Some(rewrite) = self.resolver.0.memory.begin() else { return Ok(()) };
-        let written = self.write(&rewrite, give_up).and_then(|snapshot| {
-            let installed = self.resolver.0.memory.install(&Arc::new(snapshot));
-            installed.map_err(|_| RewriteError::TooManyChanges)
+        let written = self.write(&rewrite, fills, give_up).and_then(|(snapshot, filled)| {
+            let installed = self.resolver.0.memory.install(&Arc::new(snapshot), &rewrite);
+            installed?;
+            Ok(filled)
         });
-        match written {
-            Ok(()) => {
-                self.is_to_be_filled = false;
-                self.counts.written.fetch_add(1, Ordering::Relaxed);
-            }
-            Err(_) => self.resolver.0.memory.abandon(),
+        let filled = written.inspect_err(|_| self.resolver.0.memory.abandon())?;
+        self.counts.written.fetch_add(1, Ordering::Relaxed);
+        if let Some(filled) = filled {
+            tracing::info!(routes = self.resolver.held().routes(), ?filled, "routes were listed");
+            (self.is_to_be_filled, self.gaps) = (filled == Filled::Part, gaps);
         }
-        written
+        Ok(())
     }
 
     /// Writes the file of a rewrite that has begun. What was asked for comes first, in case that not
-    /// everything has room.
+    /// everything has room. With `fills` all routes are asked for, and what came of that is said.
     pub(super) fn write(
         &self,
         rewrite: &Rewrite,
+        fills: bool,
         give_up: &dyn Fn() -> bool,
-    ) -> Result<Snapshot, RewriteError> {
-        let path = &self.plan.path;
+    ) -> Result<(Snapshot, Option<Filled>), RewriteError> {
+        let (path, memory) = (&self.plan.path, &self.resolver.0.memory);
+        // Looked at again below: what overflows while this is written may be in neither place.
+        let is_all = memory.whole.holds_all();
         let mut writer = SnapshotWriter::create(temporary(path), self.plan.bytes_max)?;
         let push = |writer: &mut SnapshotWriter, key: &[u8], record: &[u8]| {
             if give_up() {
@@ -258,7 +335,7 @@ impl Keeper {
             Ok(writer.push(key, record)?)
         };
         let old = rewrite.old.as_deref();
-        for (key, record) in self.resolver.0.memory.overlay() {
+        for (key, record) in memory.overlay() {
             // What is on its way out of the overlay is in the old snapshot, and comes from there.
             let is_in_old = old.is_some_and(|old| {
                 let place = old.find(&key).filter(|place| old.is_live(*place));
@@ -268,17 +345,19 @@ impl Keeper {
                 break;
             }
         }
+        let filled = if fills { Some(self.fill(&mut writer, give_up)?) } else { None };
+        // A listing has what is in the old one, at least as new.
+        let old = old.filter(|_| matches!(filled, None | Some(Filled::Part)));
         for (key, record) in old.into_iter().flat_map(Snapshot::routes) {
             if !push(&mut writer, key, record)? {
                 break;
             }
         }
-        if self.is_to_be_filled {
-            self.fill(&mut writer, give_up)?;
-        }
+        let is_all = filled.map_or(is_all, |filled| filled == Filled::All);
+        let is_all = is_all && memory.whole.overflows() == rewrite.overflows;
         let known_at = self.resolver.feed().known_at(self.plan.clock.now());
-        writer.finish(path, rewrite.position, known_at)?;
-        Ok(Snapshot::open(path)?)
+        writer.finish(path, rewrite.position, known_at, is_all)?;
+        Ok((Snapshot::open(path)?, filled))
     }
 
     /// Adds all routes of the origin, as far as there is room.
@@ -286,25 +365,61 @@ impl Keeper {
         &self,
         writer: &mut SnapshotWriter,
         give_up: &dyn Fn() -> bool,
-    ) -> Result<(), RewriteError> {
-        let mut after = None;
+    ) -> Result<Filled, RewriteError> {
+        let (mut after, mut filled) = (None, Filled::All);
         loop {
             let begin = Instant::now();
-            let page = self.wait_for(PAGE_MAX, self.resolver.0.origin.routes(after))?;
-            let Some(last) = page.last() else { return Ok(()) };
+            let page = match self.page(after.as_ref(), give_up)? {
+                Ok(page) => page,
+                Err(error) => {
+                    tracing::warn!(%error, "not all routes could be listed; once more later");
+                    return Ok(Filled::Part);
+                }
+            };
+            let took = begin.elapsed().min(PAGE_MAX);
+            let Some(last) = page.last() else { return Ok(filled) };
             after = Some((last.domain, last.code.clone()));
             for route in &page {
-                let Ok(record) = checked(&route.record) else { continue };
+                let Ok(record) = checked(&route.record) else {
+                    filled = Filled::Most;
+                    continue;
+                };
                 let key = Key::new(route.domain, route.code.as_str());
                 if give_up() {
                     return Err(RewriteError::GivenUp);
                 }
                 if !writer.push(key.as_bytes(), &record)? {
-                    return Ok(());
+                    return Ok(Filled::Most);
                 }
             }
             // Half of the time is the origin's own.
-            std::thread::park_timeout(begin.elapsed());
+            std::thread::park_timeout(took);
+        }
+    }
+
+    /// The next routes of a listing, as soon as the origin has them for us; its error if that is too
+    /// late.
+    fn page(
+        &self,
+        after: Option<&(DomainId, Code)>,
+        give_up: &dyn Fn() -> bool,
+    ) -> Result<Result<Vec<RouteChange>, OriginError>, RewriteError> {
+        let (begin, mut pause) = (Instant::now(), PAGE_AGAIN_MIN);
+        loop {
+            let asked = self.resolver.0.origin.routes(after.cloned());
+            let page = self.wait_for(PAGE_MAX, give_up, asked);
+            self.resolver.0.memory.is_rewriting()?;
+            if page.is_ok() || begin.elapsed() >= self.page_fails_max {
+                return Ok(page);
+            }
+            let until = Instant::now() + pause;
+            while Instant::now() < until {
+                if give_up() {
+                    return Err(RewriteError::GivenUp);
+                }
+                std::thread::park_timeout(GIVE_UP_LOOK);
+            }
+            pause = (pause * 2).min(PAGE_AGAIN_MAX);
         }
     }
 }
@@ -317,13 +432,17 @@ fn temporary(path: &Path) -> PathBuf {
 }
 
 impl Resolver {
-    async fn catch_up(&self) -> Result<bool, OriginError> {
+    /// Applies what changed since the position; false if that is not to be known any more. Changes
+    /// may be applied meanwhile.
+    pub(super) async fn catch_up(&self) -> Result<bool, OriginError> {
         let (memory, origin) = (&self.0.memory, &self.0.origin);
         loop {
             let after = memory.position();
             let Some(page) = origin.changes(after).await? else { return Ok(false) };
             let Some(end) = page.end() else {
-                memory.set_position(Some(after.unwrap_or(page.head)));
+                if after.is_none() {
+                    memory.set_position(Some(page.head));
+                }
                 return Ok(true);
             };
             if after
@@ -334,7 +453,10 @@ impl Resolver {
             for change in page.changes {
                 self.apply(change);
             }
-            memory.set_position(Some(end));
+            // Beyond it only if others have applied as much meanwhile.
+            if !memory.advance(end.epoch, page.first, end.seq) {
+                return Ok(false);
+            }
         }
     }
 }
@@ -387,6 +509,19 @@ impl Drop for KeeperThread {
     }
 }
 
+#[cfg(test)]
+impl Keeper {
+    /// From now on a file has at most so many bytes.
+    pub(super) const fn shrink(&mut self, bytes_max: u64) {
+        self.plan.bytes_max = bytes_max;
+    }
+
+    /// From now on a page that fails is not asked for again.
+    pub(super) const fn hurry(&mut self) {
+        self.page_fails_max = Duration::ZERO;
+    }
+}
+
 impl Keeper {
     fn run(mut self, orders: &Orders) {
         let (mut last, mut pause) = (Instant::now(), Duration::ZERO);
@@ -396,24 +531,35 @@ impl Keeper {
             }
             if orders.finish.load(Ordering::Acquire) {
                 // What has to be asked for is not worth waiting for now.
-                if self.has_news() && !self.is_to_be_filled {
-                    self.try_rewrite(&|| orders.give_up.load(Ordering::Acquire));
+                if self.has_news() {
+                    self.try_rewrite(false, &|| orders.give_up.load(Ordering::Acquire));
                 }
                 return;
             }
             if last.elapsed() >= pause && self.is_due(last.elapsed()) {
                 let begin = Instant::now();
-                self.try_rewrite(&|| orders.finish.load(Ordering::Acquire));
+                let fills = self.must_fill();
+                let is_abandoned =
+                    !self.try_rewrite(fills, &|| orders.finish.load(Ordering::Acquire));
                 last = Instant::now();
                 pause = PAUSE_MIN.max(begin.elapsed() * PAUSE_FACTOR);
+                if fills && self.must_fill() {
+                    // Nearly all of it was waiting.
+                    pause = if is_abandoned { Duration::ZERO } else { pause.min(FILL_AGAIN) };
+                }
             }
-            std::thread::park_timeout(LOOK);
+            // Who waited in a rewrite may have been woken there for the order to finish.
+            if !orders.finish.load(Ordering::Acquire) {
+                std::thread::park_timeout(LOOK);
+            }
         }
     }
 
-    fn try_rewrite(&mut self, give_up: &dyn Fn() -> bool) {
-        match self.rewrite(give_up) {
+    /// False if it was abandoned, and may be begun again at once.
+    fn try_rewrite(&mut self, fills: bool, give_up: &dyn Fn() -> bool) -> bool {
+        match self.rewrite_and(fills, give_up) {
             Ok(()) | Err(RewriteError::GivenUp) => {}
+            Err(RewriteError::Abandoned) => return false,
             Err(error) => {
                 self.counts.failed.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(
@@ -422,5 +568,6 @@ impl Keeper {
                 );
             }
         }
+        true
     }
 }

@@ -10,6 +10,8 @@
 //! when something newer is taken in, and never taken back: so what is answered does not depend on
 //! the overlay keeping anything. What it forgets is asked for again.
 //!
+//! Where memory is [whole](super::whole), what is in none of the three does not exist.
+//!
 //! # A snapshot is rewritten while changes come
 //!
 //! ```text
@@ -36,14 +38,17 @@ use moka::sync::Cache;
 use carom_shared::{Code, DomainId, FeedPosition, UnixMillis};
 
 use super::snapshot::{Snapshot, version};
+use super::whole::Whole;
 use super::{Known, ResolveConfig, Route};
 
 /// What an entry of the overlay costs beside its key and its record: the cache's own books. As
 /// measured with a million entries.
 const ENTRY_OVERHEAD_BYTES: usize = 470;
 
-/// Keys that may be taken in while a snapshot is written; with more it is given up.
-const NOTED_MAX: usize = 1 << 18;
+/// Keys that may be taken in while a snapshot is written; with more it is given up. All routes are
+/// listed for a minute or two, while visitors may ask for thousands a second: this many are 60 MB at
+/// most, which go with the rewrite.
+const NOTED_MAX: usize = 1 << 20;
 
 /// Domain and code in one piece of memory, so that a lookup borrows and an entry has one box.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -85,6 +90,7 @@ pub(super) struct Memory {
     gate: RwLock<Option<Noted>>,
     /// Everything up to there is applied; `None`: nobody knows.
     position: Mutex<Option<FeedPosition>>,
+    pub(super) whole: Whole,
 }
 
 /// A rewrite that has begun.
@@ -92,11 +98,18 @@ pub(super) struct Rewrite {
     /// What is replaced.
     pub(super) old: Option<Arc<Snapshot>>,
     pub(super) position: FeedPosition,
+    /// How often the overlay may have forgotten something before.
+    pub(super) overflows: u64,
 }
 
-/// Too much was taken in while the snapshot was written.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooManyChanges;
+/// Why a snapshot that was written is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Useless {
+    /// Too much was taken in meanwhile.
+    TooManyChanges,
+    /// Its rewrite was given up.
+    Abandoned,
+}
 
 /// What is held, for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,6 +118,8 @@ pub struct Held {
     pub overlay_routes: u64,
     pub overlay_bytes: u64,
     pub snapshot: Option<SnapshotHeld>,
+    /// Whether these are all routes there are.
+    pub is_whole: bool,
 }
 
 /// What a snapshot holds.
@@ -128,11 +143,10 @@ impl Held {
 }
 
 impl Memory {
-    pub(super) fn new(config: &ResolveConfig) -> Self {
+    /// Memory for the routes of an origin that announces each change, or does not.
+    pub(super) fn new(config: &ResolveConfig, is_announced: bool) -> Self {
         #[expect(clippy::borrowed_box, reason = "moka hands out `&K`")]
-        let weight = |key: &Box<[u8]>, record: &Bytes| {
-            u32::try_from(key.len() + record.len() + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
-        };
+        let weight = |key: &Box<[u8]>, record: &Bytes| weight(key, record);
         Self {
             snapshot: ArcSwapOption::empty(),
             overlay: Cache::builder().weigher(weight).max_capacity(config.max_cache_bytes).build(),
@@ -142,6 +156,7 @@ impl Memory {
                 .build(),
             gate: RwLock::new(None),
             position: Mutex::new(None),
+            whole: Whole::new(config.max_cache_bytes, is_announced),
         }
     }
 
@@ -165,7 +180,7 @@ impl Memory {
                 _ => false,
             };
             if is_same {
-                let is_absent = self.absences.contains_key(key);
+                let is_absent = self.whole.is_whole() || self.absences.contains_key(key);
                 return if is_absent { Known::Absent } else { Known::Unknown };
             }
         }
@@ -184,6 +199,7 @@ impl Memory {
         {
             return snapshot.live(place).or_else(|| self.overlay.get(key));
         }
+        self.whole.take_in(weight(key, &record).into());
         let result = self.overlay.entry(key.into()).and_compute_with(|held| {
             if held.is_some_and(|held| version(held.value()) >= new) {
                 Op::Nop
@@ -236,16 +252,16 @@ impl Memory {
         *self.position.lock().unwrap_or_else(PoisonError::into_inner) = position;
     }
 
-    /// The changes numbered `first` to `last` are applied. If some before them are missing, the
-    /// position stays where it is: the next start asks for everything after it.
-    pub(super) fn advance(&self, epoch: u64, first: u64, last: u64) {
+    /// The changes numbered `first` to `last` are applied; false if some before them are missing.
+    /// The position then stays where it is.
+    pub(super) fn advance(&self, epoch: u64, first: u64, last: u64) -> bool {
         let mut position = self.position.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = &mut *position
-            && at.epoch == epoch
-            && first <= at.seq + 1
-        {
+        let Some(at) = &mut *position else { return true };
+        let is_next = at.epoch == epoch && first <= at.seq + 1;
+        if is_next {
             at.seq = at.seq.max(last);
         }
+        is_next
     }
 
     /// Begins a rewrite, in place of one that was given up; `None` if it is not known up to which
@@ -254,7 +270,8 @@ impl Memory {
         let mut gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
         let position = self.position()?;
         *gate = Some(Mutex::new(Some(Vec::new())));
-        Some(Rewrite { old: self.snapshot.load_full(), position })
+        let overflows = self.whole.overflows();
+        Some(Rewrite { old: self.snapshot.load_full(), position, overflows })
     }
 
     /// Keys and records of the overlay.
@@ -263,11 +280,16 @@ impl Memory {
     }
 
     /// Puts the snapshot that was written in its place, and lets go of what is in it.
-    pub(super) fn install(&self, snapshot: &Arc<Snapshot>) -> Result<(), TooManyChanges> {
+    pub(super) fn install(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        rewrite: &Rewrite,
+    ) -> Result<(), Useless> {
         {
             let mut gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-            let noted = gate.take().map(Mutex::into_inner).ok_or(TooManyChanges)?;
-            let keys = noted.unwrap_or_else(PoisonError::into_inner).ok_or(TooManyChanges)?;
+            let noted = gate.take().map(Mutex::into_inner).ok_or(Useless::Abandoned)?;
+            let keys = noted.unwrap_or_else(PoisonError::into_inner);
+            let keys = keys.ok_or(Useless::TooManyChanges)?;
             for (key, taken_in) in keys {
                 if let Some(place) = snapshot.find(&key)
                     && version(snapshot.record(place)) < taken_in
@@ -276,6 +298,9 @@ impl Memory {
                 }
             }
             self.snapshot.store(Some(Arc::clone(snapshot)));
+            if snapshot.is_whole() && self.whole.overflows() == rewrite.overflows {
+                self.whole.set_holds_all(true);
+            }
         }
         for (key, record) in &self.overlay {
             if Self::has(snapshot, &key, &record) {
@@ -285,7 +310,10 @@ impl Memory {
                 });
             }
         }
+        // Alone, so that nothing is on its way in.
+        let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
         self.overlay.run_pending_tasks();
+        self.whole.recount(self.overlay.weighted_size());
         Ok(())
     }
 
@@ -306,11 +334,22 @@ impl Memory {
         self.snapshot.load().as_ref().map(|snapshot| snapshot.position())
     }
 
-    /// Begins with a snapshot or with nothing; whatever else is known is forgotten.
+    /// Whether the rewrite that began last may still come into use.
+    pub(super) fn is_rewriting(&self) -> Result<(), Useless> {
+        let gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let noted = gate.as_ref().ok_or(Useless::Abandoned)?;
+        let noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.as_ref().map(drop).ok_or(Useless::TooManyChanges)
+    }
+
+    /// Begins with a snapshot or with nothing; whatever else is known is forgotten, and a rewrite
+    /// that is under way is given up.
     pub(super) fn start_with(&self, snapshot: Option<Arc<Snapshot>>) {
-        let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        let mut gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        *gate = None;
         self.overlay.invalidate_all();
         self.set_position(snapshot.as_ref().map(|snapshot| snapshot.position()));
+        self.whole.set_holds_all(snapshot.as_ref().is_some_and(|snapshot| snapshot.is_whole()));
         self.snapshot.store(snapshot);
     }
 
@@ -321,6 +360,7 @@ impl Memory {
         Held {
             overlay_routes: self.overlay.entry_count(),
             overlay_bytes: self.overlay.weighted_size(),
+            is_whole: self.whole.is_whole(),
             snapshot: snapshot.as_ref().map(|snapshot| {
                 let (file_bytes, index_bytes) = snapshot.bytes();
                 SnapshotHeld {
@@ -337,9 +377,15 @@ impl Memory {
     /// Lets the overlay forget everything, as it may at any moment.
     #[cfg(test)]
     pub(super) fn forget(&self) {
+        self.whole.overflow();
         self.overlay.invalidate_all();
         self.overlay.run_pending_tasks();
     }
+}
+
+/// What an entry of the overlay is accounted with.
+fn weight(key: &[u8], record: &[u8]) -> u32 {
+    u32::try_from(key.len() + record.len() + ENTRY_OVERHEAD_BYTES).unwrap_or(u32::MAX)
 }
 
 /// What was taken in was checked; a record of a file that was checked is what was taken in.

@@ -5,7 +5,8 @@
 //! ```text
 //!  0  [u8; 8]  "CAROMRTS"
 //!  8  u8       format = 1
-//!  9  [u8; 7]  zero
+//!  9  u8       1 if every route that there was is in here, else 0
+//! 10  [u8; 6]  zero
 //! 16  u64      epoch of the feed
 //! 24  u64      number in the feed: every change up to and with it is in here
 //! 32  i64      up to when changes were known as it was written, milliseconds since 1970
@@ -84,6 +85,7 @@ struct Header {
     routes: u64,
     len: u64,
     crc: u32,
+    is_whole: bool,
 }
 
 impl Header {
@@ -91,6 +93,7 @@ impl Header {
         let mut bytes = [0; HEADER_LEN];
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8] = FORMAT;
+        bytes[9] = self.is_whole.into();
         bytes[16..24].copy_from_slice(&self.position.epoch.to_le_bytes());
         bytes[24..32].copy_from_slice(&self.position.seq.to_le_bytes());
         bytes[32..40].copy_from_slice(&self.written_at.get().to_le_bytes());
@@ -126,6 +129,7 @@ impl Header {
             routes: word(40),
             len: word(48),
             crc: half(56),
+            is_whole: bytes[9] == 1,
         })
     }
 }
@@ -238,6 +242,11 @@ impl Snapshot {
 
     const fn after(&self, slot: usize) -> usize {
         if slot + 1 == self.slots.len() { 0 } else { slot + 1 }
+    }
+
+    /// Whether every route that there was is in here.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.header.is_whole
     }
 
     /// Where the route of a key is, superseded or not.

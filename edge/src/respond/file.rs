@@ -1,10 +1,13 @@
 //! The files that browsers and crawlers ask every host for. No link is named in them, so they may be
 //! kept; they are no clicks.
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use http::{Response, StatusCode};
+use std::borrow::Cow;
 
-use super::Body;
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::Answer;
+use super::answer::fixed;
 
 /// `/robots.txt`: everything may be fetched.
 ///
@@ -12,22 +15,18 @@ use super::Body;
 /// fetch a link to read that it must not list it (`X-Robots-Tag` on each answer): to forbid the
 /// fetch would not forbid the listing (RFC 9309, 3).
 #[must_use]
-pub fn robots() -> Response<Body> {
-    let mut response = Response::new(Body::from("User-agent: *\nDisallow:\n"));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    // RFC 9309, 2.4: crawlers keep it for a day.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=86400"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
+pub fn robots() -> Answer {
+    Answer {
+        content_type: Some("text/plain; charset=utf-8"),
+        fixed: fixed! { "x-content-type-options": "nosniff" },
+        body: Bytes::from_static(b"User-agent: *\nDisallow:\n"),
+        // RFC 9309, 2.4: crawlers keep it for a day.
+        ..Answer::new(StatusCode::OK, Cow::Borrowed("public, max-age=86400"))
+    }
 }
 
 /// `/favicon.ico`: there is none, for a week. A 404 would be asked for again with each error page.
 #[must_use]
-pub fn favicon() -> Response<Body> {
-    let mut response = Response::new(Body::default());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    let max_age = HeaderValue::from_static("public, max-age=604800");
-    response.headers_mut().insert(CACHE_CONTROL, max_age);
-    response
+pub fn favicon() -> Answer {
+    Answer::new(StatusCode::NO_CONTENT, Cow::Borrowed("public, max-age=604800"))
 }

@@ -1,10 +1,13 @@
 //! What people see: one frame and one stylesheet for all pages, and the pages that lead nowhere.
 
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use http::header::{HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
-use http::{Response, StatusCode};
+use std::borrow::Cow;
 
-use super::{Body, NOINDEX, X_ROBOTS_TAG};
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::HeaderValue;
+
+use super::Answer;
+use super::answer::{Fixed, fixed};
 use crate::request::{Form, Refusal};
 
 /// The one stylesheet. Colours are the browser's own, light or dark; a phone is as good as a screen.
@@ -47,22 +50,38 @@ macro_rules! page_end {
 pub(super) use {page_begin, page_end, stylesheet};
 
 /// Lets a page have that stylesheet, by its SHA-256, and nothing else: whatever got into a page would
-/// neither run nor load nor look like anything.
-const PAGE_POLICY: &str = "default-src 'none'; style-src 'sha256-RiY8FlL/SEJMJMXZu9OMIb4pVWx0W2Dq+eQT8t31IAs='; base-uri 'none'; form-action 'none'; \
-     frame-ancestors 'none'";
-
-/// A response that is made for this one request.
-pub(super) fn page(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(X_ROBOTS_TAG, NOINDEX);
-    response
+/// neither run nor load nor look like anything. A macro, because lines are put together at compile time.
+macro_rules! page_policy {
+    () => {
+        "default-src 'none'; style-src 'sha256-RiY8FlL/SEJMJMXZu9OMIb4pVWx0W2Dq+eQT8t31IAs='; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    };
 }
+
+/// The fields of every page, and more.
+macro_rules! page_fields {
+    ($($name:literal: $value:literal)?) => {
+        fixed! {
+            "content-security-policy": page_policy!(),
+            "x-content-type-options": "nosniff",
+            "x-robots-tag": "noindex, nofollow",
+            $($name: $value)?
+        }
+    };
+}
+
+/// An answer that is made for this one request.
+pub(super) fn page(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
+    Answer {
+        content_type: Some(content_type),
+        fixed: PAGE,
+        body,
+        ..Answer::new(status, Cow::Borrowed("no-store"))
+    }
+}
+
+const PAGE: &Fixed = page_fields!();
+const PAGE_WITH_METHODS: &Fixed = page_fields!("allow": "GET, HEAD");
 
 pub(super) const HTML: &str = "text/html; charset=utf-8";
 
@@ -104,33 +123,26 @@ impl ErrorPage {
         }
     }
 
-    /// The response. A body is dropped by hyper where the request was HEAD.
+    /// The answer.
     #[must_use]
-    pub fn response(self, form: Form) -> Response<Body> {
+    pub fn answer(self, form: Form) -> Answer {
         let (content_type, body) = match form {
             Form::Html => (HTML, self.html()),
             Form::Json => ("application/problem+json", self.json()),
         };
-        let mut response = page(self.status(), content_type, Body::from(body));
-        let headers = response.headers_mut();
+        let mut answer = page(self.status(), content_type, Bytes::from_static(body.as_bytes()));
         match self {
-            Self::MethodNotAllowed => {
-                headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-            }
-            Self::Unavailable => {
-                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            }
+            Self::MethodNotAllowed => answer.fixed = PAGE_WITH_METHODS,
+            Self::Unavailable => answer.retry_after(HeaderValue::from_static("1")),
             // What follows on the connection may be the rest of this request.
-            Self::BadRequest => {
-                headers.insert(CONNECTION, HeaderValue::from_static("close"));
-            }
+            Self::BadRequest => answer.close(),
             Self::NotFound
             | Self::Gone
             | Self::Misdirected
             | Self::Blocked
             | Self::TooManyMisses => {}
         }
-        response
+        answer
     }
 }
 
@@ -173,7 +185,8 @@ error_pages! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::header::LOCATION;
+    use http::Version;
+    use http::header::{ALLOW, CACHE_CONTROL, CONNECTION, LOCATION, RETRY_AFTER};
     use sha2::{Digest, Sha256};
 
     fn base64(bytes: &[u8]) -> String {
@@ -196,7 +209,7 @@ mod tests {
     #[test]
     fn pages_may_have_their_stylesheet() {
         let hash = base64(&Sha256::digest(stylesheet!()));
-        assert!(PAGE_POLICY.contains(&format!("style-src 'sha256-{hash}';")), "{hash}");
+        assert!(page_policy!().contains(&format!("style-src 'sha256-{hash}';")), "{hash}");
         for page in ErrorPage::ALL {
             assert!(page.html().contains(concat!("<style>", stylesheet!(), "</style>")));
         }
@@ -208,13 +221,15 @@ mod tests {
             let status = page.status().as_str().to_owned();
             assert!(page.json().contains(&format!("\"status\":{status},")), "{page:?}");
             for form in [Form::Html, Form::Json] {
-                let response = page.response(form);
+                let response = page.answer(form).into_response(Version::HTTP_11);
                 assert_eq!(response.status(), page.status());
                 assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
                 assert!(!response.headers().contains_key(LOCATION));
             }
         }
-        let headers = |page: ErrorPage| page.response(Form::Json).headers().clone();
+        let headers = |page: ErrorPage| {
+            page.answer(Form::Json).into_response(Version::HTTP_11).headers().clone()
+        };
         assert_eq!(headers(ErrorPage::MethodNotAllowed)[ALLOW], "GET, HEAD");
         assert_eq!(headers(ErrorPage::Unavailable)[RETRY_AFTER], "1");
         assert_eq!(headers(ErrorPage::BadRequest)[CONNECTION], "close");

@@ -5,21 +5,21 @@
 //! nor path. Nothing of the request is in the page.
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::StatusCode;
 
 use super::page::{HTML, page, page_begin, page_end};
-use super::{Body, Redirect};
+use super::{Answer, Redirect};
 use crate::request::Form;
 
 /// The page of a link that leads somewhere; others have the error page of the link itself.
 #[must_use]
-pub fn response(redirect: &Redirect<'_>, form: Form) -> Response<Body> {
+pub fn answer(redirect: &Redirect<'_>, form: Form) -> Answer {
     let destination = String::from_utf8_lossy(redirect.destination().as_bytes());
     let (content_type, body) = match form {
         Form::Html => (HTML, html(&destination)),
         Form::Json => ("application/json", json(&destination)),
     };
-    page(StatusCode::OK, content_type, Body::from(Bytes::from(body)))
+    page(StatusCode::OK, content_type, Bytes::from(body))
 }
 
 fn html(destination: &str) -> String {

@@ -1,6 +1,8 @@
 use super::*;
 use crate::request::Form;
 use carom_shared::{Forward, LinkId, QueryPolicy, RouteRecord, WorkspaceId};
+use http::header::{CACHE_CONTROL, LOCATION};
+use http::{HeaderName, Version};
 
 fn record() -> RouteRecord {
     RouteRecord {
@@ -24,8 +26,9 @@ fn answer_to(record: RouteRecord, query: Option<&str>, now_ms: i64) -> (u16, Str
     let route = Route::try_from(record).unwrap();
     let now = UnixMillis::new(now_ms);
     let response = Redirect::of(&route, now)
-        .map(|redirect| redirect.response(query, now))
-        .unwrap_or_else(|page| page.response(Form::Html));
+        .map(|redirect| redirect.answer(query, now))
+        .unwrap_or_else(|page| page.answer(Form::Html))
+        .into_response(Version::HTTP_11);
     let header = |name: HeaderName| {
         response.headers().get(name).map_or("", |value| value.to_str().unwrap()).to_owned()
     };

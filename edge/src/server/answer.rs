@@ -1,9 +1,10 @@
 //! One request on a worker: ask, resolve, record, respond.
+//!
+//! What memory can answer is answered in plain calls, from [`Worker::begin`]; what has to wait goes on
+//! in [`Worker::answer`].
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, RETRY_AFTER};
-use http::{HeaderMap, HeaderValue, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::{Request, Response};
 
@@ -16,9 +17,9 @@ use crate::limit::Block;
 use crate::pressure::Pressure;
 use crate::proxy;
 use crate::record;
-use crate::request::{Ask, Form, Refusal, Resource, Visitor, names_host};
+use crate::request::{Ask, Form, Head, Refusal, Resource, Visitor, names_host};
 use crate::resolve::{Key, Known, Route, Unavailable};
-use crate::respond::{self, Body, ErrorPage, Redirect, file, preview};
+use crate::respond::{self, Answer, Body, ErrorPage, Redirect, file, preview};
 use crate::spool::losses::Loss;
 use crate::spool::sync::Synced;
 
@@ -31,8 +32,24 @@ pub(super) struct Peer {
     pub(super) server_name: Option<Box<str>>,
 }
 
+/// How far a request came without waiting.
+pub(super) enum Begun<'a> {
+    /// To its answer, which may have to wait until its click is on the disk.
+    Answered(Answer, Option<Synced>),
+    /// To a code that memory does not know. Nothing has been counted yet.
+    Unknown(Unknown<'a>),
+}
+
+/// A request for a code that memory does not know.
+pub(super) struct Unknown<'a> {
+    ask: Ask<'a>,
+    code: &'a str,
+    key: Key,
+    now: UnixMillis,
+}
+
 impl Worker {
-    /// Answers one of a connection's requests; its last, if so is its fate.
+    /// Answers one of hyper's requests; the connection's last, if so is its fate.
     pub(super) async fn serve(
         &self,
         request: &Request<Incoming>,
@@ -40,127 +57,183 @@ impl Worker {
         watch: &Watch,
     ) -> Response<Body> {
         let under_way = UnderWay::begin(watch);
-        let mut response = self.answer(request, peer).await;
-        if watch.fate() != Fate::Stays || request.version() == Version::HTTP_2 {
-            last_answer(&mut response, request.version());
+        let head = Head::of(request, !request.body().is_end_stream());
+        let mut answer = self.answer(&head, peer).await;
+        if watch.fate() != Fate::Stays {
+            answer.close();
         }
         drop(under_way);
-        response
+        answer.into_response(request.version())
     }
 
-    async fn answer(&self, request: &Request<Incoming>, peer: &Peer) -> Response<Body> {
-        let has_body = !request.body().is_end_stream();
-        let ask = {
-            let domains = self.shared.domains.load();
-            Ask::parse(request, has_body, &domains)
+    /// Answers a request, however long that takes.
+    pub(super) async fn answer(&self, head: &Head<'_>, peer: &Peer) -> Answer {
+        let (answer, synced) = match self.begin(head, peer, self.shared.clock.now()) {
+            Begun::Answered(answer, synced) => (answer, synced),
+            Begun::Unknown(unknown) => {
+                let route = self.look_up(&unknown, head, peer.address).await;
+                self.land(route, &unknown, head, peer.address)
+            }
         };
+        if let Some(synced) = synced {
+            self.synced(synced).await;
+        }
+        answer
+    }
+
+    /// Waits until a click is on the disk, or for long enough.
+    pub(super) async fn synced(&self, synced: Synced) {
+        if !synced.wait().await {
+            self.metrics().clicks_unsynced.add(1);
+        }
+    }
+
+    /// Answers a request from memory.
+    pub(super) fn begin<'a>(&self, head: &Head<'a>, peer: &Peer, now: UnixMillis) -> Begun<'a> {
+        let ask = Ask::parse(head, &self.shared.domains.load());
         let ask = match &peer.server_name {
-            Some(name) if !names_host(request, name) => ask.and(Err(Refusal::Misdirected)),
+            Some(name) if !names_host(head, name) => ask.and(Err(Refusal::Misdirected)),
             _ => ask,
         };
-        let answer = match ask {
-            Ok(ask) => self.fulfil(&ask, request.headers(), peer.address).await,
-            Err(refusal) => Err(refusal.into()),
-        };
-        answer.unwrap_or_else(|page| {
-            self.metrics().error(page);
-            let mut response = page.response(Form::wanted(request.headers()));
-            if page == ErrorPage::TooManyMisses {
-                response.headers_mut().insert(RETRY_AFTER, self.shared.limits.misses.retry_after());
-            }
-            response
-        })
+        ask.map_err(ErrorPage::from)
+            .and_then(|ask| self.fulfil(ask, head, peer.address, now))
+            .unwrap_or_else(|page| Begun::Answered(self.error(page, head), None))
     }
 
-    async fn fulfil(
+    fn error(&self, page: ErrorPage, head: &Head<'_>) -> Answer {
+        self.metrics().error(page);
+        let mut answer = page.answer(Form::wanted(head));
+        if page == ErrorPage::TooManyMisses {
+            answer.retry_after(self.shared.limits.misses.retry_after());
+        }
+        answer
+    }
+
+    fn fulfil<'a>(
         &self,
-        ask: &Ask<'_>,
-        headers: &HeaderMap,
+        ask: Ask<'a>,
+        head: &Head<'a>,
         peer: IpAddr,
-    ) -> Result<Response<Body>, ErrorPage> {
-        let now = self.shared.clock.now();
-        match ask.resource {
-            Resource::Link(code) => {
-                let route = self.route(ask, code, headers, peer, now).await?;
-                let redirect = self.judge(&route, headers, peer, now)?;
-                if let Some(synced) = self.record(ask, headers, peer, &redirect, now)?
-                    && !synced.wait().await
-                {
-                    self.metrics().clicks_unsynced.add(1);
-                }
-                self.metrics().redirects.add(1);
-                Ok(redirect.response(ask.query, now))
-            }
-            Resource::Preview(code) => {
-                let route = self.route(ask, code, headers, peer, now).await?;
-                let redirect = self.judge(&route, headers, peer, now)?;
-                self.metrics().previews.add(1);
-                Ok(preview::response(&redirect, Form::wanted(headers)))
+        now: UnixMillis,
+    ) -> Result<Begun<'a>, ErrorPage> {
+        let answer = match ask.resource {
+            Resource::Link(code) | Resource::Preview(code) => {
+                let key = Key::new(ask.domain, code);
+                let route = match self.shared.resolver.known(&key) {
+                    // By a setting, rather nobody is sent than to where a link may lead no more.
+                    Known::Route(_) if self.shared.resolver.feed().refuses() => {
+                        return Err(ErrorPage::Unavailable);
+                    }
+                    Known::Route(route) => {
+                        self.metrics().memory_hits.add(1);
+                        route
+                    }
+                    Known::Absent => {
+                        self.metrics().absence_hits.add(1);
+                        return Err(self.absent(&ask, code, head, peer, now));
+                    }
+                    Known::Unknown => {
+                        return Ok(Begun::Unknown(Unknown { ask, code, key, now }));
+                    }
+                };
+                let (answer, synced) = self.lead(&ask, head, peer, &route, now)?;
+                return Ok(Begun::Answered(answer, synced));
             }
             Resource::Robots => {
                 self.metrics().files.add(1);
-                Ok(file::robots())
+                file::robots()
             }
             Resource::Favicon => {
                 self.metrics().files.add(1);
-                Ok(file::favicon())
+                file::favicon()
             }
             Resource::Home => {
                 let domains = self.shared.domains.load();
                 let home = domains.home(ask.domain).ok_or(ErrorPage::NotFound)?;
                 self.metrics().homes.add(1);
-                Ok(respond::home(home))
+                respond::home(home)
             }
-            Resource::Nothing => Err(ErrorPage::NotFound),
-        }
+            Resource::Nothing => return Err(ErrorPage::NotFound),
+        };
+        Ok(Begun::Answered(answer, None))
     }
 
-    async fn route(
+    /// What a route that was found answers.
+    fn lead(
+        &self,
+        ask: &Ask<'_>,
+        head: &Head<'_>,
+        peer: IpAddr,
+        route: &Route,
+        now: UnixMillis,
+    ) -> Result<(Answer, Option<Synced>), ErrorPage> {
+        let redirect = self.judge(route, head, peer, now)?;
+        if let Resource::Preview(_) = ask.resource {
+            self.metrics().previews.add(1);
+            return Ok((preview::answer(&redirect, Form::wanted(head)), None));
+        }
+        let synced = self.record(ask, head, peer, &redirect, now)?;
+        self.metrics().redirects.add(1);
+        Ok((redirect.answer(ask.query, now), synced))
+    }
+
+    /// Asks the origin for a route.
+    async fn look_up(
+        &self,
+        unknown: &Unknown<'_>,
+        head: &Head<'_>,
+        peer: IpAddr,
+    ) -> Result<Option<Route>, ErrorPage> {
+        self.metrics().look_ups.add(1);
+        let code = Code::parse(unknown.code).map_err(|_| ErrorPage::NotFound)?;
+        // Who has missed too often is still looked up for, while few others like it are.
+        let _guess = match self.is_spent(head, peer, unknown.now) {
+            true => match self.shared.limits.guesses.try_acquire() {
+                Ok(guess) => Some(guess),
+                Err(_) => return Err(ErrorPage::TooManyMisses),
+            },
+            false => None,
+        };
+        let route = self.shared.resolver.look_up(&unknown.key, unknown.ask.domain, code).await;
+        route.map_err(|Unavailable| ErrorPage::Unavailable)
+    }
+
+    fn is_spent(&self, head: &Head<'_>, peer: IpAddr, now: UnixMillis) -> bool {
+        let block = self.client(head, peer);
+        block.is_some_and(|block| self.shared.limits.misses.is_spent(block, now))
+    }
+
+    /// What the origin's answer is to the visitor.
+    fn land(
+        &self,
+        route: Result<Option<Route>, ErrorPage>,
+        unknown: &Unknown<'_>,
+        head: &Head<'_>,
+        peer: IpAddr,
+    ) -> (Answer, Option<Synced>) {
+        let Unknown { ask, code, now, .. } = unknown;
+        route
+            .and_then(|route| match route {
+                Some(route) => self.lead(ask, head, peer, &route, *now),
+                None => Err(self.absent(ask, code, head, peer, *now)),
+            })
+            .unwrap_or_else(|page| (self.error(page, head), None))
+    }
+
+    /// A code that does not exist.
+    fn absent(
         &self,
         ask: &Ask<'_>,
         code: &str,
-        headers: &HeaderMap,
+        head: &Head<'_>,
         peer: IpAddr,
         now: UnixMillis,
-    ) -> Result<Route, ErrorPage> {
-        let key = Key::new(ask.domain, code);
-        let route = match self.shared.resolver.known(&key) {
-            // By a setting, rather nobody is sent than to where a link may lead no more.
-            Known::Route(_) if self.shared.resolver.feed().refuses() => {
-                return Err(ErrorPage::Unavailable);
-            }
-            Known::Route(route) => {
-                self.metrics().memory_hits.add(1);
-                return Ok(route);
-            }
-            Known::Absent => {
-                self.metrics().absence_hits.add(1);
-                None
-            }
-            Known::Unknown => {
-                self.metrics().look_ups.add(1);
-                let code = Code::parse(code).map_err(|_| ErrorPage::NotFound)?;
-                let block = self.client(headers, peer);
-                let is_spent =
-                    block.is_some_and(|block| self.shared.limits.misses.is_spent(block, now));
-                // Who has missed too often is still looked up for, while few others like it are.
-                let _guess = match is_spent.then(|| self.shared.limits.guesses.try_acquire()) {
-                    Some(Err(_)) => return Err(ErrorPage::TooManyMisses),
-                    guess => guess,
-                };
-                match self.shared.resolver.look_up(&key, ask.domain, code).await {
-                    Ok(route) => route,
-                    Err(Unavailable) => return Err(ErrorPage::Unavailable),
-                }
-            }
-        };
-        route.ok_or_else(|| {
-            let page = self.miss(headers, peer, now);
-            if page == ErrorPage::NotFound {
-                self.shared.missing.count(ask.domain, code);
-            }
-            page
-        })
+    ) -> ErrorPage {
+        let page = self.miss(head, peer, now);
+        if page == ErrorPage::NotFound {
+            self.shared.missing.count(ask.domain, code);
+        }
+        page
     }
 
     /// What a route answers now. One that has not begun is missed like one that never was: whoever
@@ -168,20 +241,20 @@ impl Worker {
     fn judge<'a>(
         &self,
         route: &'a Route,
-        headers: &HeaderMap,
+        head: &Head<'_>,
         peer: IpAddr,
         now: UnixMillis,
     ) -> Result<Redirect<'a>, ErrorPage> {
         Redirect::of(route, now).map_err(|page| match page {
-            ErrorPage::NotFound => self.miss(headers, peer, now),
+            ErrorPage::NotFound => self.miss(head, peer, now),
             page => page,
         })
     }
 
     /// Counts a code that does not exist against who asked for it.
     #[cold]
-    fn miss(&self, headers: &HeaderMap, peer: IpAddr, now: UnixMillis) -> ErrorPage {
-        match self.client(headers, peer) {
+    fn miss(&self, head: &Head<'_>, peer: IpAddr, now: UnixMillis) -> ErrorPage {
+        match self.client(head, peer) {
             Some(block) if !self.shared.limits.misses.spend(block, now) => ErrorPage::TooManyMisses,
             _ => ErrorPage::NotFound,
         }
@@ -189,11 +262,11 @@ impl Worker {
 
     /// Whose limits count; `None`: nobody's.
     #[cold]
-    fn client(&self, headers: &HeaderMap, peer: IpAddr) -> Option<Block> {
+    fn client(&self, head: &Head<'_>, peer: IpAddr) -> Option<Block> {
         self.shared
             .limits
             .blocks
-            .of(proxy::client(&self.shared.limits.trusted_proxies, peer, headers))
+            .of(proxy::client(&self.shared.limits.trusted_proxies, peer, head.fields.forwarded_for))
     }
 
     /// Records before the response exists: what is answered is recorded, whatever happens next.
@@ -205,13 +278,14 @@ impl Worker {
     fn record(
         &self,
         ask: &Ask<'_>,
-        headers: &HeaderMap,
+        head: &Head<'_>,
         peer: IpAddr,
         redirect: &Redirect<'_>,
         now: UnixMillis,
     ) -> Result<Option<Synced>, ErrorPage> {
-        let visitor = Visitor::read(headers);
-        let address = proxy::client(&self.shared.limits.trusted_proxies, peer, headers);
+        let visitor = Visitor::read(head);
+        let proxies = &self.shared.limits.trusted_proxies;
+        let address = proxy::client(proxies, peer, head.fields.forwarded_for);
         let click = record::click(ask, &visitor, address, redirect, now);
         let recorded = self.recorder.borrow_mut().record(&click);
         if recorded.is_err() {
@@ -234,15 +308,5 @@ impl Worker {
         self.shared.losses.add(loss, 1);
         self.metrics().pressure.set(pressure.level().into());
         Ok(())
-    }
-}
-
-/// Says that a connection ends. HTTP/2 says so by itself, and forbids the header (RFC 9113 8.2.2).
-#[cold]
-fn last_answer(response: &mut Response<Body>, version: Version) {
-    if version == Version::HTTP_2 {
-        response.headers_mut().remove(CONNECTION);
-    } else {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }

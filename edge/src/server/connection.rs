@@ -8,6 +8,7 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -80,17 +81,28 @@ impl Worker {
         }
     }
 
-    pub(super) async fn http1<S>(self: &Rc<Self>, stream: S, peer: Peer)
+    /// Serves HTTP/1: plain requests here, and from the first that is not on, hyper.
+    pub(super) async fn http1<S>(self: &Rc<Self>, mut stream: S, peer: Peer)
+    where
+        S: Stream,
+    {
+        let watched = self.watch().await;
+        if let Some(unread) = self.plain(&mut stream, &peer, &watched.watch).await {
+            // Apart: an idle connection would hold the room for it.
+            Box::pin(self.hyper(stream, unread, &peer, &watched.watch)).await;
+        }
+    }
+
+    /// Serves HTTP/1 with hyper, beginning with what was read already.
+    async fn hyper<S>(self: &Rc<Self>, stream: S, unread: Vec<u8>, peer: &Peer, watch: &Rc<Watch>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let watched = self.watch().await;
-        let (watch, peer) = (&watched.watch, &peer);
         let service = service_fn(|request| {
             let worker = Rc::clone(self);
             async move { Ok::<_, Infallible>(worker.serve(&request, peer, watch).await) }
         });
-        let stream = TokioIo::new(Heard { stream, watch: Rc::clone(watch) });
+        let stream = TokioIo::new(Heard { unread: unread.into(), stream, watch: Rc::clone(watch) });
         let connection = pin!(self.http1.serve_connection(stream, service));
         let close = http1::Connection::graceful_shutdown;
         note(drive(watch, connection, Fate::Closes, close).await);
@@ -101,6 +113,21 @@ impl Worker {
         let waker = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
         Watched { worker: Rc::clone(self), watch: self.watches.enter(waker) }
     }
+}
+
+/// What a connection of HTTP/1 runs on.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {
+    /// Whether its end needs no words: to close a socket says all that there is to say.
+    const ENDS_BY_CLOSE: bool;
+}
+
+impl Stream for TcpStream {
+    const ENDS_BY_CLOSE: bool = true;
+}
+
+#[cfg(feature = "tls")]
+impl Stream for tokio_rustls::server::TlsStream<TcpStream> {
+    const ENDS_BY_CLOSE: bool = false;
 }
 
 /// A connection that is watched until this is dropped.
@@ -153,8 +180,9 @@ pub(super) fn refuse(stream: &TcpStream) {
     }
 }
 
-/// A stream that tells when something came.
+/// A stream that begins with what was read of it, and tells when something came.
 struct Heard<S> {
+    unread: Bytes,
     stream: S,
     watch: Rc<Watch>,
 }
@@ -165,6 +193,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let len = self.unread.len().min(buffer.remaining());
+            buffer.put_slice(&self.unread.split_to(len));
+            if self.unread.is_empty() {
+                self.unread = Bytes::new();
+            }
+            self.watch.heard();
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {

@@ -37,7 +37,8 @@ pub(crate) struct Listening {
 
 /// What a thread that accepts from sockets needs, for each of `threads`: sockets on `address`, or
 /// `inherited` ones. `patience` is how long a client may leave an answer in the kernel's buffers before
-/// its connection is ended; connections inherit it from their listener.
+/// its connection is ended. Connections inherit it, and that nothing is held back to be sent with more,
+/// from their listener: one system call less for each.
 ///
 /// # Errors
 /// If the address cannot be bound, or another process listens there.
@@ -54,6 +55,7 @@ pub(crate) fn listen(
     };
     for socket in sockets.iter().flatten() {
         SockRef::from(socket).set_tcp_user_timeout(Some(patience))?;
+        SockRef::from(socket).set_tcp_nodelay(true)?;
         socket.set_nonblocking(true)?;
     }
     let bound = sockets.iter().flatten().next().map_or(Ok(address), TcpListener::local_addr)?;

@@ -5,8 +5,12 @@
 //! New        nothing has come yet           ends after the time for a head
 //! Head       a request has begun            ends after the time for a head
 //! Answering  a request is under way         ends with its answer
+//! Unread     an answer waits for its reader ends after the time for a head
 //! Idle       answered, and waits            ends after the idle time
 //! ```
+//!
+//! A connection of HTTP/2 may send frames that are no request, and each costs something. So many are free
+//! between two sweeps, and so many with each request (`FRAMES_MAX`); beyond, the connection ends.
 //!
 //! A connection keeps its phase and since when, by a clock that the sweep sets: a request costs it two
 //! stores, and no look at the time. (hyper's own timer for heads takes the time and the runtime's timer
@@ -24,6 +28,14 @@ use crate::metrics::Metrics;
 const SWEEP_MS: std::ops::RangeInclusive<u64> = 10..=1000;
 /// Connections that a sweep looks at before it lets others run: some ten microseconds.
 const AT_ONCE: usize = 512;
+
+/// Frames of HTTP/2 that a connection may send from one sweep to the next beside its requests. Browsers
+/// send some ten at the begin and then one for each answer; PING and SETTINGS have no limit of their own
+/// in h2, and are answered (CVE-2019-9512, CVE-2019-9515).
+#[cfg(feature = "tls")]
+pub(super) const FRAMES_MAX: u32 = 512;
+/// Frames that come with a request: for its window, to reset it, a short body.
+const FRAMES_OF_REQUEST: u32 = 8;
 
 /// How long a connection may do what.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +63,7 @@ enum Phase {
     New,
     Head,
     Answering,
+    Unread,
     Idle,
 }
 
@@ -76,6 +89,8 @@ pub(super) struct Watch {
     under_way: Cell<u32>,
     fate: Cell<Fate>,
     fated_at: Cell<Tick>,
+    /// Frames of HTTP/2 since the last sweep, less those of requests.
+    frames: Cell<u32>,
     waker: Waker,
     place: Cell<usize>,
 }
@@ -86,6 +101,28 @@ impl Watch {
         if matches!(self.phase.get(), Phase::New | Phase::Idle) {
             self.enter(Phase::Head);
         }
+    }
+
+    /// The client does not take in what was answered.
+    pub(super) fn unread(&self) {
+        self.enter(Phase::Unread);
+    }
+
+    /// It has taken in everything.
+    pub(super) fn taken(&self) {
+        self.enter(Phase::Idle);
+    }
+
+    /// A frame of HTTP/2 came; whether it is one too many.
+    #[cfg(feature = "tls")]
+    pub(super) fn frame(&self) -> bool {
+        self.frames.set(self.frames.get().saturating_add(1));
+        self.has_too_many_frames()
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn has_too_many_frames(&self) -> bool {
+        self.frames.get() > FRAMES_MAX
     }
 
     fn enter(&self, phase: Phase) {
@@ -114,6 +151,7 @@ pub(super) struct UnderWay<'a>(&'a Watch);
 impl<'a> UnderWay<'a> {
     pub(super) fn begin(watch: &'a Watch) -> Self {
         watch.under_way.set(watch.under_way.get() + 1);
+        watch.frames.set(watch.frames.get().saturating_sub(FRAMES_OF_REQUEST));
         watch.enter(Phase::Answering);
         Self(watch)
     }
@@ -164,6 +202,7 @@ impl Watches {
             under_way: Cell::new(0),
             fate: Cell::new(fate),
             fated_at: Cell::new(now),
+            frames: Cell::new(0),
             waker,
             place: Cell::new(list.len()),
         });
@@ -219,6 +258,7 @@ impl Watches {
         let is_over = |since: Tick, time: Duration| {
             now.saturating_sub(since) > millis(time.saturating_add(self.patience.sweep()))
         };
+        watch.frames.set(0);
         let since = watch.since.get();
         let ended = &metrics.connections_ended;
         match watch.phase.get() {
@@ -228,12 +268,18 @@ impl Watches {
                 }
                 return;
             }
+            Phase::Unread if is_over(since, self.patience.head) => {
+                if watch.doom(Fate::IsCut) {
+                    ended.unread.add(1);
+                }
+                return;
+            }
             Phase::Idle if is_over(since, self.patience.idle) => {
                 if watch.doom(Fate::Closes) {
                     ended.idle.add(1);
                 }
             }
-            Phase::New | Phase::Head | Phase::Answering | Phase::Idle => {}
+            Phase::New | Phase::Head | Phase::Answering | Phase::Unread | Phase::Idle => {}
         }
         if is_over(watch.opened, self.patience.age) && watch.doom(Fate::LastAnswer) {
             ended.age.add(1);
@@ -299,6 +345,36 @@ mod tests {
         half.heard();
         let cut = fates(&watches, &half, 2500, 5000);
         assert_eq!(cut, [(3000, Fate::IsCut)], "each byte is in time, and their number is not");
+    }
+
+    #[test]
+    fn who_does_not_read_is_cut() {
+        let watches = watches();
+        let watch = watches.enter(Waker::noop().clone());
+        drop(UnderWay::begin(&watch));
+        watch.unread();
+        assert_eq!(fates(&watches, &watch, 0, 2000), [(1000, Fate::IsCut)]);
+        let watch = watches.enter(Waker::noop().clone());
+        watch.unread();
+        watch.taken();
+        assert_eq!(fates(&watches, &watch, 2000, 3500), [], "it waits for another request");
+    }
+
+    #[cfg(feature = "tls")]
+    #[test]
+    fn frames_are_limited_between_two_sweeps_and_come_with_requests() {
+        let watches = watches();
+        let watch = watches.enter(Waker::noop().clone());
+        let flood = |most: u32| (0..most).take_while(|_| !watch.frame()).count();
+        let max = usize::try_from(FRAMES_MAX).unwrap();
+        assert_eq!(flood(10_000), max);
+        watches.look(&watch, &Metrics::new(1));
+        assert_eq!(flood(FRAMES_MAX), max);
+        for _ in 0..3 {
+            drop(UnderWay::begin(&watch));
+            assert!((0..FRAMES_OF_REQUEST - 1).all(|_| !watch.frame()), "each brings its own");
+        }
+        assert!(flood(10_000) < 30);
     }
 
     #[test]

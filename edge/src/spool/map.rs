@@ -1,6 +1,6 @@
 //! Mapped files: a segment with one writer and one reader, in two threads; [`Words`]; [`Frozen`].
 //!
-//! This module holds the only `unsafe` code of the edge. The rule that makes it sound is an offset:
+//! This module holds nearly all `unsafe` code of the edge. The rule that makes it sound is an offset:
 //! the **committed end**, which only the [`Writer`] moves, and only forward.
 //!
 //! - Bytes from the committed end on belong to the one `Writer` (it is not `Clone`); it hands out

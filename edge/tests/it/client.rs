@@ -56,6 +56,11 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).unwrap();
     }
 
+    /// Sends bytes, unless the edge has ended the connection.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
     /// Sends a request of these lines, to which nothing is added but the empty line.
     pub(crate) fn ask(&mut self, lines: &[&str]) {
         self.send(format!("{}\r\n\r\n", lines.join("\r\n")));
@@ -133,6 +138,14 @@ impl Client {
             }
         }
         begin.elapsed()
+    }
+
+    /// Reads a few bytes and forgets them.
+    pub(crate) fn sip(&mut self, most: usize) {
+        self.stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let mut bytes = vec![0; most];
+        // There may be nothing, or no connection any more.
+        drop(self.stream.read(&mut bytes));
     }
 
     /// Writes until the edge takes no more, without reading; how many bytes it took.

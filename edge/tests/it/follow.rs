@@ -8,10 +8,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use carom_edge::control::{ControlClient, ControlUrl};
+use carom_edge::control::{ControlClient, ControlUrls};
 use carom_edge::follow::{Follower, first_bundle};
+use carom_edge::l2::{L2, L2Origin};
 use carom_edge::process::Inherited;
+use carom_edge::resolve::Origin;
 use carom_edge::{Domains, Edge, EdgeConfig, EdgeParts, OnStale, SpoolConfig};
+use carom_shared::internal::RoutePage;
 use carom_shared::{
     Bundle, Clock, FeedPage, FeedPosition, Host, RouteChange, RouteRecord, Salts, ServedDomain,
     SystemRandom, TestClock,
@@ -25,25 +28,40 @@ use crate::world::{DOMAIN, NOW, change, domain, eventually, metric, route};
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// A control plane that a test can make forget.
-struct Control {
-    is_away: bool,
-    epoch: u64,
+pub(crate) struct Control {
+    pub(crate) is_away: bool,
+    pub(crate) epoch: u64,
     /// Numbers up to and with this are not known any more.
     forgotten: u64,
     changes: Vec<RouteChange>,
-    routes: HashMap<String, RouteRecord>,
+    pub(crate) routes: HashMap<String, RouteRecord>,
+    /// How often it was asked for a route, and for changes.
+    pub(crate) asked: u64,
+    pub(crate) asked_changes: u64,
+    /// Batches that it was brought.
+    pub(crate) batches: u64,
+    /// Pages of all routes that it still gives.
+    pub(crate) listings: u64,
+    /// How long an answer takes.
+    pub(crate) delay: Duration,
 }
 
-type Shared = Arc<Mutex<Control>>;
+pub(crate) type Shared = Arc<Mutex<Control>>;
 
 impl Control {
-    fn start() -> (Shared, SocketAddr) {
+    pub(crate) fn start() -> (Shared, SocketAddr) {
         let control = Self {
             is_away: false,
             epoch: 1,
             forgotten: 0,
             changes: Vec::new(),
             routes: HashMap::new(),
+            asked: 0,
+            asked_changes: 0,
+            batches: 0,
+            listings: 0,
+            // It does not wait for changes, so it is asked the more often.
+            delay: Duration::from_millis(10),
         };
         let control = Arc::new(Mutex::new(control));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -58,17 +76,17 @@ impl Control {
         (control, address)
     }
 
-    fn put(&mut self, code: &str, record: RouteRecord) {
+    pub(crate) fn put(&mut self, code: &str, record: RouteRecord) {
         self.routes.insert(code.to_owned(), record.clone());
         self.changes.push(change(code, record));
     }
 
-    fn head(&self) -> FeedPosition {
+    pub(crate) fn head(&self) -> FeedPosition {
         FeedPosition { epoch: self.epoch, seq: self.forgotten + self.changes.len() as u64 }
     }
 
     /// Changes routes, and knows these changes no more.
-    fn put_and_forget(&mut self, code: &str, record: RouteRecord) {
+    pub(crate) fn put_and_forget(&mut self, code: &str, record: RouteRecord) {
         self.put(code, record);
         // More than one, so that nobody can have heard of all but this.
         self.forgotten = self.head().seq + 10;
@@ -76,7 +94,7 @@ impl Control {
     }
 
     /// The status and the body of the answer to a path.
-    fn answer(&self, path: &str) -> (u16, Vec<u8>) {
+    fn answer(&mut self, path: &str) -> (u16, Vec<u8>) {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let number = |name: &str| -> Option<u64> {
             query.split('&').find_map(|part| part.strip_prefix(name)?.parse().ok())
@@ -93,6 +111,7 @@ impl Control {
                 (200, serde_json::to_vec(&Bundle::new(vec![served], salts)).unwrap())
             }
             "changes" => {
+                self.asked_changes += 1;
                 let head = self.head();
                 let after = number("after=").unwrap_or(head.seq);
                 let epoch = number("epoch=").unwrap_or(self.epoch);
@@ -100,15 +119,32 @@ impl Control {
                     return (410, Vec::new());
                 }
                 let known = usize::try_from(after - self.forgotten).unwrap();
-                let changes = self.changes[known..].to_vec();
+                let changes = &self.changes[known..];
+                let changes = changes[..changes.len().min(FeedPage::CHANGES_MAX)].to_vec();
                 (200, FeedPage { head, first: after + 1, changes }.to_bytes())
             }
+            "routes" => {
+                let Some(left) = self.listings.checked_sub(1) else { return (503, Vec::new()) };
+                self.listings = left;
+                let code = query.split('&').find_map(|part| part.strip_prefix("code="));
+                let after = code.unwrap_or_default();
+                let mut after: Vec<_> =
+                    self.routes.iter().filter(|(code, _)| code.as_str() > after).collect();
+                after.sort_by_key(|(code, _)| *code);
+                let page = after.into_iter().take(RoutePage::ROUTES_MAX);
+                let page = page.map(|(code, record)| change(code, record.clone())).collect();
+                (200, RoutePage(page).to_bytes())
+            }
             other => match other.strip_prefix(&format!("routes/{DOMAIN}/")) {
-                Some(code) => self
-                    .routes
-                    .get(code)
-                    .map_or((204, Vec::new()), |record| (200, record.to_bytes())),
-                None => (201, Vec::new()),
+                Some(code) => {
+                    self.asked += 1;
+                    let record = self.routes.get(code);
+                    record.map_or((204, Vec::new()), |record| (200, record.to_bytes()))
+                }
+                None => {
+                    self.batches += u64::from(other.starts_with("clicks/"));
+                    (201, Vec::new())
+                }
             },
         }
     }
@@ -125,22 +161,22 @@ fn serve(mut stream: &TcpStream, control: &Shared) {
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
         std::io::Read::read_exact(&mut reader, &mut body).unwrap();
-        let (status, body) = {
-            let control = control.lock().unwrap();
+        let (status, body, delay) = {
+            let mut control = control.lock().unwrap();
             if control.is_away {
                 return;
             }
-            control.answer(path)
+            let (status, body) = control.answer(path);
+            (status, body, control.delay)
         };
-        // It does not wait for changes, so it is asked the more often.
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(delay);
         let head = format!("HTTP/1.1 {status} Said\r\ncontent-length: {}\r\n\r\n", body.len());
         drop(stream.write_all(&[head.as_bytes(), &body].concat()));
     }
 }
 
 /// An edge of its own, in this process.
-struct Fleet {
+pub(crate) struct Fleet {
     edge: Option<Edge>,
     stop: CancellationToken,
     _runtime: Runtime,
@@ -148,6 +184,16 @@ struct Fleet {
 
 impl Fleet {
     fn start(dir: &Path, control: SocketAddr, clock: &Arc<TestClock>) -> Self {
+        Self::start_with(dir, &format!("http://{control}"), None, clock)
+    }
+
+    /// An edge of these control planes and, if there is one, this Redis.
+    pub(crate) fn start_with(
+        dir: &Path,
+        control: &str,
+        redis: Option<&str>,
+        clock: &Arc<TestClock>,
+    ) -> Self {
         let runtime = Runtime::new().unwrap();
         let mut config = EdgeConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -159,9 +205,20 @@ impl Fleet {
             ..EdgeConfig::default()
         };
         config.resolve.negative_ms = 0;
-        let url = ControlUrl::parse(&format!("http://{control}")).unwrap();
-        let patience = Duration::from_secs(2);
-        let client = ControlClient::new(&url, TOKEN, patience, Arc::new(SystemRandom)).unwrap();
+        let urls = ControlUrls::parse(control).unwrap();
+        let (patience, stop) = (Duration::from_secs(2), CancellationToken::new());
+        let client = ControlClient::new(&urls, TOKEN, patience, Arc::new(SystemRandom)).unwrap();
+        let l2 = redis.map(|url| L2::new(url, patience, Arc::new(SystemRandom)).unwrap());
+        let mut origin: Arc<dyn Origin> = Arc::new(client.clone());
+        if let Some(l2) = &l2 {
+            // The test ends it.
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "there is no owner that could wait for it"
+            )]
+            drop(runtime.handle().spawn(l2.clone().keep(stop.clone())));
+            origin = Arc::new(L2Origin::new(l2.clone(), origin));
+        }
         let kept = dir.join("bundle.json");
         let first = runtime.block_on(first_bundle(&client, &kept)).unwrap();
         let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
@@ -175,26 +232,26 @@ impl Fleet {
             salts: first.bundle.salts.clone(),
             clock: Arc::clone(&clock),
             random: Arc::new(SystemRandom),
-            origin: Arc::new(client.clone()),
+            origin,
             sink: Arc::new(client.clone()),
             background: runtime.handle().clone(),
         })
         .unwrap();
         let random = Arc::new(SystemRandom);
         let follower = Follower::new(&edge, client, &config, first, kept, clock, random);
-        let stop = CancellationToken::new();
+        let follower = follower.with_l2(l2);
         // The test ends it.
         #[expect(clippy::disallowed_methods, reason = "there is no owner that could wait for it")]
         drop(runtime.handle().spawn(follower.run(stop.clone())));
         Self { edge: Some(edge), stop, _runtime: runtime }
     }
 
-    fn edge(&self) -> &Edge {
+    pub(crate) fn edge(&self) -> &Edge {
         self.edge.as_ref().unwrap()
     }
 
     /// The status of an answer, and where it leads.
-    fn leads(&self, code: &str) -> (u16, String) {
+    pub(crate) fn leads(&self, code: &str) -> (u16, String) {
         let reply = Client::connect(self.edge().address()).get(&format!("/{code}"));
         (reply.status, reply.header("location").unwrap_or_default().to_owned())
     }
@@ -211,11 +268,11 @@ impl Drop for Fleet {
     }
 }
 
-fn to(target: &str) -> (u16, String) {
+pub(crate) fn to(target: &str) -> (u16, String) {
     (302, target.to_owned())
 }
 
-fn version(version: u64, target: &str) -> RouteRecord {
+pub(crate) fn version(version: u64, target: &str) -> RouteRecord {
     RouteRecord { version, ..route(7, target) }
 }
 
@@ -284,4 +341,38 @@ fn what_is_too_old_is_refused_where_that_is_wanted_also_after_a_restart() {
     eventually("it is refused", || fleet.leads("a").0 == 503);
     control.lock().unwrap().is_away = false;
     eventually("it is served again", || fleet.leads("a") == to("https://e.test/"));
+}
+
+#[test]
+fn another_control_plane_is_asked_once_one_fails_and_clicks_wait_for_the_first() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(TestClock::new(NOW)));
+    let ((first, first_at), (second, second_at)) = (Control::start(), Control::start());
+    for control in [&first, &second] {
+        control.lock().unwrap().put("a", version(1, "https://e.test/"));
+    }
+    let urls = format!("http://{first_at},http://{second_at}");
+    let fleet = Fleet::start_with(dir.path(), &urls, None, &clock);
+    assert_eq!(fleet.leads("a"), to("https://e.test/"));
+    eventually("clicks are brought", || first.lock().unwrap().batches == 1);
+    assert_eq!(second.lock().unwrap().asked_changes, 0);
+
+    first.lock().unwrap().is_away = true;
+    for control in [&first, &second] {
+        control.lock().unwrap().put("b", version(1, "https://e.test/b"));
+    }
+    assert_eq!(fleet.leads("b"), to("https://e.test/b"));
+    eventually("the other one is followed", || second.lock().unwrap().asked_changes > 5);
+    second.lock().unwrap().put("a", version(2, "https://e.test/2"));
+    eventually("a change is there", || fleet.leads("a") == to("https://e.test/2"));
+    assert_eq!(metric(fleet.edge(), "carom_edge_feed_gaps_total"), 0);
+    eventually("the clicks wait", || metric(fleet.edge(), "carom_edge_batches_waiting") > 0);
+
+    let asked = {
+        let mut first = first.lock().unwrap();
+        (first.is_away, _) = (false, first.put("a", version(2, "https://e.test/2")));
+        first.asked_changes
+    };
+    eventually("they are brought", || metric(fleet.edge(), "carom_edge_batches_waiting") == 0);
+    assert_eq!(second.lock().unwrap().batches, 0);
+    assert_eq!(first.lock().unwrap().asked_changes, asked, "who answers is asked");
 }

@@ -3,20 +3,25 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod admin;
+mod adopt;
 mod client;
 mod connection;
 mod crash;
 mod enrich;
 mod feed;
+mod fill;
 mod follow;
 mod limits;
 mod model;
 mod origin;
+mod plain;
 mod pressure;
 mod preview;
 mod proxy;
 mod query;
 mod redirect;
+#[cfg(feature = "redis-tests")]
+mod redis;
 mod refusal;
 mod restart;
 mod smuggle;

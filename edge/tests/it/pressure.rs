@@ -89,7 +89,8 @@ fn what_the_ring_cannot_hold_is_counted_and_stored_as_counts() {
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
     let counts: Vec<_> = world.store.rows().into_iter().filter(|row| row.n > 1).collect();
     assert_eq!(counts.iter().map(|row| u64::from(row.n)).sum::<u64>(), counted);
-    assert_eq!((counts.len(), counts[0].link, counts[0].status), (1, 7, 302));
+    // More than one row if the table was taken while the ring was still full.
+    assert!(!counts.is_empty() && counts.iter().all(|row| (row.link, row.status) == (7, 302)));
     assert!(edge.stop().ring_drained);
 }
 

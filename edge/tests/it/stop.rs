@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use carom_edge::{EdgeError, SpoolError, Stopped};
 
-use crate::client::{Client, PATIENCE};
+use crate::client::{Client, Next, PATIENCE};
 use crate::world::{Mood, Running, World, eventually, files, metric, route};
 
 #[test]
@@ -49,6 +49,24 @@ fn a_stop_answers_what_is_under_way_and_stores_every_click() {
     eventually("the admin listener is closed", || TcpStream::connect(admin).is_err());
 }
 
+/// It was accepted, so it is answered: the room is what others leave at a stop.
+#[test]
+fn a_stop_answers_who_was_accepted_and_waits_for_room() {
+    let mut world = World::with_link();
+    (world.config.threads, world.config.max_connections) = (1, 1);
+    let edge = world.start();
+    let mut first = Client::connect(edge.address());
+    assert_eq!(first.get("/abc").status, 302);
+    let mut second = Client::connect(edge.address());
+    second.ask(&["GET /abc HTTP/1.1", "Host: go.example.com"]);
+    assert_eq!(second.next(Duration::from_millis(300)), Next::Silence);
+    let stopping = std::thread::spawn(move || edge.stop());
+    let reply = second.reply();
+    assert_eq!((reply.status, reply.header("connection")), (302, Some("close")));
+    assert!(first.is_ended());
+    assert_eq!(stopping.join().unwrap().clicks_recorded, 2);
+}
+
 #[test]
 fn a_stop_waits_no_longer_than_it_may_and_the_next_start_goes_on() {
     let mut world = World::with_link();
@@ -76,6 +94,22 @@ fn a_stop_waits_no_longer_than_it_may_and_the_next_start_goes_on() {
     assert_eq!(edge.stop().batches_waiting, 0);
     assert_eq!(world.store.clicks_by_link(), [(7, 10)].into());
     assert!(files(&world.spool_dir().join("outbox")).is_empty());
+}
+
+#[test]
+fn a_stop_does_not_wait_long_for_a_store_that_is_away() {
+    let mut world = World::with_link();
+    world.config.drain_timeout_ms = 20_000;
+    world.store.set(Mood::Unavailable);
+    let edge = world.start();
+    assert_eq!(Client::connect(edge.address()).get("/abc").status, 302);
+    eventually("the store is known to be away", || {
+        metric(&edge, "carom_edge_ship_errors_total") > 0
+    });
+    let begin = Instant::now();
+    let stopped = edge.stop();
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+    assert_eq!((stopped.batches_waiting, stopped.ring_drained), (1, true));
 }
 
 #[test]

@@ -41,6 +41,22 @@ impl BlockWriter {
     }
 }
 
+/// A block of so many rows and columns, with more columns behind them: name, type, values.
+pub(super) fn with_columns(
+    block: &[u8],
+    rows: usize,
+    columns: usize,
+    more: &[(&str, &str, &[u8])],
+) -> Vec<u8> {
+    let mut writer = BlockWriter::new(columns + more.len(), rows);
+    let counts_len = BlockWriter::new(columns, rows).finish().len();
+    writer.0.extend(block.get(counts_len..).unwrap_or_default());
+    for (name, r#type, values) in more {
+        writer.column(name, r#type, values);
+    }
+    writer.finish()
+}
+
 /// Reads a block of known columns; every method answers `None` if the block is something else.
 pub(super) struct BlockReader<'a> {
     rest: &'a [u8],

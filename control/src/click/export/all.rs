@@ -49,7 +49,7 @@ pub(crate) async fn export_clicks(
     Params(params): Params<AllParams>,
 ) -> Result<Response, ApiError> {
     let after = params.after.as_deref().map(place).transpose()?;
-    let (clicks, has_more) = app.clicks().clicks_after(after, PAGE).await?;
+    let (clicks, has_more) = app.clicks()?.clicks_after(after, PAGE).await?;
     let last = clicks.last().filter(|_| has_more);
     let next = last.map(|(link, click)| format!("{link}.{}.{}", click.place.at_s, click.place.seq));
     let hosts = domains(&app, None);

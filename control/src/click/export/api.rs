@@ -116,7 +116,7 @@ pub(crate) async fn link_clicks(
     let link = link_fetch(app.read(), caller.workspace, id).await?;
     let link = link.ok_or(ApiError::NotFound("link"))?.id;
     let query = check_export(&params, caller.workspace, link, app.now(), app.cursor_key())?;
-    let (clicks, has_more) = app.clicks().clicks_page(&query).await?;
+    let (clicks, has_more) = app.clicks()?.clicks_page(&query).await?;
     let last = clicks.last().filter(|_| has_more).map(|click| click.place);
     let next_cursor = last.map(|place| query.cursor_after(place, app.cursor_key()));
     let next = next_cursor.as_deref().and_then(|cursor| next_page(&uri, cursor));

@@ -76,7 +76,7 @@ pub(crate) async fn import_clicks(
     let clicks: Vec<_> = found.iter().flatten().copied().collect();
     let days = app.config().clicks.retention_days;
     let kept_since_s = if days == 0 { 0 } else { kept_since(days, now) };
-    let fates = app.clicks().import(&clicks, kept_since_s, now, dry_run).await?;
+    let fates = app.clicks()?.import(&clicks, kept_since_s, now, dry_run).await?;
     if !dry_run {
         app.clicks_were_stored();
     }

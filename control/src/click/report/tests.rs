@@ -12,7 +12,8 @@ use super::params::{ReportParams, check_report};
 use super::time::Span;
 use super::time::tests::{ZONES, label};
 use super::*;
-use crate::click::sqlite::{ClickStore, kept_since};
+use crate::click::sqlite::kept_since;
+use crate::click::testing::TestStore;
 
 const WORKSPACE: i64 = 1;
 /// Half a day before Europe's clocks go forward in 2026.
@@ -234,21 +235,23 @@ fn naive_top(query: &ReportQuery, dimension: Dimension, seeds: &[Seed]) -> Vec<T
     top
 }
 
-async fn store(seeds: &[Seed]) -> (ClickStore, tempfile::TempDir) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = ClickStore::open(&folder.path().join("clicks.db")).await.unwrap();
-    // In two batches, so that sketches are merged.
-    let (first, second) = seeds.split_at(seeds.len() / 2);
-    for (number, seeds) in (0..).zip([first, second]) {
-        let mut builder = BatchBuilder::new();
-        seeds.iter().for_each(|seed| builder.push(&seed.click()));
-        let now = UnixMillis::new(i64::from(START_S) * 1000);
-        let file = builder.finish(now, &[]);
-        let token = Token::new(1, 1, number, file.rows, file.crc);
-        let batch = Batch::from_bytes(&file.bytes).unwrap();
-        store.store(&token, &batch, now).await.unwrap();
+/// The seeds in each kind of store there is.
+async fn stores(seeds: &[Seed]) -> Vec<TestStore> {
+    let stores = TestStore::each().await;
+    for test in &stores {
+        // In two batches, so that sketches are merged.
+        let (first, second) = seeds.split_at(seeds.len() / 2);
+        for (number, seeds) in (0..).zip([first, second]) {
+            let mut builder = BatchBuilder::new();
+            seeds.iter().for_each(|seed| builder.push(&seed.click()));
+            let now = UnixMillis::new(i64::from(START_S) * 1000);
+            let file = builder.finish(now, &[]);
+            let token = Token::new(1, 1, number, file.rows, file.crc);
+            let batch = Batch::from_bytes(&file.bytes).unwrap();
+            test.store.store(&token, &batch, now).await.unwrap();
+        }
     }
-    (store, folder)
+    stores
 }
 
 fn domains() -> Vec<(i64, String)> {
@@ -262,7 +265,7 @@ fn scopes() -> [ReportScope; 3] {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(feature = "clickhouse-tests") { 6 } else { 24 }))]
 
     #[test]
     fn answers_equal_a_count_by_hand(
@@ -271,33 +274,40 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let (store, _folder) = store(&seeds).await;
-            let now = UnixMillis::new(i64::from(START_S) * 1000);
-            for params in &questions {
-                for scope in scopes() {
-                    let query = check_report(params, scope, &domains(), now).unwrap();
-                    let report = store.report(&query).await.unwrap();
-                    assert_eq!(report.period, naive(&query, &query.period, &seeds), "{query:?}");
-                    let compared = query.compare.as_ref();
-                    let compared = compared.map(|buckets| naive(&query, buckets, &seeds));
-                    assert_eq!(report.compare, compared, "{query:?}");
-                    assert_eq!(report.top.len(), query.by.len());
-                    for (dimension, top) in report.top {
-                        let expected = naive_top(&query, dimension, &seeds);
-                        assert_eq!(top, expected, "{dimension:?} {query:?}");
+            for test in stores(&seeds).await {
+                for params in &questions {
+                    for scope in scopes() {
+                        check_answer(&test, params, scope, &seeds).await;
                     }
-                    let ours = |seed: &&Seed| match scope {
-                        ReportScope::All => true,
-                        ReportScope::Workspace(_) => seed.link != 9,
-                        ReportScope::Link(..) => seed.link == 1,
-                    };
-                    let people = seeds.iter().filter(|seed| seed.kind == Kind::Human).filter(ours);
-                    let last = people.map(|seed| i64::from(seed.at_s) * 1000).max();
-                    assert_eq!(report.last_click_at.map(UnixMillis::get), last);
                 }
+                test.remove().await;
             }
         });
     }
+}
+
+async fn check_answer(test: &TestStore, params: &ReportParams, scope: ReportScope, seeds: &[Seed]) {
+    let now = UnixMillis::new(i64::from(START_S) * 1000);
+    let query = check_report(params, scope, &domains(), now).unwrap();
+    let report = test.store.report(&query).await.unwrap();
+    let asked = format!("{} {query:?}", test.kind);
+    assert_eq!(report.period, naive(&query, &query.period, seeds), "{asked}");
+    let compared = query.compare.as_ref();
+    let compared = compared.map(|buckets| naive(&query, buckets, seeds));
+    assert_eq!(report.compare, compared, "{asked}");
+    assert_eq!(report.top.len(), query.by.len());
+    for (dimension, top) in report.top {
+        let expected = naive_top(&query, dimension, seeds);
+        assert_eq!(top, expected, "{dimension:?} {asked}");
+    }
+    let ours = |seed: &&Seed| match scope {
+        ReportScope::All => true,
+        ReportScope::Workspace(_) => seed.link != 9,
+        ReportScope::Link(..) => seed.link == 1,
+    };
+    let people = seeds.iter().filter(|seed| seed.kind == Kind::Human).filter(ours);
+    let last = people.map(|seed| i64::from(seed.at_s) * 1000).max();
+    assert_eq!(report.last_click_at.map(UnixMillis::get), last, "{asked}");
 }
 
 /// Rows are gone: totals and series stay, whole quarter hours of them.
@@ -315,7 +325,6 @@ async fn without_rows_the_rollup_answers() {
         status: 302,
         domain: 1,
     };
-    let (store, _folder) = store(&[seed, Seed { at_s: START_S + 10, visitor: 8, ..seed }]).await;
     let now = UnixMillis::new((i64::from(START_S) + 40 * 86_400) * 1000);
     let ask = |from: u32| {
         let from = jiff::Timestamp::from_second(from.into()).unwrap().to_string();
@@ -323,18 +332,21 @@ async fn without_rows_the_rollup_answers() {
             ReportParams { from: Some(from), by: Some("country".into()), ..Default::default() };
         check_report(&params, scopes()[2], &domains(), now).unwrap()
     };
-    let whole = store.report(&ask(START_S + 5)).await.unwrap();
-    assert_eq!((whole.period.totals.clicks, whole.period.visitors), (1, 1));
-    assert_eq!((whole.detail_since, whole.top[0].1.len()), (None, 1));
+    for test in stores(&[seed, Seed { at_s: START_S + 10, visitor: 8, ..seed }]).await {
+        let whole = test.store.report(&ask(START_S + 5)).await.unwrap();
+        assert_eq!((whole.period.totals.clicks, whole.period.visitors), (1, 1));
+        assert_eq!((whole.detail_since, whole.top[0].1.len()), (None, 1));
 
-    let since = kept_since(30, now);
-    let mut place = Some(0);
-    while let Some(at) = place {
-        place = store.retention_step(since, at).await.unwrap();
+        let since = kept_since(30, now);
+        let mut place = Some(0);
+        while let Some(at) = place {
+            place = test.store.retention_step(since, at).await.unwrap();
+        }
+        let rest = test.store.report(&ask(START_S + 5)).await.unwrap();
+        assert_eq!((rest.period.totals.clicks, rest.period.visitors), (2, 2));
+        assert_eq!(rest.period.series.iter().map(|point| point.clicks).sum::<u64>(), 2);
+        assert_eq!(rest.detail_since, Some(UnixMillis::new(since * 1000)));
+        assert_eq!(rest.top, [(Dimension::Detail(Detail::Country), Vec::new())]);
+        test.remove().await;
     }
-    let rest = store.report(&ask(START_S + 5)).await.unwrap();
-    assert_eq!((rest.period.totals.clicks, rest.period.visitors), (2, 2));
-    assert_eq!(rest.period.series.iter().map(|point| point.clicks).sum::<u64>(), 2);
-    assert_eq!(rest.detail_since, Some(UnixMillis::new(since * 1000)));
-    assert_eq!(rest.top, [(Dimension::Detail(Detail::Country), Vec::new())]);
 }

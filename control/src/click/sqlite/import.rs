@@ -1,6 +1,6 @@
 //! Clicks of files: stored unless they are there.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use carom_shared::batch::{Batch, BatchBuilder};
 use carom_shared::click::{Detail, Kind};
@@ -14,6 +14,7 @@ use super::page::{NUMBERS, names_read, stored_click};
 use super::write::insert_clicks;
 use crate::click::export::StoredClick;
 use crate::click::import::Fate;
+use crate::click::import::known::fates_of;
 use crate::db::StoreError;
 
 /// What [`stored_click`] reads, in its order.
@@ -23,51 +24,6 @@ const COLUMNS: &str = "c.at_s, c.seq, c.domain, c.n, c.kind, c.via, c.variant, c
      c.utm_source, c.utm_medium, c.utm_campaign, c.utm_term, c.utm_content";
 /// Seconds of links looked up per statement.
 const SECONDS: usize = 100;
-
-/// All that a click of a workspace is known by, but for its host: a file may name one that is another
-/// here.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Known<'a> {
-    link: i64,
-    at_s: u32,
-    n: u64,
-    words: [&'static str; 4],
-    numbers: [u64; 4],
-    is_private: [bool; 2],
-    names: [&'a str; Detail::ALL.len()],
-}
-
-impl<'a> Known<'a> {
-    fn of_new(click: &Click<'a>) -> Self {
-        let (kind, via) = (click.kind.as_str(), click.via.as_str());
-        Self {
-            link: click.link.get(),
-            at_s: click.at_s,
-            n: click.n.into(),
-            words: [kind, via, click.channel.as_str(), click.device.as_str()],
-            numbers: [
-                click.variant.into(),
-                click.status.into(),
-                click.target_revision.into(),
-                click.visitor,
-            ],
-            is_private: [click.privacy.do_not_track, click.privacy.global_privacy_control],
-            names: *click.details.names(),
-        }
-    }
-
-    fn of_stored(link: i64, click: &'a StoredClick) -> Self {
-        Self {
-            link,
-            at_s: click.place.at_s,
-            n: click.n,
-            words: [click.kind, click.via, click.channel, click.device],
-            numbers: [click.variant, click.status, click.target_revision, click.visitor],
-            is_private: [click.do_not_track, click.global_privacy_control],
-            names: std::array::from_fn(|at| click.names[at].as_str()),
-        }
-    }
-}
 
 impl ClickStore {
     /// Stores those of the clicks that are not there, in one transaction; says what became of each.
@@ -131,20 +87,7 @@ async fn fates(
     let seconds: BTreeSet<_> = clicks.iter().map(second).collect();
     let seconds: Vec<_> = seconds.into_iter().filter(|[.., at_s]| *at_s >= since_s).collect();
     let stored = stored(tx, &seconds).await?;
-    let mut there: HashMap<Known<'_>, u32> = HashMap::new();
-    for (link, click) in &stored {
-        *there.entry(Known::of_stored(*link, click)).or_default() += 1;
-    }
-    let fates = clicks.iter().map(|(nth, click)| {
-        if i64::from(click.at_s) < since_s {
-            Fate::Old
-        } else if there.get(&Known::of_new(click)).is_some_and(|there| nth < there) {
-            Fate::Present
-        } else {
-            Fate::New
-        }
-    });
-    Ok(fates.collect())
+    Ok(fates_of(clicks, since_s, &stored))
 }
 
 /// The clicks of some seconds of links, without those that are being erased.

@@ -44,6 +44,8 @@ pub(crate) enum ReportError {
          {ROWS_MAX} of them; choose a shorter range"
     )]
     TooManyClicks(u64),
+    #[error("this question looks through too many clicks; choose a shorter range")]
+    TooLong,
 }
 
 impl From<sqlx::Error> for ReportError {

@@ -5,8 +5,8 @@ use carom_shared::{Click, DomainId};
 use proptest::prelude::*;
 
 /// 2026-01-01T00:00:00Z
-pub(super) const NOW: UnixMillis = UnixMillis::new(1_767_225_600_000);
-pub(super) const NOW_S: u32 = 1_767_225_600;
+pub(in crate::click) const NOW: UnixMillis = UnixMillis::new(1_767_225_600_000);
+pub(in crate::click) const NOW_S: u32 = 1_767_225_600;
 
 pub(super) struct Test {
     pub(super) store: ClickStore,
@@ -25,7 +25,13 @@ impl Test {
     }
 }
 
-pub(super) fn click(link: i64, kind: Kind, at_s: u32, n: u32, referrer: &str) -> Click<'_> {
+pub(in crate::click) fn click(
+    link: i64,
+    kind: Kind,
+    at_s: u32,
+    n: u32,
+    referrer: &str,
+) -> Click<'_> {
     Click {
         workspace: WorkspaceId::try_from(link / 10 + 1).unwrap(),
         link: LinkId::try_from(link).unwrap(),
@@ -45,7 +51,11 @@ pub(super) fn click(link: i64, kind: Kind, at_s: u32, n: u32, referrer: &str) ->
     }
 }
 
-pub(super) fn batch(number: u32, made_at: UnixMillis, clicks: &[Click<'_>]) -> (Token, Batch) {
+pub(in crate::click) fn batch(
+    number: u32,
+    made_at: UnixMillis,
+    clicks: &[Click<'_>],
+) -> (Token, Batch) {
     let mut builder = BatchBuilder::new();
     clicks.iter().for_each(|click| builder.push(click));
     let file = builder.finish(made_at, &[]);

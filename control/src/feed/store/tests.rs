@@ -1,3 +1,5 @@
+use carom_shared::SeededRandom;
+
 use super::*;
 use crate::link::store::link_create;
 use crate::testing::{NOW, TestDb, on_each_database};
@@ -5,7 +7,8 @@ use crate::testing::{NOW, TestDb, on_each_database};
 on_each_database!(
     numbers_are_dense_over_commits_and_statements, a_rolled_back_commit_gives_its_numbers_back,
     changes_go_after_a_day_the_oldest_first, a_restored_database_numbers_in_a_new_epoch,
-    pages_go_on_where_the_last_one_ended, what_was_pruned_or_is_of_another_epoch_is_gone
+    one_backup_restored_twice_never_has_the_same_epoch_again, pages_go_on_where_the_last_one_ended,
+    what_was_pruned_or_is_of_another_epoch_is_gone
 );
 
 async fn append(test: &TestDb, count: usize, now: UnixMillis) -> Vec<Change> {
@@ -62,17 +65,40 @@ async fn changes_go_after_a_day_the_oldest_first(test: TestDb) {
 
 async fn a_restored_database_numbers_in_a_new_epoch(test: TestDb) {
     let before = append(&test, 2, NOW).await;
+    let random = SeededRandom::new(1);
     // The clock may be behind that of the installation that was copied.
     for now in [NOW.saturating_add(Duration::from_hours(1)), UnixMillis::new(1)] {
         let last = append(&test, 1, NOW).await[0].epoch;
         let mut tx = test.db.begin().await.unwrap();
-        feed_restart(&mut tx, now).await.unwrap();
+        feed_restart(&mut tx, now, &random).await.unwrap();
         tx.commit().await.unwrap();
         let after = append(&test, 2, NOW).await;
         assert!(after.iter().all(|change| change.epoch > last), "{last} {after:?}");
         assert_eq!((after[0].seq, after[1].seq), (1, 2));
     }
     assert_eq!(before[1].seq, 2);
+}
+
+/// Both restores begin with the same epoch, and the clock may have been set back in between.
+async fn one_backup_restored_twice_never_has_the_same_epoch_again(test: TestDb) {
+    let random = SeededRandom::new(1);
+    let made = append(&test, 1, NOW).await[0].epoch;
+    let mut seen = vec![made];
+    for now in [NOW, NOW, UnixMillis::new(1), UnixMillis::new(1), UnixMillis::new(1)] {
+        let mut tx = test.db.begin().await.unwrap();
+        let back = "update feed set epoch = $1";
+        on_tx!(&mut tx, |conn| sqlx::query(back)
+            .bind(made.cast_signed())
+            .execute(conn)
+            .await
+            .map(|done| done.rows_affected()))
+        .unwrap();
+        feed_restart(&mut tx, now, &random).await.unwrap();
+        tx.commit().await.unwrap();
+        let epoch = append(&test, 1, NOW).await[0].epoch;
+        assert!(epoch > made && !seen.contains(&epoch), "{epoch} {seen:?}");
+        seen.push(epoch);
+    }
 }
 
 async fn pages_go_on_where_the_last_one_ended(test: TestDb) {

@@ -12,11 +12,11 @@ use super::api::{BackupRequest, PATH};
 use super::restore::{check, restore};
 use super::{Backups, BadBackup, Made, Manifest, SpoolSource, State, Status};
 use crate::cli::runtime;
-use crate::data_dir::DataDir;
+use crate::data_dir::spool_path;
 use crate::error::CommandError;
-use crate::operator::Operator;
 use crate::output;
 use crate::settings::Settings;
+use carom_control::program::{Operator, ProgramError};
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -86,7 +86,7 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 async fn back_up(settings: &Settings, to: Option<PathBuf>) -> Result<Made, CommandError> {
     let to = to.or_else(|| settings.backup.dir().map(Path::to_owned)).unwrap_or(".".into());
     let to = std::path::absolute(&to).map_err(|_| super::BackupError::Path(to))?;
-    let operator = Operator::open(settings, false).await?;
+    let operator = crate::operator::open(settings, false).await?;
     let made = match &operator {
         Operator::Served { .. } => by_the_server(&operator, to).await,
         Operator::Held { .. } => at_rest(settings, &operator, &to).await,
@@ -106,7 +106,7 @@ async fn by_the_server(operator: &Operator, to: PathBuf) -> Result<Made, Command
             State::Failed { error } if status.number == begun.number => {
                 return Err(CommandError::BackupFailed(error));
             }
-            _ => return Err(CommandError::Answer("it makes another backup".to_owned())),
+            _ => return Err(ProgramError::Answer("it makes another backup".to_owned()).into()),
         }
     }
 }
@@ -117,12 +117,12 @@ async fn at_rest(
     to: &Path,
 ) -> Result<Made, CommandError> {
     let Operator::Held { app, .. } = operator else {
-        return Err(CommandError::Answer("it serves".to_owned()));
+        return Err(ProgramError::Answer("it serves".to_owned()).into());
     };
     let salts = app.salts().await;
-    let salts = salts.map_err(|reason| CommandError::NotReady { part: "database", reason })?;
+    let salts = salts.map_err(|reason| ProgramError::NotReady { part: "database", reason })?;
     let spool = SpoolAtRest {
-        dir: DataDir::spool_path(&settings.data_dir),
+        dir: spool_path(&settings.data_dir),
         spool: settings.spool.clone(),
         enrich: settings.edge.enrich.clone(),
         salts,

@@ -21,8 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use super::finding::{Area, Findings, Level};
 use crate::backup::Backups;
+use carom_control::program::client;
+
 use crate::data_dir::DataDir;
-use crate::http_client;
 
 const PATH: &str = "/v1/doctor";
 /// The wall clock may be corrected by so much, in milliseconds, before it is told.
@@ -117,7 +118,7 @@ impl Presence {
         let request = Request::get(PATH).body(Full::<Bytes>::default());
         let socket = DataDir::socket_path(data_dir);
         if let Ok(request) = request
-            && let Ok((status, body)) = http_client::send(&socket, request).await
+            && let Ok((status, body)) = client::send(&socket, request).await
         {
             let facts = serde_json::from_slice(&body).ok().filter(|_| status == StatusCode::OK);
             return Self::Serving(facts);

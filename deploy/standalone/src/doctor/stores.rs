@@ -38,6 +38,7 @@ pub(super) async fn examine(stores: &Stores, look: &Look<'_>) -> Findings {
     if are_whole {
         examine_ledger(&mut out, stores, look).await;
         examine_sums(&mut out, stores, look).await;
+        examine_move(&mut out, stores).await;
     }
     match sqlite_version().await {
         Ok(version) => out.ok("sqlite", format!("SQLite {version} is built in")),
@@ -231,6 +232,18 @@ async fn examine_ledger(out: &mut Findings, stores: &Stores, look: &Look<'_>) {
             format!("the last batch was stored {} s in the future", ahead / 1000),
             "the clock was ahead then, or is behind now; clicks have the time of the clock",
             "let a time service keep the clock (systemd-timesyncd, chrony)",
+        );
+    }
+}
+
+/// Whether a move keeps the links from being served. That they cannot be asked was told above.
+async fn examine_move(out: &mut Findings, stores: &Stores) {
+    if let Ok(Some(not_served)) = stores.not_served().await {
+        out.error(
+            "moved",
+            not_served.to_string(),
+            "carom does not start on this database",
+            "see Moving in docs/OPERATING.md",
         );
     }
 }

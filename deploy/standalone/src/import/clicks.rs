@@ -27,10 +27,10 @@ use super::progress::Progress;
 use super::report::{REFUSED_COLUMNS, Report};
 use super::rows::{self, FileError, Format, Input, Unreadable};
 use super::{ImportArgs, read_ahead, send_patiently};
-use crate::cli::with_operator;
 use crate::error::CommandError;
-use crate::operator::Operator;
+use crate::operator::with_operator;
 use crate::settings::Settings;
+use carom_control::program::{Operator, ProgramError};
 
 /// Different rows of one second that are remembered, of 24 bytes each: beyond them, rows that are
 /// alike count as one.
@@ -306,7 +306,9 @@ impl ImportArgs {
             let answer: ImportClicksAnswer =
                 send_patiently(operator, "/v1/import/clicks", body).await?;
             if answer.rows.len() != batch.clicks.len() {
-                return Err(CommandError::Answer("it has not as many rows as were sent".into()));
+                return Err(
+                    ProgramError::Answer("it has not as many rows as were sent".into()).into()
+                );
             }
             for ((number, cells), answer) in batch.clicks.into_iter().zip(answer.rows) {
                 match answer {
@@ -318,7 +320,7 @@ impl ImportArgs {
         }
         refused.sort_by_key(|(number, ..)| *number);
         for (number, cells, errors) in refused {
-            report.refuse(number, &cells, &errors).map_err(CommandError::Output)?;
+            report.refuse(number, &cells, &errors).map_err(ProgramError::Output)?;
         }
         Ok(())
     }

@@ -159,3 +159,17 @@ fn health_is_asked_and_answered() {
         .unwrap();
     assert_eq!(dead.status.code(), Some(1));
 }
+
+/// Traces that nobody would ever see are not taken for sent.
+#[cfg(not(feature = "otel"))]
+#[test]
+fn a_program_that_cannot_send_traces_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "CAROM_OTEL__ENDPOINT"] {
+        let mut serve = carom(dir.path(), &["serve"]);
+        let output = serve.env(name, "http://localhost:4318").output().unwrap();
+        assert_eq!(output.status.code(), Some(64));
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.contains("setting otel.endpoint: needs a program"), "{error}");
+    }
+}

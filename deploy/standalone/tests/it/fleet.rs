@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::{CAROM, Server, exchange, free_ports};
 
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 /// DESIGN's promise for a change.
 const CHANGE_MAX: Duration = Duration::from_secs(2);
 /// How long a control plane that is back may go unnoticed.
@@ -30,7 +30,10 @@ fn program() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let sources = ["edge/src", "shared/src"].map(|path| newest(&root.join(path)));
     let built = program.metadata().and_then(|of| of.modified()).ok();
-    if built.is_none_or(|built| sources.into_iter().any(|source| source > built)) {
+    // One of other features may be there; cargo knows.
+    if cfg!(feature = "otel")
+        || built.is_none_or(|built| sources.into_iter().any(|source| source > built))
+    {
         let profile = program.parent().unwrap();
         let name = match profile.file_name().and_then(|name| name.to_str()).unwrap() {
             "debug" => "dev",
@@ -43,6 +46,9 @@ fn program() -> PathBuf {
             .args(["--bin", "carom-edge", "--profile", name, "--target-dir"])
             .arg(profile.parent().unwrap())
             .current_dir(&root);
+        if cfg!(feature = "otel") {
+            build.args(["--features", "carom/otel"]);
+        }
         for variable in OF_THIS_TEST {
             build.env_remove(variable);
         }
@@ -61,7 +67,7 @@ fn newest(folder: &Path) -> SystemTime {
     times.max().unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
-struct EdgeProgram {
+pub(crate) struct EdgeProgram {
     dir: tempfile::TempDir,
     control: u16,
     port: u16,
@@ -77,7 +83,7 @@ impl EdgeProgram {
         Self::start_in(tempfile::tempdir().unwrap(), control)
     }
 
-    fn start_in(dir: tempfile::TempDir, control: u16) -> Self {
+    pub(crate) fn start_in(dir: tempfile::TempDir, control: u16) -> Self {
         let [port, admin] = free_ports();
         let log = std::fs::File::create(dir.path().join("log")).unwrap();
         let mut child = Command::new(program())
@@ -111,7 +117,7 @@ impl EdgeProgram {
     }
 
     /// The status of an answer, and where it leads.
-    fn leads(&self, code: &str) -> (u16, String) {
+    pub(crate) fn leads(&self, code: &str) -> (u16, String) {
         let answer = self.follow(code);
         let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
         self.redirects.set(self.redirects.get() + u64::from(status == 302));
@@ -120,7 +126,7 @@ impl EdgeProgram {
     }
 
     /// Waits until a code is answered so, and fails if that takes longer than it may.
-    fn wait_for(&self, code: &str, status: u16, location: &str, patience: Duration) {
+    pub(crate) fn wait_for(&self, code: &str, status: u16, location: &str, patience: Duration) {
         let begin = Instant::now();
         while self.leads(code) != (status, location.to_owned()) {
             assert!(begin.elapsed() < patience, "{:?}\n{}", self.leads(code), self.log());
@@ -167,7 +173,7 @@ fn control() -> (Server, u16) {
     (Server::start_in(dir), port)
 }
 
-fn call(server: &Server, key: &str, request: &str, body: &Value) -> Value {
+pub(crate) fn call(server: &Server, key: &str, request: &str, body: &Value) -> Value {
     let body = body.to_string();
     let head = format!(
         "{request} HTTP/1.1\r\nAuthorization: Bearer {key}\r\n\

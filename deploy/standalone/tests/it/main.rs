@@ -8,10 +8,13 @@ mod console;
 mod doctor;
 mod fleet;
 mod import;
+mod moving;
 mod observe;
 mod restart;
 mod stats;
 mod support;
 mod tidy;
 mod tour;
+#[cfg(feature = "otel")]
+mod traces;
 mod upgrade;

@@ -71,9 +71,15 @@ impl Server {
     }
 
     pub(crate) fn start_in(dir: tempfile::TempDir) -> Self {
+        Self::start_logging(dir, Stdio::inherit())
+    }
+
+    /// As [`Self::start_in`], with its log there.
+    pub(crate) fn start_logging(dir: tempfile::TempDir, log: Stdio) -> Self {
         let ports = Ports::free();
-        let mut child =
-            carom(dir.path(), &[]).envs(ports.settings()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut command = carom(dir.path(), &[]);
+        command.envs(ports.settings()).stdout(Stdio::piped()).stderr(log);
+        let mut child = command.spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let mut server = Self { dir, ports, child, output };
         server.lines_until("Stop with Ctrl-C.");

@@ -101,7 +101,10 @@ fn dependencies_are_tidy() {
         &["metadata", "--format-version=1", "--locked", "--filter-platform", host],
     );
     let metadata = serde_json::from_str(&metadata).expect("cargo prints JSON");
-    let complaints = dependencies::check(&metadata);
+    let tree = ["tree", "--locked", "--package=carom-edge", "--edges=normal", "--target", host];
+    let edge = run(env!("CARGO"), &[&tree[..], &["--prefix=none", "--no-dedupe"]].concat());
+    let mut complaints = dependencies::check(&metadata);
+    complaints.extend(dependencies::edge_is_lean(&edge));
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 

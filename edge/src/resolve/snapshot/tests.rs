@@ -23,7 +23,7 @@ fn written(dir: &TempDir, routes: &[(Vec<u8>, Vec<u8>)], bytes_max: u64) -> (Pat
     let path = dir.path().join("routes.snapshot");
     let mut writer = SnapshotWriter::create(dir.path().join("routes.tmp"), bytes_max).unwrap();
     let fit = routes.iter().take_while(|(key, record)| writer.push(key, record).unwrap()).count();
-    writer.finish(&path, POSITION, UnixMillis::new(11)).unwrap();
+    writer.finish(&path, POSITION, UnixMillis::new(11), true).unwrap();
     (path, fit)
 }
 
@@ -35,7 +35,7 @@ fn answer(snapshot: &Snapshot, key: &[u8]) -> Option<Bytes> {
 fn golden_bytes_of_format_1() {
     let dir = tempfile::tempdir().unwrap();
     let (path, _) = written(&dir, &[(key(b"ab"), record(3))], u64::MAX);
-    let mut golden = b"CAROMRTS\x01\0\0\0\0\0\0\0\
+    let mut golden = b"CAROMRTS\x01\x01\0\0\0\0\0\0\
         \x07\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x0b\0\0\0\0\0\0\0\
         \x01\0\0\0\0\0\0\0\x2f\0\0\0\0\0\0\0"
         .to_vec();
@@ -49,6 +49,7 @@ fn golden_bytes_of_format_1() {
 
     let snapshot = Snapshot::open(&path).unwrap();
     assert_eq!(snapshot.position(), POSITION);
+    assert!(snapshot.is_whole());
     assert_eq!(snapshot.written_at(), UnixMillis::new(11));
     assert_eq!(answer(&snapshot, &key(b"ab")).unwrap(), RECORD);
     assert_eq!(snapshot.bytes().0, golden.len() as u64);
@@ -108,7 +109,8 @@ fn a_file_takes_no_more_than_its_limit() {
     let (path, fit) = written(&dir, &routes, 1000);
     assert_eq!(fit, (1000 - HEADER_LEN) / (3 + 11 + RECORD.len()));
     assert!(std::fs::metadata(&path).unwrap().len() <= 1000);
-    assert_eq!(Snapshot::open(&path).unwrap().live_count(), fit as u64);
+    let snapshot = Snapshot::open(&path).unwrap();
+    assert_eq!((snapshot.live_count(), snapshot.is_whole()), (fit as u64, false));
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(in super::super) struct SnapshotWriter {
     len: u64,
     routes: u64,
     crc: u32,
+    /// A route was not taken.
+    is_full: bool,
 }
 
 impl SnapshotWriter {
@@ -39,6 +41,7 @@ impl SnapshotWriter {
             len: 0,
             routes: 0,
             crc: 0,
+            is_full: false,
         };
         // Nothing that could be taken for a header, until the last moment.
         writer.file.write_all(&[0; HEADER_LEN])?;
@@ -49,10 +52,12 @@ impl SnapshotWriter {
     pub(in super::super) fn push(&mut self, key: &[u8], record: &[u8]) -> io::Result<bool> {
         let (Ok(key_len), Ok(record_len)) = (u8::try_from(key.len()), u16::try_from(record.len()))
         else {
+            self.is_full = true;
             return Ok(false);
         };
         let len = self.len + (FRAME_LEN + key.len() + record.len()) as u64;
         if len > self.len_max {
+            self.is_full = true;
             return Ok(false);
         }
         for part in [&[key_len][..], key, &record_len.to_le_bytes(), record] {
@@ -64,15 +69,23 @@ impl SnapshotWriter {
         Ok(true)
     }
 
-    /// Puts the file on the disk and in its place.
+    /// Puts the file on the disk and in its place. `is_all`: every route there is was given to
+    /// [`Self::push`].
     pub(in super::super) fn finish(
         mut self,
         path: &Path,
         position: FeedPosition,
         now: UnixMillis,
+        is_all: bool,
     ) -> io::Result<()> {
-        let header =
-            Header { position, written_at: now, routes: self.routes, len: self.len, crc: self.crc };
+        let header = Header {
+            position,
+            written_at: now,
+            routes: self.routes,
+            len: self.len,
+            crc: self.crc,
+            is_whole: is_all && !self.is_full,
+        };
         self.file.seek(SeekFrom::Start(0))?;
         self.file.write_all(&header.to_bytes())?;
         self.file.flush()?;

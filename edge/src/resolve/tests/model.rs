@@ -20,6 +20,10 @@ const PAGE: usize = 3;
 struct Database {
     routes: Mutex<BTreeMap<String, RouteRecord>>,
     feed: Mutex<Feed>,
+    /// Questions for a code.
+    asked: AtomicU64,
+    /// Only the first page of all routes is to be had.
+    is_cut: std::sync::atomic::AtomicBool,
 }
 
 #[derive(Default)]
@@ -47,8 +51,13 @@ impl Database {
 
 impl Origin for Database {
     fn resolve(&self, _domain: DomainId, code: &Code) -> OriginFuture {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         let answer = self.routes.lock().unwrap().get(code.as_str()).cloned();
         Box::pin(async { Ok(answer) })
+    }
+
+    fn announces_changes(&self) -> bool {
+        true
     }
 
     fn changes(&self, after: Option<FeedPosition>) -> OriginFuture<Option<FeedPage>> {
@@ -64,6 +73,9 @@ impl Origin for Database {
     }
 
     fn routes(&self, after: Option<(DomainId, Code)>) -> OriginFuture<Vec<RouteChange>> {
+        if after.is_some() && self.is_cut.load(Ordering::SeqCst) {
+            return Box::pin(async { Err(OriginError("away".to_owned())) });
+        }
         let after = after.map_or(String::new(), |(_, code)| code.as_str().to_owned());
         let routes = self.routes.lock().unwrap();
         let route = |(code, record): (&String, &RouteRecord)| RouteChange {
@@ -79,6 +91,8 @@ impl Origin for Database {
 enum Step {
     /// A code is created or changed, and the edge is told.
     Change(usize),
+    /// A code is created or changed, and the edge is told that it may have missed something.
+    Missed(usize),
     /// The edge is told of a change a second time, or late.
     Again(usize),
     Ask(usize),
@@ -103,6 +117,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let code = || 0..CODES.len();
     let step = prop_oneof![
         8 => code().prop_map(Step::Change),
+        2 => code().prop_map(Step::Missed),
         2 => code().prop_map(Step::Again),
         8 => code().prop_map(Step::Ask),
         1 => Just(Step::Forget),
@@ -169,12 +184,28 @@ impl Life {
         self.forgotten.borrow_mut().insert(code.to_owned(), false);
     }
 
+    fn missed(&self, code: &str) {
+        self.database.change(code);
+        self.resolver.missed();
+        self.wait_until(|whole| whole.doubts() == 0);
+        self.forgotten.borrow_mut().insert(code.to_owned(), false);
+    }
+
+    fn wait_until(&self, is_so: impl Fn(&whole::Whole) -> bool) {
+        let end = Instant::now() + Duration::from_secs(5);
+        while !is_so(&self.resolver.0.memory.whole) {
+            assert!(Instant::now() < end, "in vain");
+            std::thread::yield_now();
+        }
+    }
+
     fn ask(&self, code: &str) {
         let expected = self.database.version(code);
         let key = Key::new(domain(), code);
         let answered = match self.resolver.known(&key) {
             Known::Route(route) => Some(route),
-            Known::Absent | Known::Unknown => {
+            Known::Absent => None,
+            Known::Unknown => {
                 let asked = self.resolver.look_up(&key, domain(), Code::parse(code).unwrap());
                 self.runtime.block_on(asked).unwrap()
             }
@@ -188,6 +219,7 @@ impl Life {
     fn take(&mut self, step: &Step) {
         match step {
             Step::Change(code) => self.change(CODES[*code]),
+            Step::Missed(code) => self.missed(CODES[*code]),
             Step::Again(code) => {
                 let code = CODES[*code];
                 let is_forgotten = self.forgotten.borrow().get(code).is_some_and(|is| *is);
@@ -340,6 +372,63 @@ fn a_start_without_a_snapshot_asks_for_all_routes_in_the_background() {
     assert_eq!(known(&resolver), CODES.len());
     let Known::Route(route) = resolver.known(&Key::new(domain(), "a")) else { panic!() };
     assert_eq!(route.version, 2);
+}
+
+#[test]
+fn a_listing_that_does_not_end_is_of_use_and_is_begun_anew() {
+    let life = Life::new();
+    for code in CODES {
+        life.database.change(code);
+    }
+    let (resolver, mut keeper) = start(&life.runtime, life.dir.path(), &life.database);
+    keeper.hurry();
+    life.database.is_cut.store(true, Ordering::SeqCst);
+    keeper.rewrite(&|| false).unwrap();
+    let held = || resolver.held().snapshot.unwrap().routes;
+    assert_eq!((held(), resolver.held().is_whole), (PAGE as u64, false));
+    keeper.rewrite(&|| false).unwrap();
+    assert_eq!(held(), PAGE as u64);
+    life.database.is_cut.store(false, Ordering::SeqCst);
+    keeper.rewrite(&|| false).unwrap();
+    assert_eq!((held(), resolver.held().is_whole), (CODES.len() as u64, true));
+}
+
+#[test]
+fn who_holds_everything_asks_for_nothing() {
+    let mut life = Life::new();
+    let asked = |life: &Life, code: &str| {
+        let before = life.database.asked.load(Ordering::SeqCst);
+        life.ask(code);
+        life.database.asked.load(Ordering::SeqCst) - before
+    };
+    life.change("a");
+    assert_eq!(asked(&life, "b"), 1, "nobody knows what there was before");
+    life.rewrite(&[2], false);
+    assert_eq!(asked(&life, "dd"), 0);
+    life.change("dd");
+    life.restart();
+    assert_eq!(asked(&life, "ee"), 0, "a start knows what the file before it knew");
+    life.missed("ee");
+    assert_eq!((asked(&life, "ee"), asked(&life, "ff")), (0, 0));
+    // A number is left out.
+    life.database.change("ff");
+    life.change("ggg");
+    life.wait_until(|whole| whole.doubts() == 0);
+    assert_eq!(asked(&life, "ff"), 0);
+    life.resolver.0.memory.forget();
+    assert_eq!(asked(&life, "ff"), 1, "what it held before is forgotten");
+    assert_eq!(asked(&life, "none"), 1);
+    life.restart();
+    assert_eq!(asked(&life, "none"), 0, "the file is whole");
+}
+
+#[test]
+fn who_has_no_room_for_everything_asks() {
+    let life = Life::new();
+    CODES.iter().for_each(|code| life.change(code));
+    life.keeper.borrow_mut().shrink(200);
+    life.rewrite(&[], false);
+    assert!(!life.resolver.held().is_whole);
 }
 
 #[test]

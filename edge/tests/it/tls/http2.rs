@@ -184,6 +184,15 @@ fn floods_end_with_their_connection_and_harm_nobody_else() {
     client.flood(|_| settings.clone(), 500);
     assert_eq!(good.get("/abc").status, 302);
 
+    // Pings, each of which asks for an answer, and someone reads them (CVE-2019-9512).
+    let ended = || metric(&edge, "carom_edge_connections_ended_total{reason=\"frames\"}");
+    let before = ended();
+    let mut client = Secure::http2(&edge, &certificate);
+    let pings = frame(PING, 0, 0, &[7; 8]).repeat(50);
+    client.flood(|_| pings.clone(), 2000);
+    assert!(client.is_ended());
+    eventually("it is counted", || ended() == before + 1);
+
     // Frames without an end and without a content (CVE-2019-9518).
     let mut client = Secure::http2(&edge, &certificate);
     client.send(&frame(HEADERS, END_HEADERS, 1, &fields("/abc", "go.example.com")));

@@ -1,11 +1,11 @@
-//! Just enough of an HTTP client to speak to another `carom` on this machine.
+//! Just enough of an HTTP client to speak to another process of Carom on this machine.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use bytes::Bytes;
+use axum::body::Bytes;
 use http::header::HOST;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
@@ -19,7 +19,7 @@ const ANSWER_MAX: usize = 4 << 20;
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Asks a local address for a path. An address that stands for all interfaces is asked on loopback.
-pub(crate) async fn get(address: SocketAddr, path: &str) -> io::Result<(StatusCode, Bytes)> {
+pub async fn get(address: SocketAddr, path: &str) -> io::Result<(StatusCode, Bytes)> {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -30,10 +30,7 @@ pub(crate) async fn get(address: SocketAddr, path: &str) -> io::Result<(StatusCo
 }
 
 /// Sends a request over a Unix socket.
-pub(crate) async fn send(
-    socket: &Path,
-    request: Request<Full<Bytes>>,
-) -> io::Result<(StatusCode, Bytes)> {
+pub async fn send(socket: &Path, request: Request<Full<Bytes>>) -> io::Result<(StatusCode, Bytes)> {
     within(async { exchange(UnixStream::connect(socket).await?, request).await }).await
 }
 

@@ -1,0 +1,43 @@
+//! What each of Carom's programs has of its process: the clock, the log, signals, the folder that it
+//! has to itself, its settings file, and what it was given when it was started.
+//!
+//! For `carom`, `carom-control` and `carom-edge` alike, so that they are told things in one way. It
+//! knows nothing of links and clicks.
+#![forbid(unsafe_code)]
+
+mod clock;
+mod folder;
+mod log;
+mod otel;
+mod settings_file;
+mod signals;
+mod sockets;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+pub use clock::SteadyClock;
+pub use folder::lock_folder;
+pub use log::{LogConfig, LogFormat};
+pub use otel::{OtelConfig, Ratio, Traces};
+pub use settings_file::{FileError, read_settings_file};
+pub use signals::Signals;
+pub use sockets::{Inherited, SocketError};
+
+/// `EX_USAGE` of BSD's sysexits: a start was refused because of what was said, not of what is.
+pub const EXIT_SETTINGS: u8 = 64;
+
+/// Each connection is a descriptor: takes all that the system grants without asking anyone.
+pub fn raise_file_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// The runtime of a program that serves: everything but the edge's own threads.
+///
+/// # Errors
+/// If the system grants no threads.
+pub fn serving_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().thread_name("background").enable_all().build()
+}
