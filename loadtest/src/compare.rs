@@ -1,4 +1,4 @@
-//! `compare`: what a redirect costs Carom, nginx, `HAProxy` and a bare epoll loop.
+//! `compare`: what a redirect costs Carom, its edge alone, nginx, `HAProxy` and a bare epoll loop.
 //!
 //! All of them run beside each other on one processor, each with one thread that answers, and know
 //! the same links; this program has another processor. One at a time they get the same requests, in
@@ -8,20 +8,23 @@
 //!
 //! ```text
 //! requests   links, codes that do not exist, who asks for what     the same for all, by the seed
-//! servers    start, listen, what they used                         peers, floor; pin, usage
+//! servers    start, listen, what they used                         apart, peers, floor; pin, usage
 //! generator  connections, closed loop or constant rate             answer
 //! figures    samples -> medians, ratios of pairs                   report
+//! lean       memory of an edge of its own
 //! ```
 
 mod answer;
+mod apart;
 mod figures;
 pub(crate) mod floor;
-mod generator;
+pub(crate) mod generator;
+mod lean;
 mod peers;
-mod pin;
+pub(crate) mod pin;
 mod report;
-mod requests;
-mod servers;
+pub(crate) mod requests;
+pub(crate) mod servers;
 mod usage;
 
 use std::collections::BTreeMap;
@@ -37,8 +40,10 @@ use crate::installation::Installation;
 use crate::population::{Rng, read_lines};
 use crate::report::progress;
 use crate::traffic::{Faults, ONE_USER_AGENT, Until};
+use apart::{Apart, Program};
 use figures::{Figures, Ratio, Sample, Summary};
 use generator::{Arrival, Expect, Load, Seen};
+use lean::Lean;
 use peers::Peer;
 use pin::{Cpus, pin};
 use requests::{Draw, Draws, Links};
@@ -48,11 +53,12 @@ use usage::Memory;
 /// Links at most: their targets have room for nine digits, and two codes are drawn for each.
 const LINKS_MAX: usize = 10_000_000;
 /// Where the ports of the servers begin, from `--first-port` on: Carom, and its earlier build, take
-/// four each, the floor two.
+/// four each, the floor two, an edge of its own seven with its control plane.
 const BASELINE_PORT: u16 = 4;
 const NGINX_PORT: u16 = 8;
 const HAPROXY_PORT: u16 = 9;
 const FLOOR_PORT: u16 = 10;
+const APART_PORT: u16 = 12;
 
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
@@ -62,14 +68,17 @@ pub(crate) struct CompareArgs {
     /// Another build of it, to compare with as well.
     #[arg(long, value_name = "PROGRAM")]
     baseline: Option<PathBuf>,
-    /// A setting for both, as `carom --set` takes it; may be given more than once.
+    /// The `carom-edge` to start as well, with a control plane of its own.
+    #[arg(long, value_name = "PROGRAM")]
+    carom_edge: Option<PathBuf>,
+    /// A setting for all of them, as `carom --set` takes it; may be given more than once.
     #[arg(long = "set", value_name = "SETTING=VALUE")]
     settings: Vec<String>,
     /// Folder below which all servers get theirs.
     #[arg(long, value_name = "FOLDER", default_value = "target/loadtest")]
     folder: PathBuf,
-    /// First of the twelve ports of the servers.
-    #[arg(long, default_value_t = 18080, value_parser = clap::value_parser!(u16).range(1024..32756))]
+    /// First of the nineteen ports of the servers.
+    #[arg(long, default_value_t = 18080, value_parser = clap::value_parser!(u16).range(1024..32749))]
     first_port: u16,
     /// Keep the folder; it is kept too when the experiment fails.
     #[arg(long)]
@@ -112,6 +121,8 @@ pub(crate) struct CompareReport {
     connections: usize,
     machine: Machine,
     servers: BTreeMap<&'static str, About>,
+    /// Memory of an edge of its own.
+    lean: Option<Lean>,
     /// What would have been compared with too.
     missing: Vec<String>,
     faults: Faults,
@@ -143,6 +154,8 @@ struct About {
 /// One way to ask.
 struct Kind {
     name: String,
+    /// Whether codes that do not exist are among what is asked for.
+    misses: bool,
     draws: fn(&Draws) -> &[Draw],
     arrival: Arrival,
     reconnects: bool,
@@ -177,11 +190,19 @@ async fn compare(args: &CompareArgs, seed: u64, folder: &Path) -> Result<Compare
     progress(&format!("making {} links", args.links));
     let links = Links::draw(args.links, args.zipf, &mut rng);
     let installations = args.installations(folder)?;
-    let (servers, missing) =
+    let mut lean = args.lean(folder, cpus, &mut rng).await?;
+    let control = args.control(folder, cpus)?;
+    let (mut servers, missing) =
         start_all(args, &installations, folder, &links, cpus, &mut rng).await?;
+    if let Some((program, installation)) = &control {
+        servers.insert(1, start_apart(program, installation, &folder.join("links.csv")).await?);
+    }
 
     let mut bench = Bench::new(args, cpus, servers)?;
-    bench.visit_each_link(&links, &mut rng)?;
+    bench.visit_each_link(&links, &mut rng).await?;
+    if let (Some(lean), Some(full)) = (&mut lean, bench.memory.get("carom-edge")) {
+        (lean.full, lean.links) = (*full, links.len());
+    }
     for round in 0..args.rounds {
         progress(&format!("round {} of {}", round + 1, args.rounds));
         bench.round(round, &links.round(&mut rng), &mut rng)?;
@@ -202,9 +223,11 @@ async fn compare(args: &CompareArgs, seed: u64, folder: &Path) -> Result<Compare
     let loads: Vec<_> = kinds.into_iter().map(|kind| kind.name).collect();
     let each = |load: &String| names.iter().map(|name| Summary::of(&samples, load, name)).collect();
     let summaries = loads.iter().flat_map(|load| -> Vec<_> { each(load) }).collect();
+    let ours = 1 + usize::from(control.is_some());
     let pairs = |load: &String| {
-        let others = names.iter().skip(1);
-        others.filter_map(|to| Ratio::of(&samples, load, names[0], to)).collect()
+        let names = names.as_slice();
+        let pairs = (0..ours).flat_map(|of| names[of + 1..].iter().map(move |to| (names[of], *to)));
+        pairs.filter_map(|(of, to)| Ratio::of(&samples, load, of, to)).collect()
     };
     let ratios = loads.iter().flat_map(|load| -> Vec<_> { pairs(load) }).collect();
     Ok(CompareReport {
@@ -215,6 +238,7 @@ async fn compare(args: &CompareArgs, seed: u64, folder: &Path) -> Result<Compare
         connections: args.connections,
         machine,
         servers,
+        lean,
         missing,
         faults,
         summaries,
@@ -241,21 +265,65 @@ impl CompareArgs {
             .collect()
     }
 
+    /// An edge of its own, if one is compared.
+    fn apart(&self, folder: &Path, name: &str, cpus: Cpus) -> Result<Option<Program>, Failure> {
+        let Some(path) = &self.carom_edge else { return Ok(None) };
+        // The other settings are the control plane's.
+        let is_edges =
+            |setting: &&String| ["edge.", "spool."].iter().any(|start| setting.starts_with(start));
+        let own = self.settings.iter().filter(is_edges).cloned();
+        Ok(Some(Program {
+            path: fs::canonicalize(path)
+                .map_err(|error| Failure::new(format!("{}: {error}", path.display())))?,
+            folder: apart::folder(folder, name)?,
+            first_port: self.first_port + APART_PORT,
+            settings: std::iter::once("edge.threads=1".to_owned()).chain(own).collect(),
+            cpus,
+        }))
+    }
+
+    async fn lean(
+        &self,
+        folder: &Path,
+        cpus: Cpus,
+        rng: &mut Rng,
+    ) -> Result<Option<Lean>, Failure> {
+        let Some(program) = self.apart(folder, "lean", cpus)? else { return Ok(None) };
+        progress("an edge of its own with nothing to do");
+        Lean::measure(program, &self.carom, rng).await.map(Some)
+    }
+
+    /// An edge of its own, and the installation of its control plane.
+    fn control(
+        &self,
+        folder: &Path,
+        cpus: Cpus,
+    ) -> Result<Option<(Program, Installation)>, Failure> {
+        let Some(program) = self.apart(folder, "apart", cpus)? else { return Ok(None) };
+        let settings = program.control_settings();
+        let settings: Vec<_> = settings.iter().map(String::as_str).collect();
+        let (parent, port) = (program.folder.clone(), program.first_port);
+        let control = Installation::create(&self.carom, &parent, "control", port, None)?;
+        Ok(Some((program, control.with_settings(&settings))))
+    }
+
     fn kinds(&self) -> Vec<Kind> {
-        let closed = |name: &str, draws, reconnects| Kind {
+        let closed = |name: &str, draws, misses, reconnects| Kind {
             name: name.to_owned(),
+            misses,
             draws,
             arrival: Arrival::Closed,
             reconnects,
         };
         let mut kinds = vec![
-            closed("hits", |draws| &draws.hits, false),
-            closed("misses", |draws| &draws.misses, false),
-            closed("nine hits to a miss", |draws| &draws.mixed, false),
-            closed("hits, each on a new connection", |draws| &draws.hits, true),
+            closed("hits", |draws| &draws.hits, false, false),
+            closed("misses", |draws| &draws.misses, true, false),
+            closed("nine hits to a miss", |draws| &draws.mixed, true, false),
+            closed("hits, each on a new connection", |draws| &draws.hits, false, true),
         ];
         kinds.extend(self.rates.iter().map(|&rate| Kind {
             name: format!("hits, {rate} a second"),
+            misses: false,
             draws: |draws| &draws.hits,
             arrival: Arrival::PerSecond(rate),
             reconnects: false,
@@ -299,6 +367,17 @@ async fn start_all<'a>(
     Ok((servers, missing))
 }
 
+async fn start_apart<'a>(
+    program: &Program,
+    installation: &'a Installation,
+    links: &Path,
+) -> Result<Running<'a>, Failure> {
+    progress("importing the links into the control plane of carom-edge");
+    servers::import(installation, links).await?;
+    let apart = Apart::start(program.clone(), installation).await?;
+    Ok(Running::apart(apart).await)
+}
+
 /// The servers, and what was measured of them until now.
 struct Bench<'a> {
     running: Vec<Running<'a>>,
@@ -333,20 +412,29 @@ impl<'a> Bench<'a> {
 
     /// Asks each server for each link once: then it is known to have them right, and has touched
     /// what it keeps of each.
-    fn visit_each_link(&mut self, links: &Links, rng: &mut Rng) -> Result<(), Failure> {
+    async fn visit_each_link(&mut self, links: &Links, rng: &mut Rng) -> Result<(), Failure> {
         let draws = links.each_once(rng);
-        for server in &self.running {
-            if server.expect == Expect::TheLink {
-                progress(&format!("asking {} for each link", server.name));
-                let until = Until::Requests(draws.len() as u64);
-                let load = self.load(server, &draws, Arrival::Closed, false, until);
-                let seen = load.run()?;
-                self.faults.add(seen.faults);
-                server.tidy()?;
-                drop(server.sample()?);
+        for place in 0..self.running.len() {
+            if self.running[place].expect == Expect::TheLink {
+                self.visit(place, &draws)?;
+                if self.running[place].keep_what_is_known().await? {
+                    self.visit(place, &draws)?;
+                }
             }
+            let server = &self.running[place];
             self.memory.insert(server.name, server.memory()?);
         }
+        Ok(())
+    }
+
+    fn visit(&mut self, place: usize, draws: &[Draw]) -> Result<(), Failure> {
+        let server = &self.running[place];
+        progress(&format!("asking {} for each link", server.name));
+        let until = Until::Requests(draws.len() as u64);
+        let seen = self.load(server, draws, Arrival::Closed, false, until).run()?;
+        server.tidy()?;
+        drop(server.sample()?);
+        self.faults.add(seen.faults);
         Ok(())
     }
 
@@ -360,6 +448,7 @@ impl<'a> Bench<'a> {
     ) -> Load<'b> {
         Load {
             address: if reconnects { server.address_for_one } else { server.address },
+            source: None,
             user_agents: &self.user_agents,
             draws,
             expect: server.expect,
@@ -377,6 +466,9 @@ impl<'a> Bench<'a> {
             let mut order: Vec<_> = (0..self.running.len()).collect();
             rng.shuffle(&mut order);
             for server in order {
+                if self.kinds[kind].misses && !self.running[server].knows_absences() {
+                    continue;
+                }
                 self.measure(round, kind, server, draws)?;
             }
         }
@@ -394,8 +486,9 @@ impl<'a> Bench<'a> {
         let until = Until::Elapsed(self.time);
         let draws = (kind.draws)(draws);
         let load = self.load(server, draws, kind.arrival, kind.reconnects, until);
+        server.hold_others()?;
         let before = server.sample_now()?;
-        let Seen { answered, faults, latencies, elapsed } = load.run()?;
+        let Seen { answered, faults, latencies, elapsed, .. } = load.run()?;
         let cpu = server.sample()?.since(&before);
         server.tidy()?;
         let quantiles = [500, 990, 999].map(|per_mille| latencies.per_mille_ms(per_mille));
@@ -423,7 +516,7 @@ impl<'a> Bench<'a> {
 }
 
 /// What the processors are called.
-fn processor() -> String {
+pub(crate) fn processor() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = text.lines().find_map(|line| line.strip_prefix("model name"));
     name.map_or_else(
@@ -432,7 +525,7 @@ fn processor() -> String {
     )
 }
 
-fn read_word(path: &str) -> String {
+pub(crate) fn read_word(path: &str) -> String {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.split_whitespace().next().unwrap_or("unknown").to_owned()
 }

@@ -71,6 +71,7 @@ pub(crate) struct Head {
     location: Option<Range<usize>>,
     etag: Option<Range<usize>>,
     replayed: Option<Range<usize>>,
+    retry_after: Option<Range<usize>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +90,8 @@ impl Head {
             Some(&mut self.etag)
         } else if is(b"idempotent-replayed") {
             Some(&mut self.replayed)
+        } else if is(b"retry-after") {
+            Some(&mut self.retry_after)
         } else {
             None
         }
@@ -105,6 +108,8 @@ pub(crate) struct Response<'a> {
     pub(crate) etag: Option<&'a [u8]>,
     /// The value of `Idempotent-Replayed`, if there is one.
     pub(crate) replayed: Option<&'a [u8]>,
+    /// The value of `Retry-After`, if there is one.
+    pub(crate) retry_after: Option<&'a [u8]>,
     pub(crate) body: &'a [u8],
 }
 
@@ -186,6 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             location: self.value(head.location.as_ref()),
             etag: self.value(head.etag.as_ref()),
             replayed: self.value(head.replayed.as_ref()),
+            retry_after: self.value(head.retry_after.as_ref()),
             body: match head.body {
                 Framing::Length(_) => &self.buffer[head.len..],
                 Framing::Chunked => &self.unchunked,
@@ -225,6 +231,7 @@ fn parse_head(bytes: &[u8], is_head: bool) -> Result<Option<Head>, HttpError> {
         location: None,
         etag: None,
         replayed: None,
+        retry_after: None,
     };
     let mut length = None;
     let mut chunked = false;

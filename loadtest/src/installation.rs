@@ -122,12 +122,28 @@ impl Installation {
 
     /// Starts a server; it is not ready yet.
     pub(crate) fn start(&self) -> Result<Server<'_>, Failure> {
+        self.start_with(self.command(["serve"]))
+    }
+
+    /// The same as the control plane of edges, which ask it on `internal`.
+    pub(crate) fn start_as_control(
+        &self,
+        internal: SocketAddr,
+        token: &str,
+    ) -> Result<Server<'_>, Failure> {
+        let mut command = self.command(["serve"]);
+        command.env("CAROM_CONTROL__INTERNAL_LISTEN", internal.to_string());
+        command.env("CAROM_INTERNAL__TOKEN", token);
+        self.start_with(command)
+    }
+
+    fn start_with(&self, mut command: Command) -> Result<Server<'_>, Failure> {
         let log = File::options().create(true).append(true).open(self.log_path());
         let log = log.and_then(|log| Ok((log.try_clone()?, log)));
         let (out, err) =
             log.map_err(|error| Failure::new(format!("{}: {error}", self.log_path().display())))?;
         let started = Instant::now();
-        let child = self.command(["serve"]).stdout(out).stderr(err).spawn();
+        let child = command.stdout(out).stderr(err).spawn();
         let child = child.map_err(|error| self.cannot_run(&error))?;
         let pid = child.id().ok_or_else(|| Failure::new("the server ended at once"))?;
         Ok(Server { installation: self, child, pid, started })

@@ -1,5 +1,5 @@
 //! Programs that measure and torture a running Carom: `count`, `kill`, `once`, `redirects`,
-//! `creates`, `lists`, `dimensions`, `addresses`, `fill`, `trial`.
+//! `creates`, `lists`, `dimensions`, `addresses`, `fill`, `trial`, `compare`, `attack`.
 //!
 //! Each is a closed loop over real sockets against the real server; nothing of Carom is linked in.
 //! An experiment prints a report and ends with 0 if it passed, 1 if it did not, 2 if it could not
@@ -7,12 +7,15 @@
 
 mod addresses;
 mod api;
+mod attack;
 mod compare;
+mod corpus;
 mod count;
 mod creates;
 mod dimensions;
 mod failure;
 mod fill;
+mod fleet;
 mod hit_ratio;
 mod http;
 mod installation;
@@ -25,6 +28,7 @@ mod population;
 mod process;
 mod redirects;
 mod report;
+mod restarts;
 mod subject;
 mod traffic;
 mod trial;
@@ -82,6 +86,17 @@ enum Experiment {
     /// The least that a server can do; `compare` starts it.
     #[command(hide = true)]
     Floor(compare::floor::FloorArgs),
+    /// Attack an edge in many ways; good visitors must not feel it.
+    Attack(attack::AttackArgs),
+    /// One attack; `attack` starts it.
+    #[command(hide = true)]
+    Attacker(attack::attacker::AttackerArgs),
+    /// Restart and replace the server under load; no visitor may notice.
+    Restarts(restarts::RestartsArgs),
+    /// Send requests that can be read in two ways, directly and through proxies.
+    Corpus(corpus::CorpusArgs),
+    /// Bring up control planes, edges and stores on this machine; check that they keep their promises.
+    Fleet(fleet::FleetArgs),
     /// Carry out faults of disk, clock, store and people; what was answered must be stored.
     Trial(trial::TrialArgs),
 }
@@ -107,53 +122,43 @@ fn main() -> ExitCode {
 
 /// How the experiment ended.
 async fn run(cli: &Cli) -> Result<ExitCode, Failure> {
+    // A report of any experiment: the types have nothing else in common.
+    macro_rules! judge {
+        ($report:expr) => {{
+            let report = $report;
+            finish(&report, report.passed(), cli.json)
+        }};
+    }
     let seed = cli.seed.unwrap_or_else(new_seed);
     match &cli.experiment {
-        Experiment::Count(args) => {
-            let report = count::run(args, seed).await?;
-            finish(&report, report.passed(), cli.json)
-        }
-        Experiment::Kill(args) => {
-            let report = kill::run(args, seed).await?;
-            finish(&report, report.passed(), cli.json)
-        }
-        Experiment::Once(args) => {
-            let report = once::run(args, seed).await?;
-            finish(&report, report.passed(), cli.json)
-        }
-        Experiment::Redirects(args) => {
-            let report = redirects::run(args, seed).await?;
-            finish(&report, report.passed(), cli.json)
-        }
-        Experiment::Creates(args) => {
-            let report = creates::run(args).await?;
-            finish(&report, report.passed(), cli.json)
-        }
-        Experiment::Lists(args) => {
-            let report = lists::run(args, seed).await?;
-            finish(&report, report.passed(), cli.json)
-        }
-        Experiment::Dimensions(args) => {
-            let report = dimensions::run(args, seed).await?;
-            finish(&report, report.passed(), cli.json)
-        }
-        Experiment::Addresses(args) => {
-            let report = addresses::run(args, seed).await?;
-            finish(&report, report.passed(), cli.json)
-        }
-        Experiment::Fill(args) => {
-            let report = fill::run(args, seed).await?;
-            finish(&report, report.passed(), cli.json)
-        }
-        Experiment::HitRatio(args) => {
-            let report = hit_ratio::run(args, seed)?;
-            finish(&report, report.passed(), cli.json)
-        }
-        Experiment::Compare(args) => {
-            let report = compare::run(args, seed).await?;
-            finish(&report, report.passed(), cli.json)
-        }
+        Experiment::Count(args) => judge!(count::run(args, seed).await?),
+        Experiment::Kill(args) => judge!(kill::run(args, seed).await?),
+        Experiment::Once(args) => judge!(once::run(args, seed).await?),
+        Experiment::Redirects(args) => judge!(redirects::run(args, seed).await?),
+        Experiment::Creates(args) => judge!(creates::run(args).await?),
+        Experiment::Lists(args) => judge!(lists::run(args, seed).await?),
+        Experiment::Dimensions(args) => judge!(dimensions::run(args, seed).await?),
+        Experiment::Addresses(args) => judge!(addresses::run(args, seed).await?),
+        Experiment::Fill(args) => judge!(fill::run(args, seed).await?),
+        Experiment::HitRatio(args) => judge!(hit_ratio::run(args, seed)?),
+        Experiment::Compare(args) => judge!(compare::run(args, seed).await?),
         Experiment::Floor(args) => compare::floor::run(args).map(|()| ExitCode::SUCCESS),
+        Experiment::Restarts(args) => judge!(restarts::run(args, seed).await?),
+        Experiment::Attack(args) => judge!(attack::run(args, seed).await?),
+        Experiment::Attacker(args) => attack::attacker::run(args, seed).map(|()| ExitCode::SUCCESS),
+        Experiment::Corpus(args) => judge!(corpus::run(args).await?),
+        Experiment::Fleet(args) => match &args.command {
+            fleet::FleetCommand::Up => fleet::up(&args.place).await.map(|()| ExitCode::SUCCESS),
+            fleet::FleetCommand::Check(check) => {
+                judge!(fleet::check(&args.place, check, seed).await?)
+            }
+            fleet::FleetCommand::Faults(faults) => {
+                judge!(fleet::faults(&args.place, faults, seed).await?)
+            }
+            fleet::FleetCommand::Races(races) => {
+                judge!(fleet::races(&args.place, races, seed).await?)
+            }
+        },
         Experiment::Trial(args) => {
             let report = trial::run(args, seed).await?;
             report::print(&report, cli.json)?;

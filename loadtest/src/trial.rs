@@ -35,6 +35,7 @@ use clap::{Args, ValueEnum};
 use crate::failure::Failure;
 use crate::report::progress;
 use crate::subject::PlaceArgs;
+pub(crate) use observe::Stored;
 use report::{Finding, Impossible, TrialReport};
 
 #[derive(Debug, Args)]

@@ -4,14 +4,20 @@
 //! each request, and nothing is allocated or drawn at random meanwhile. Where the client is the
 //! slower one all the same, the server rests now and then, and the report's `busy` says so.
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
-use rustix::time::Timespec;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, connect, recv, send,
+    socket_with, sockopt,
+};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
 
 use super::answer;
 use super::requests::{CODE, Draw};
@@ -30,6 +36,8 @@ const EXAMPLES_MAX: usize = 5;
 const REFERRER: &str = "https://news.example.org/item?id=46480000";
 /// Where the code stands in a request: after `GET /`.
 const CODE_AT: usize = 5;
+/// What the queue of events says when the clock of a constant rate ticked.
+const TICK: u64 = u64::MAX;
 
 /// When requests are sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +62,8 @@ pub(crate) enum Expect {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load<'a> {
     pub(crate) address: SocketAddr,
+    /// Where connections come from; `None`: as the kernel likes.
+    pub(crate) source: Option<Ipv4Addr>,
     /// What visitors' browsers are called; each connection has one.
     pub(crate) user_agents: &'a [String],
     /// One after another, and again from the first.
@@ -75,6 +85,9 @@ pub(crate) struct Seen {
     pub(crate) answered: u64,
     pub(crate) faults: Faults,
     pub(crate) latencies: Latencies,
+    /// How late requests were sent because this thread did not run: part of their latencies that is
+    /// not the server's.
+    pub(crate) lateness: Latencies,
     /// From the first request to the last answer.
     pub(crate) elapsed: Duration,
 }
@@ -88,7 +101,7 @@ impl Load<'_> {
             let agent = &self.user_agents[place % self.user_agents.len()];
             let mut slot = Slot::new(place, &self, agent);
             if !self.reconnects {
-                slot.connect(&queue, self.address)?;
+                slot.connect(&queue, &self)?;
             }
             slots.push(slot);
         }
@@ -98,13 +111,48 @@ impl Load<'_> {
             answered: 0,
             faults: Faults::default(),
             latencies: Latencies::new(),
+            lateness: Latencies::new(),
             elapsed: Duration::ZERO,
         };
-        let mut run =
-            Run { load: self, queue, slots, idle, begun, last: begun, sent: 0, flying: 0, seen };
+        let clock = self.clock(&queue).map_err(broken)?;
+        let mut run = Run {
+            load: self,
+            queue,
+            clock,
+            slots,
+            idle,
+            begun,
+            last: begun,
+            looked: begun,
+            sent: 0,
+            flying: 0,
+            seen,
+        };
         run.go().map_err(broken)?;
         run.seen.elapsed = run.last.duration_since(begun);
         Ok(run.seen)
+    }
+
+    /// Wakes a thread that sleeps whenever a request of a constant rate is due: the timeout of a wait
+    /// for events is in whole milliseconds, longer than most servers take.
+    fn clock(&self, queue: &OwnedFd) -> rustix::io::Result<Option<OwnedFd>> {
+        let Arrival::PerSecond(rate) = self.arrival else { return Ok(None) };
+        if self.spins {
+            return Ok(None);
+        }
+        let clock = timerfd_create(
+            TimerfdClockId::Monotonic,
+            TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK,
+        )?;
+        let every = Duration::from_secs(1) / rate.max(1);
+        let every = Timespec {
+            tv_sec: i64::try_from(every.as_secs()).unwrap_or_default(),
+            tv_nsec: i64::from(every.subsec_nanos()),
+        };
+        let ticks = Itimerspec { it_interval: every, it_value: every };
+        timerfd_settime(&clock, TimerfdTimerFlags::empty(), &ticks)?;
+        epoll::add(queue, &clock, EventData::new_u64(TICK), EventFlags::IN)?;
+        Ok(Some(clock))
     }
 
     /// How many requests there will be; `None` if time decides.
@@ -174,9 +222,13 @@ impl Slot {
     }
 
     /// Blocks, which over the loopback is until the kernel has shaken hands with itself.
-    fn connect(&mut self, queue: &OwnedFd, address: SocketAddr) -> Result<(), Failure> {
+    fn connect(&mut self, queue: &OwnedFd, load: &Load<'_>) -> Result<(), Failure> {
+        let address = load.address;
         let fail = |error| Failure::new(format!("cannot connect to {address}: {error}"));
-        let stream = TcpStream::connect_timeout(&address, EXCHANGE_MAX).map_err(fail)?;
+        let stream = match load.source {
+            None => TcpStream::connect_timeout(&address, EXCHANGE_MAX).map_err(fail)?,
+            Some(source) => connect_from(source, address).map_err(|error| fail(error.into()))?,
+        };
         let event = EventData::new_u64(self.place as u64);
         epoll::add(queue, &stream, event, EventFlags::IN | EventFlags::RDHUP)
             .map_err(|error| fail(error.into()))?;
@@ -241,15 +293,28 @@ impl Slot {
     }
 }
 
+fn connect_from(source: Ipv4Addr, address: SocketAddr) -> rustix::io::Result<TcpStream> {
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    // The limit of a connect, too (socket(7)).
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(EXCHANGE_MAX))?;
+    bind(&socket, &SocketAddrV4::new(source, 0))?;
+    connect(&socket, &address)?;
+    Ok(TcpStream::from(socket))
+}
+
 struct Run<'a> {
     load: Load<'a>,
     queue: OwnedFd,
+    /// Ticks at a constant rate.
+    clock: Option<OwnedFd>,
     slots: Vec<Slot>,
     /// Places of connections that can take a request.
     idle: Vec<usize>,
     begun: Instant,
     /// When the last answer came.
     last: Instant,
+    /// When this thread looked for what is due before.
+    looked: Instant,
     sent: u64,
     flying: usize,
     seen: Seen,
@@ -266,14 +331,20 @@ impl Run<'_> {
                 Err(Errno::INTR) => 0,
                 other => other?,
             };
+            let mut has_heard = false;
             for event in &events[..count] {
+                if event.data.u64() == TICK {
+                    self.rewind();
+                    continue;
+                }
+                has_heard = true;
                 let place = usize::try_from(event.data.u64()).unwrap_or(usize::MAX);
                 let hung_up = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
                 let flags = event.flags;
                 self.look(place, flags.intersects(hung_up));
             }
             let now = Instant::now();
-            if count > 0 {
+            if has_heard {
                 heard = now;
             } else if self.flying > 0 && now.duration_since(heard) > EXCHANGE_MAX {
                 self.give_up();
@@ -284,12 +355,20 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Takes note of a tick: only then the clock goes on (`timerfd_create(2)`).
+    fn rewind(&self) {
+        let mut ticks = [0; 8];
+        if let Some(clock) = &self.clock {
+            // How many there were does not matter, nor does that there was none.
+            rustix::io::read(clock, &mut ticks).ok();
+        }
+    }
+
     /// How long to wait for events.
     fn patience(&self) -> Timespec {
         let wait = match self.load.arrival {
             Arrival::PerSecond(_) if self.load.spins => Duration::ZERO,
-            Arrival::PerSecond(_) => Duration::from_millis(1),
-            Arrival::Closed => Duration::from_millis(100),
+            Arrival::PerSecond(_) | Arrival::Closed => Duration::from_millis(100),
         };
         Timespec { tv_sec: 0, tv_nsec: i64::from(wait.subsec_nanos()) }
     }
@@ -322,17 +401,26 @@ impl Run<'_> {
         {
             let place_of_draw = self.sent % self.load.draws.len() as u64;
             self.sent += 1;
-            let (slot, address) = (&mut self.slots[place], self.load.address);
+            // Had it been due at the last look, it would have been sent then.
+            self.seen.lateness.record(now.saturating_duration_since(due.max(self.looked)));
+            let slot = &mut self.slots[place];
             slot.draw = usize::try_from(place_of_draw).unwrap_or_default();
             slot.due = due;
             let code = self.load.draws[slot.draw].code;
-            let is_connected = slot.stream.is_some() || slot.connect(&self.queue, address).is_ok();
-            let asked = if is_connected { slot.ask(code) } else { Err("no connection was made") };
+            let is_connected =
+                slot.stream.is_some() || slot.connect(&self.queue, &self.load).is_ok();
+            let asked = if is_connected {
+                slot.ask(code)
+            } else {
+                slot.state = State::Asked;
+                Err("no connection was made")
+            };
             self.flying += 1;
             if let Err(what) = asked {
                 self.failed(place, what);
             }
         }
+        self.looked = now;
     }
 
     /// Looks at a connection that something happened to.

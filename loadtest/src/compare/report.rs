@@ -6,6 +6,14 @@ use super::figures::{Ratio, Spread, Summary};
 use super::usage::Memory;
 use super::{About, CompareReport};
 
+/// What an edge of its own does of a click, and what it does not.
+const APART: &str = "  \
+  carom-edge stores no clicks: its control plane would be on another machine, and stands still while
+  the edge is asked. The edge writes its ring, drains it and puts batches into its outbox, as nginx
+  writes its log; bringing them to the control plane afterwards counts in \"all\", storing them there
+  does not. Codes that do not exist are questions to the control plane, so they are not measured.
+";
+
 impl fmt::Display for CompareReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { seed, links, rounds, seconds, connections, .. } = self;
@@ -29,33 +37,40 @@ impl fmt::Display for CompareReport {
             writeln!(f, "  ONE PROCESSOR for servers and client: rates and latencies say little")?;
         }
         for (name, about) in &self.servers {
-            writeln!(f, "  {name:<10} {}", about.version)?;
+            writeln!(f, "  {name:<11} {}", about.version)?;
         }
         self.missing.iter().try_for_each(|what| writeln!(f, "  NOT COMPARED with {what}"))?;
         write!(f, "{}", self.faults)?;
+        if self.lean.is_some() {
+            f.write_str(APART)?;
+        }
         let mut load = "";
-        for summary in &self.summaries {
+        // What was not asked of a server has no figures.
+        for summary in self.summaries.iter().filter(|of| !of.figures.is_empty()) {
             if summary.load != load {
                 load = &summary.load;
                 head(f, load)?;
             }
             summary.fmt(f)?;
         }
-        writeln!(f, "\nratios of pairs, medians (quarters)\n{:66}requests", "")?;
-        writeln!(f, "{:44}{:<22}{:<22}a second", "", "CPU, answering", "CPU, all threads")?;
+        writeln!(f, "\nratios of pairs, medians (quarters)\n{:70}requests", "")?;
+        writeln!(f, "{:48}{:<22}{:<22}a second", "", "CPU, answering", "CPU, all threads")?;
         self.ratios.iter().try_for_each(|ratio| ratio.fmt(f))?;
-        writeln!(f, "\nmemory, MiB{:21}anonymous     files     rings", "")?;
+        writeln!(f, "\nmemory, MiB{:22}anonymous     files     rings", "")?;
         for (name, about) in &self.servers {
             about.fmt(name, f)?;
         }
-        Ok(())
+        match &self.lean {
+            Some(lean) => lean.fmt(f),
+            None => Ok(()),
+        }
     }
 }
 
 fn head(f: &mut fmt::Formatter<'_>, load: &str) -> fmt::Result {
     writeln!(
         f,
-        "\n{load}\n{:14}CPU, us of answering    all   a second   busy      p50      p99    p99.9 us",
+        "\n{load}\n{:15}CPU, us of answering    all   a second   busy      p50      p99    p99.9 us",
         ""
     )
 }
@@ -65,7 +80,7 @@ impl fmt::Display for Summary {
         let serving = self.figures.get("serving_us").map(Spread::to_string).unwrap_or_default();
         writeln!(
             f,
-            "  {:<10}{serving:>24}{:>7.2}{:>11.0}{:>6.0}%{:>9.0}{:>9.0}{:>9.0}",
+            "  {:<11}{serving:>24}{:>7.2}{:>11.0}{:>6.0}%{:>9.0}{:>9.0}{:>9.0}",
             self.server,
             self.median("all_us"),
             self.median("per_second"),
@@ -89,7 +104,7 @@ impl fmt::Display for Ratio {
         let pair = format!("{} / {}", self.of, self.to);
         writeln!(
             f,
-            "  {:<32}{pair:<18}{:<22}{:<22}{}",
+            "  {:<32}{pair:<22}{:<22}{:<22}{}",
             self.load,
             self.serving.to_string(),
             self.all.to_string(),
@@ -106,7 +121,7 @@ impl About {
             let Memory { anonymous_mib, file_mib, rings_mib } = memory;
             writeln!(
                 f,
-                "  {name:<10}{when:<20}{anonymous_mib:>9.1}{file_mib:>10.1}{rings_mib:>10.1}"
+                "  {name:<11}{when:<20}{anonymous_mib:>9.1}{file_mib:>10.1}{rings_mib:>10.1}"
             )?;
         }
         Ok(())

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
 
+use super::apart::Apart;
 use super::generator::Expect;
 use super::peers::Installed;
 use super::pin::{Cpus, on_server};
@@ -42,6 +43,7 @@ pub(crate) struct Running<'a> {
 /// What keeps a server running.
 enum Holder<'a> {
     Carom { server: Server<'a>, spool: PathBuf },
+    Apart(Box<Apart<'a>>),
     Peer { installed: Installed, folder: PathBuf, child: Child },
     Floor(Child),
 }
@@ -83,6 +85,34 @@ impl<'a> Running<'a> {
             pid: server.pid(),
             holder: Holder::Carom { server, spool: installation.data_dir().join("spool") },
         })
+    }
+
+    /// An edge of its own.
+    pub(crate) async fn apart(apart: Apart<'a>) -> Self {
+        Self {
+            name: "carom-edge",
+            version: apart.version().await,
+            address: apart.address(),
+            address_for_one: apart.address(),
+            expect: Expect::TheLink,
+            pid: apart.pid(),
+            holder: Holder::Apart(Box::new(apart)),
+        }
+    }
+
+    /// Whether it can say by itself that a code does not exist.
+    pub(crate) const fn knows_absences(&self) -> bool {
+        !matches!(self.holder, Holder::Apart(_))
+    }
+
+    /// What it learned since it began stands in its snapshot from now on, if it keeps one.
+    pub(crate) async fn keep_what_is_known(&mut self) -> Result<bool, Failure> {
+        let Holder::Apart(apart) = &mut self.holder else { return Ok(false) };
+        apart.restart().await?;
+        self.pid = apart.pid();
+        self.version =
+            format!("{}, {} links in its snapshot", self.version, apart.snapshot_routes()?);
+        Ok(true)
     }
 
     pub(crate) async fn peer(
@@ -129,16 +159,23 @@ impl<'a> Running<'a> {
     }
 
     fn serving(&self) -> Option<&'static str> {
-        matches!(self.holder, Holder::Carom { .. }).then_some(EDGE_THREADS)
+        match self.holder {
+            Holder::Carom { .. } | Holder::Apart(_) => Some(EDGE_THREADS),
+            Holder::Peer { .. } | Holder::Floor(_) => None,
+        }
     }
 
     /// What the server has used when it is done with what it was asked.
     pub(crate) fn sample(&self) -> Result<CpuSample, Failure> {
         let rest = match &self.holder {
-            Holder::Carom { .. } => CAROM_REST,
+            Holder::Carom { .. } | Holder::Apart(_) => CAROM_REST,
             Holder::Peer { .. } | Holder::Floor(_) => Duration::ZERO,
         };
-        CpuSample::when_quiet(self.pid, self.serving(), rest)
+        let sample = CpuSample::when_quiet(self.pid, self.serving(), rest)?;
+        let Holder::Apart(apart) = &self.holder else { return Ok(sample) };
+        apart.release_control()?;
+        apart.ship()?;
+        CpuSample::when_quiet(self.pid, self.serving(), Duration::ZERO)
     }
 
     /// What it has used until now; it is at rest.
@@ -146,25 +183,35 @@ impl<'a> Running<'a> {
         CpuSample::take(self.pid, self.serving())
     }
 
+    /// Whoever serves it on another machine takes no time of this one, until the next sample.
+    pub(crate) fn hold_others(&self) -> Result<(), Failure> {
+        match &self.holder {
+            Holder::Apart(apart) => apart.hold_control(),
+            Holder::Carom { .. } | Holder::Peer { .. } | Holder::Floor(_) => Ok(()),
+        }
+    }
+
     pub(crate) fn memory(&self) -> Result<Memory, Failure> {
         let rings = match &self.holder {
-            Holder::Carom { spool, .. } => Some(spool.as_path()),
+            Holder::Carom { spool, .. } => Some(spool.clone()),
+            Holder::Apart(apart) => Some(apart.spool()),
             Holder::Peer { .. } | Holder::Floor(_) => None,
         };
-        Memory::of(self.pid, rings)
+        Memory::of(self.pid, rings.as_deref())
     }
 
     /// Bounds what is kept on disk of a measurement.
     pub(crate) fn tidy(&self) -> Result<(), Failure> {
         match &self.holder {
             Holder::Peer { installed, folder, .. } => installed.forget_requests(folder),
-            Holder::Carom { .. } | Holder::Floor(_) => Ok(()),
+            Holder::Carom { .. } | Holder::Apart(_) | Holder::Floor(_) => Ok(()),
         }
     }
 
     pub(crate) async fn stop(self) -> Result<(), Failure> {
         let mut child = match self.holder {
             Holder::Carom { server, .. } => return server.stop().await,
+            Holder::Apart(apart) => return apart.stop().await,
             Holder::Peer { child, .. } | Holder::Floor(child) => child,
         };
         let killed = child.kill().await;

@@ -106,9 +106,9 @@ pub(super) async fn relieved(admin: SocketAddr, max: Duration) -> Option<Duratio
 
 /// What a stopped server has stored.
 #[derive(Debug, Deserialize)]
-pub(super) struct Stored {
-    pub(super) integrity: String,
-    pub(super) rollup_differences: u64,
+pub(crate) struct Stored {
+    pub(crate) integrity: String,
+    pub(crate) rollup_differences: u64,
     links: Vec<(String, u64)>,
     pub(super) without_referrer: u64,
     pub(super) min_at_s: i64,
@@ -116,7 +116,7 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    pub(super) async fn read(database: &Path) -> Result<Self, Failure> {
+    pub(crate) async fn read(database: &Path) -> Result<Self, Failure> {
         let mut command = Command::new("python3");
         command.arg("-c").arg(include_str!("stored.py")).arg(database);
         let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await;
@@ -134,7 +134,12 @@ impl Stored {
         self.links.iter().find(|(link, _)| link == id).map_or(0, |&(_, n)| n)
     }
 
-    pub(super) fn sum(&self) -> u64 {
+    /// Clicks of each link, by its id.
+    pub(crate) fn by_link(&self) -> BTreeMap<&str, u64> {
+        self.links.iter().map(|(link, n)| (link.as_str(), *n)).collect()
+    }
+
+    pub(crate) fn sum(&self) -> u64 {
         self.links.iter().map(|(_, n)| n).sum()
     }
 }
