@@ -160,7 +160,8 @@ impl Follower {
         self.report_missing().await;
     }
 
-    /// What is known is as old as the snapshot, until the control plane answers.
+    /// What is known is as old as the snapshot, unless a start could bring it up to date, until the
+    /// control plane answers.
     fn begin(&self) {
         let now = self.clock.now();
         let held = self.resolver().held();

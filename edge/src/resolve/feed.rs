@@ -26,9 +26,10 @@ pub(crate) struct FeedState {
 }
 
 impl FeedState {
-    /// From now on somebody follows; everything was known at these times.
+    /// From now on somebody follows; everything was known at these times, or later if that was said
+    /// before.
     pub(crate) fn begin(&self, fresh_at: UnixMillis, bundle_at: UnixMillis) {
-        self.fresh(fresh_at);
+        self.fresh_at.fetch_max(fresh_at.get(), Ordering::Relaxed);
         self.bundle(bundle_at);
         self.is_followed.store(true, Ordering::Release);
     }

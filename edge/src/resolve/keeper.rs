@@ -175,11 +175,15 @@ impl Keeper {
                 drop(fs::rename(path, aside));
             }
         }
+        let asked_at = keeper.plan.clock.now();
         let caught_up = keeper.catch_up();
         let held = keeper.resolver.0.memory.snapshot();
         keeper.is_to_be_filled = !held.is_some_and(|held| held.is_whole());
         match caught_up {
-            Ok(true) => return keeper,
+            Ok(true) => {
+                keeper.resolver.feed().fresh(asked_at);
+                return keeper;
+            }
             _ if keeper.resolver.0.origin.is_followed() => {
                 tracing::info!(
                     "what is known of routes is not up to date yet, and is answered from"

@@ -341,6 +341,15 @@ fn what_is_too_old_is_refused_where_that_is_wanted_also_after_a_restart() {
     eventually("it is refused", || fleet.leads("a").0 == 503);
     control.lock().unwrap().is_away = false;
     eventually("it is served again", || fleet.leads("a") == to("https://e.test/"));
+    drop(fleet);
+
+    // What a start brought up to date is not as old as its file.
+    clock.advance(Duration::from_secs(7200));
+    let fleet = Fleet::start(dir.path(), address, &clock);
+    for _ in 0..20 {
+        assert_eq!(fleet.leads("a"), to("https://e.test/"));
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]

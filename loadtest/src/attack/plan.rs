@@ -197,9 +197,11 @@ impl Attack {
 /// This program once more, as the attacker.
 fn own_words(args: &AttackerArgs, seed: u64) -> Vec<String> {
     let path = |path: &Path| path.display().to_string();
+    // Not the link itself: who follows it is the program that lowers the attacker's priority.
+    let program = std::fs::read_link("/proc/self/exe").unwrap_or_default();
     let kind = args.kind.to_possible_value();
     let kind = kind.map(|kind| kind.get_name().to_owned()).unwrap_or_default();
-    let mut words = vec!["/proc/self/exe".to_owned(), "attacker".to_owned()];
+    let mut words = vec![path(&program), "attacker".to_owned()];
     for (name, value) in [
         ("--seed", seed.to_string()),
         ("--kind", kind),
