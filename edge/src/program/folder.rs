@@ -14,12 +14,12 @@
 //! Whoever runs looks into the other folder from time to time, and ships what was left there
 //! ([`carom_edge::spool::adopt`]).
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use carom_edge::process::lock_folder;
 use carom_edge::spool::adopt::{Adopter, TURN_MAX};
 use tokio_util::sync::CancellationToken;
 
@@ -141,17 +141,9 @@ fn modified(path: &Path) -> io::Result<Option<SystemTime>> {
     }
 }
 
-/// The lock of a folder, made with access for its owner alone; `None` if another process has it.
+/// The lock of a folder; `None` if another process has it.
 fn lock(path: &Path) -> Result<Option<File>, ProgramError> {
-    let failed = |source| ProgramError::DataDir { path: path.to_owned(), source };
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
-    let options = File::options().write(true).create(true).truncate(false).clone();
-    let lock = options.open(path.join("lock")).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(Some(lock)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
-    }
+    lock_folder(path).map_err(|source| ProgramError::DataDir { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use carom_edge::control::ControlClient;
 use carom_edge::follow::{FirstBundle, Follower, first_bundle};
 use carom_edge::l2::{L2, L2Origin};
-use carom_edge::process::{Inherited, SteadyClock, raise_file_limit};
+use carom_edge::process::{Inherited, Signals, SteadyClock, raise_file_limit};
 use carom_edge::resolve::Origin;
 use carom_edge::ship::ClickSink;
 use carom_edge::spool::adopt::Adopter;
@@ -15,7 +15,6 @@ use carom_edge::{Domains, Edge, EdgeParts, Stopped};
 use carom_shared::settings::InvalidSetting;
 use carom_shared::{Clock, Random, SystemRandom};
 use tokio::runtime::Handle;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -111,7 +110,7 @@ async fn serve(settings: &Settings, inherited: Inherited) -> Result<(), ProgramE
     say("Stopping: answering what is under way, storing what was clicked ...\n")?;
     let farewell = tokio::select! {
         stopped = end(edge, &stop, &tasks) => farewell(stopped),
-        _ = signals.interrupt.recv() => {
+        _ = signals.at_once() => {
             "Stopped at once; the next start goes on from here.\n".to_owned()
         }
     };
@@ -160,27 +159,5 @@ async fn wait_for_bundle(client: &ControlClient, path: &Path) -> FirstBundle {
             Err(error) => tracing::warn!(%error, "the first start waits for the control plane"),
         }
         tokio::time::sleep(FIRST_BUNDLE_EVERY).await;
-    }
-}
-
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    /// Ends when somebody wants this to stop.
-    async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }
