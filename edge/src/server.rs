@@ -37,6 +37,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -151,12 +152,15 @@ struct Worker {
     watches: Watches,
     tasks: TaskTracker,
     is_lagging: Cell<bool>,
+    /// What visitors' tasks have left on the stack is to be overwritten.
+    is_scrub_due: Arc<AtomicBool>,
     stop: CancellationToken,
     end: CancellationToken,
 }
 
-/// Bytes of the stack below a frame that [`scrub_stack`] overwrites: more than answering takes.
-const STACK_SCRUBBED: usize = 32 * 1024;
+/// Bytes of the stack below a frame that [`scrub_stack`] overwrites: more than answering takes, also
+/// in a build that is not optimised.
+const STACK_SCRUBBED: usize = 64 * 1024;
 
 /// Overwrites what calls have left on this thread's stack: the last visitor's address among it.
 #[inline(never)]
@@ -175,7 +179,16 @@ pub(crate) fn run_worker(
     stop: &CancellationToken,
     end: CancellationToken,
 ) -> io::Result<()> {
+    let is_scrub_due = Arc::new(AtomicBool::new(false));
+    let is_due = Arc::clone(&is_scrub_due);
     let mut runtime = tokio::runtime::Builder::new_current_thread();
+    // From where the thread waits, because no frame of a task begins above that. Not at the end of each
+    // connection, which would cost it a microsecond and the processor's fastest cache.
+    runtime.on_thread_park(move || {
+        if is_due.swap(false, Ordering::Relaxed) {
+            scrub_stack();
+        }
+    });
     let runtime = runtime.enable_all().build_local(LocalOptions::default())?;
     let mut http1 = http1::Builder::new();
     // Times are the watch's.
@@ -198,10 +211,13 @@ pub(crate) fn run_worker(
         http2: secure::http2(secure::Streams(tasks.clone())),
         tasks,
         is_lagging: Cell::new(false),
+        is_scrub_due,
         stop: stop.clone(),
         end,
     });
-    runtime.block_on(worker.run(listeners))
+    let ended = runtime.block_on(worker.run(listeners));
+    scrub_stack();
+    ended
 }
 
 impl Worker {
@@ -234,7 +250,6 @@ impl Worker {
             () = self.keep_sweeping() => return Ok(()),
             waited = tokio::time::timeout(self.shared.limits.request_drain, all) => waited,
         };
-        Self::scrub().await;
         if waited.is_err() {
             tracing::warn!(
                 connections = self.tasks.len(),
@@ -255,15 +270,8 @@ impl Worker {
             };
             tokio::time::sleep(pause).await;
             self.watches.sweep(&self.shared.metrics).await;
-            Self::scrub().await;
+            self.is_scrub_due.store(true, Ordering::Relaxed);
         }
-    }
-
-    /// Overwrites what visitors' tasks have left on the stack, from a task: as deep as theirs. Not at
-    /// the end of each connection, which would cost it a microsecond and the processor's fastest cache.
-    async fn scrub() {
-        // It fails if it panics, and then it has scrubbed nothing that could be scrubbed.
-        drop(tokio::task::spawn_local(async { scrub_stack() }).await);
     }
 
     /// Notes how late this thread's timers are: as late as its visitors are answered.
