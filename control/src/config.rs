@@ -204,6 +204,11 @@ impl std::fmt::Debug for ClicksConfig {
     }
 }
 
+/// Settings of the control plane that may hold a password, in whatever program: never shown, and also
+/// read from files.
+pub const SECRETS: &[&str] =
+    &["clicks.url", "database.url", "internal.previous_token", "internal.token", "redis.url"];
+
 /// `redis.*`: the second cache of a fleet's edges, and the quick way of changes to them.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

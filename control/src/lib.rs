@@ -55,7 +55,7 @@ pub use app::{App, OpenError, OpenOptions};
 pub use click::sole::KeepClicksError;
 pub use click::{StoreBatchError, Stored, Totals};
 pub use config::{
-    ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig, RedisConfig,
+    ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig, RedisConfig, SECRETS,
 };
 pub use db::{DbOpenError, StoreError, check, moving};
 pub use internal::internal_router;

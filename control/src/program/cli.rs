@@ -6,9 +6,10 @@ use clap::{Parser, Subcommand};
 use super::error::ProgramError;
 use super::keys::KeyCommand;
 use super::operator::with_operator;
-use super::settings::{self, SECRETS, Settings, SettingsArgs};
+use super::settings::{self, Settings, SettingsArgs};
 use super::{client, output, serve};
 use crate::app::App;
+use crate::config::SECRETS;
 
 /// The control plane of a fleet: API, statistics, and what edges follow. No redirects.
 ///

@@ -13,10 +13,6 @@ use crate::config::{
     ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig, RedisConfig,
 };
 
-/// Settings that may hold a password: never shown, and also read from files.
-pub(super) const SECRETS: &[&str] =
-    &["clicks.url", "database.url", "internal.previous_token", "internal.token", "redis.url"];
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Settings {

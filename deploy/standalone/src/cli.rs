@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use carom_control::SECRETS;
 use carom_control::program::client;
 use carom_control::program::keys::KeyCommand;
 use carom_control::program::{ProgramError, SettingsArgs};
@@ -16,7 +17,7 @@ use crate::moving::MoveArgs;
 use crate::operator::with_operator;
 use crate::output;
 use crate::serve;
-use crate::settings::{SECRETS, Settings};
+use crate::settings::Settings;
 use crate::stats::StatsArgs;
 
 /// URL shortener with analytics: redirects from memory, every click counted once.

@@ -14,10 +14,6 @@ use crate::backup::BackupConfig;
 use crate::error::CommandError;
 use crate::upgrade::UpgradeConfig;
 
-/// Settings that may hold a password: never shown, and also read from files.
-pub(crate) const SECRETS: &[&str] =
-    &["clicks.url", "database.url", "internal.previous_token", "internal.token", "redis.url"];
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
