@@ -6,10 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use carom_benches::{NOW, referrer_host};
-use carom_control::{
-    App, ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig, OpenOptions,
-    RedisConfig, api_router, operator,
-};
+use carom_control::{App, Config, LimitsConfig, OpenOptions, api_router, operator};
 use carom_shared::batch::{BatchBuilder, Token};
 use carom_shared::click::{Channel, Detail, Details, Device, Kind, Privacy, Via};
 use carom_shared::{Click, Code, SeededRandom, TestClock};
@@ -56,16 +53,10 @@ where
 }
 
 async fn open(folder: &Path) -> App {
-    let config = Config {
-        data_dir: folder.into(),
-        public_url: "https://go.example.com".into(),
-        home_url: String::new(),
-        control: ControlConfig::default(),
-        internal: InternalConfig::default(),
-        database: DatabaseConfig::default(),
-        clicks: ClicksConfig::default(),
-        redis: RedisConfig::default(),
-    };
+    let mut config = Config::new(folder.into(), "https://go.example.com");
+    // What is measured is the answer, not who is made to wait for it.
+    config.limits =
+        LimitsConfig { key_per_minute: 0, workspace_per_minute: 0, ..LimitsConfig::default() };
     let (clock, random) = (Arc::new(TestClock::new(NOW)), Arc::new(SeededRandom::new(1)));
     App::open(OpenOptions { config, clock, random }).await.expect("an installation")
 }

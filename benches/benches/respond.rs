@@ -52,7 +52,7 @@ fn respond(c: &mut Criterion) {
     group.bench_function("preview", |b| {
         b.iter(|| {
             let redirect = Redirect::of(black_box(&route), NOW);
-            redirect.map(|redirect| preview::answer(&redirect, Form::Html))
+            redirect.map(|redirect| preview::answer(&redirect, Form::Html, None))
         });
     });
     group.finish();

@@ -8,8 +8,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use carom_shared::exposition;
 use http::{StatusCode, header};
+use serde::Deserialize;
 
 use crate::app::App;
+use crate::http::extract::Params;
 
 /// What a program adds to health and metrics that the control plane does not know.
 pub trait Addition: Send + Sync + 'static {
@@ -42,6 +44,7 @@ pub fn router_with(app: &App, addition: Arc<dyn Addition>) -> Router {
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/internal/v1/ask", get(ask))
         .layer(Extension(addition));
     crate::http::finish(app, "admin", router)
 }
@@ -58,6 +61,20 @@ async fn livez(State(app): State<App>) -> Response {
         "ok\n".into_response()
     } else {
         plain_unavailable("the writer is gone\n")
+    }
+}
+
+#[derive(Deserialize)]
+struct AskParams {
+    domain: String,
+}
+
+/// What a proxy asks before it gets a certificate for a host that somebody named to it: 200 for hosts
+/// on which links are served, 404 for all others. From memory: the proxy's own limits are the limit.
+async fn ask(State(app): State<App>, Params(params): Params<AskParams>) -> Response {
+    match app.serves_host(&params.domain) {
+        true => "served\n".into_response(),
+        false => (StatusCode::NOT_FOUND, "not served here\n").into_response(),
     }
 }
 

@@ -1,80 +1,48 @@
 //! [`App`]: the open control plane, and what the composing program asks of it.
 
+mod open;
+
+pub use open::{OpenError, OpenOptions};
+
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use carom_shared::batch::{Batch, Token};
 use carom_shared::redis::ACK_WAIT;
-use carom_shared::settings::InvalidSetting;
 use carom_shared::{
-    ApiKeyId, Clock, Code, DomainId, FeedPosition, Host, Random, RouteChange, RouteRecord, Salt,
-    Salts, ServedDomain, TargetPolicy, TargetUrl, UnixMillis, WorkspaceId,
+    Clock, Code, DomainId, Random, RouteChange, RouteRecord, Salt, Salts, TargetUrl, UnixMillis,
+    WorkspaceId,
 };
 use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::apikey::KeyRow;
-use crate::apikey::command::{Secret, check_name};
-use crate::apikey::store::{NewKey, key_list};
-use crate::click::leader::Leads;
+use crate::account::Accounts;
+use crate::apikey::uses::Uses;
+use crate::blocklist::{Blocklist, Policy};
 use crate::click::live::Live;
-use crate::click::retention::RetentionTask;
 use crate::click::sole::Keeps;
 use crate::click::{ClickStore, StoreBatchError, Stored};
-use crate::config::{Checked, Config, Origin};
-use crate::db::moving::{NotServed, may_be_served};
-use crate::db::{Database, Db, DbOpenError, StoreError};
-use crate::domain::store::{domain_ensure_default, domain_list};
-use crate::domain::{Domain, Domains};
-use crate::feed::store::feed_ensure;
-use crate::feed::watch::WatchTask;
+use crate::config::{Config, Origin};
+use crate::db::{Database, Db, StoreError};
+use crate::domain::live::target_policy;
+use crate::domain::{Domains, TxtResolver};
 use crate::http::cursor::CursorKey;
 use crate::http::problem::ApiError;
 use crate::idempotency::Answer;
 use crate::idempotency::store::{Known, once_read};
+use crate::limit::Limits;
 use crate::link::Link;
-use crate::link::clicks::CarryTask;
 use crate::link::command::{CreateLink, EditLink};
 use crate::link::import::Imported;
-use crate::link::search::IndexTask;
 use crate::link::store::{CreateRefused, EditRefused, route_resolve, routes_after};
 use crate::metrics::{Gauges, Metrics};
 use crate::missing;
-use crate::operator::{KeyCreated, KeyView};
 use crate::publish::{Publisher, SubscribedError, Subscriber};
-use crate::redis;
-use crate::secret::store::secret_ensure;
-use crate::workspace::store::workspace_ensure_first;
-use crate::write::{Command, ImportLinks, OnceRequest, Performed, Reply, WriteError, Writer};
+use crate::write::{Act, Command, ImportLinks, OnceRequest, Performed, Reply, WriteError, Writer};
 
 /// Routes that are read at once when all of them are.
 const ROUTES_PAGE: u32 = 1024;
-
-/// What [`App::open`] needs.
-pub struct OpenOptions {
-    pub config: Config,
-    pub clock: Arc<dyn Clock>,
-    pub random: Arc<dyn Random>,
-}
-
-/// Why the control plane could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error(transparent)]
-    Config(#[from] InvalidSetting),
-    #[error(transparent)]
-    Database(#[from] DbOpenError),
-    #[error(
-        "public_url: {0} is the host of another domain already; name another host, or remove that \
-         domain first"
-    )]
-    HostTaken(Host),
-    #[error(transparent)]
-    NotServed(#[from] NotServed),
-    #[error("cannot prepare the database")]
-    Prepare(#[from] StoreError),
-}
 
 /// The open control plane. Clones are the same one.
 #[derive(Clone)]
@@ -82,7 +50,6 @@ pub struct App(Arc<Inner>);
 
 struct Inner {
     config: Config,
-    problem_base: String,
     db: Database,
     /// `None`: another control plane on the same database has them.
     clicks: Option<ClickStore>,
@@ -97,8 +64,17 @@ struct Inner {
     /// Those of the last time that somebody asked.
     salts: ArcSwap<Salts>,
     metrics: Arc<Metrics>,
-    domains: Domains,
-    policy: TargetPolicy,
+    limits: Arc<Limits>,
+    accounts: Accounts,
+    control_url: Origin,
+    key_uses: Arc<Uses>,
+    domains: ArcSwap<Domains>,
+    /// Held while domains are read.
+    domains_lock: Mutex<()>,
+    policy: ArcSwap<Policy>,
+    dns: TxtResolver,
+    /// Told when a link that is taken down was changed.
+    blocked: Notify,
     first_workspace: WorkspaceId,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -108,131 +84,7 @@ struct Inner {
     draining: CancellationToken,
 }
 
-/// What every control database has.
-struct Prepared {
-    first_workspace: WorkspaceId,
-    feed: FeedPosition,
-    domains: Domains,
-    cursor_key: CursorKey,
-}
-
-impl Prepared {
-    /// Reads it, or makes it where it is missing.
-    async fn of(
-        db: &Database,
-        public_url: Origin,
-        now: UnixMillis,
-        random: &dyn Random,
-    ) -> Result<Self, OpenError> {
-        let mut tx = db.begin().await?;
-        may_be_served(&mut tx).await?;
-        let first_workspace = workspace_ensure_first(&mut tx, now, random).await?;
-        if !domain_ensure_default(&mut tx, public_url.host(), now, random).await? {
-            return Err(OpenError::HostTaken(public_url.host().clone()));
-        }
-        let feed = feed_ensure(&mut tx, now).await?;
-        let domains = Domains::new(domain_list(&mut tx).await?, public_url);
-        let cursor_key = secret_ensure(&mut tx, random).await?;
-        tx.commit().await?;
-        Ok(Self { first_workspace, feed, domains, cursor_key })
-    }
-}
-
 impl App {
-    /// Opens and migrates both stores, makes the first workspace and the default domain if there
-    /// are none, and starts the task that writes. Nothing listens yet. The caller holds the data
-    /// folder's lock, and this is called within a tokio runtime.
-    ///
-    /// # Errors
-    /// [`OpenError`] says which setting or which file is the cause.
-    pub async fn open(options: OpenOptions) -> Result<Self, OpenError> {
-        let OpenOptions { config, clock, random } = options;
-        let Checked { public_url, control_url, home, database, clicks, redis } =
-            config.checked()?;
-        let db = Database::open(&database).await?;
-        let metrics = Arc::new(Metrics::default());
-
-        let prepared = Prepared::of(&db, public_url, clock.now(), &*random).await?;
-        let Prepared { first_workspace, feed, domains, cursor_key } = prepared;
-        metrics.feed_seq.set(feed.seq);
-
-        let (leads, leader) = Leads::new(&database, clicks.as_ref());
-        let clicks = match clicks {
-            Some(at) => Some(ClickStore::open(&at).await?),
-            None => None,
-        };
-        let policy = TargetPolicy {
-            max_len: config.control.max_target_bytes,
-            allow_private: config.control.allow_private_targets,
-            own_hosts: domains.all().iter().map(|domain| domain.host.clone()).collect(),
-        };
-        let publisher = Arc::new(Publisher::new(feed));
-        let (writer, mut task) = Writer::new(
-            db.clone(),
-            Arc::clone(&clock),
-            Arc::clone(&random),
-            Arc::clone(&publisher),
-            Arc::clone(&metrics),
-        );
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        task.l2 = redis.map(|at| redis::start(&at, &database, &db, feed, &metrics, &tasks, &stop));
-        tasks.spawn(IndexTask::new(&task, writer.clone()).run(stop.clone()));
-        tasks.spawn(task.run(stop.clone()));
-        let watch = WatchTask { read: db.read.clone(), publisher: Arc::clone(&publisher) };
-        tasks.spawn(watch.run(stop.clone()));
-        let app = Self(Arc::new(Inner {
-            config,
-            problem_base: control_url.as_str().to_owned(),
-            db,
-            clicks,
-            keeps_clicks: Keeps::default(),
-            clicks_stored: Arc::default(),
-            carrying: Arc::default(),
-            live: Arc::default(),
-            writer,
-            cursor_key,
-            publisher,
-            home,
-            salts: ArcSwap::default(),
-            metrics,
-            domains,
-            policy,
-            first_workspace,
-            clock,
-            random,
-            tasks,
-            stop,
-            draining: CancellationToken::new(),
-        }));
-        if let Some(leader) = leader {
-            app.0.tasks.spawn(leader.run(app.0.stop.clone()));
-        }
-        app.keep_click_store(leads);
-        Ok(app)
-    }
-
-    /// Starts what a store of clicks needs to have done.
-    fn keep_click_store(&self, leads: Leads) {
-        let Some(clicks) = self.0.clicks.clone() else { return };
-        let retention = RetentionTask {
-            clicks: clicks.clone(),
-            clock: Arc::clone(&self.0.clock),
-            days: self.0.config.clicks.retention_days,
-            metrics: Arc::clone(&self.0.metrics),
-            leads: leads.clone(),
-        };
-        self.0.tasks.spawn(retention.run(self.0.stop.clone()));
-        let carry = CarryTask {
-            read: self.0.db.read.clone(),
-            clicks,
-            writer: self.0.writer.clone(),
-            stored: Arc::clone(&self.0.clicks_stored),
-            carrying: Arc::clone(&self.0.carrying),
-            leads,
-        };
-        self.0.tasks.spawn(carry.run(self.0.stop.clone()));
-    }
-
     /// Writes what is waiting, refuses more, and closes both stores with their logs written back.
     /// Call it when nothing is served any more.
     pub async fn close(&self) {
@@ -310,19 +162,6 @@ impl App {
         Ok(salts)
     }
 
-    /// Every domain, as edges serve it.
-    #[must_use]
-    pub fn domains(&self) -> Vec<ServedDomain> {
-        let home = self.0.home.as_ref();
-        let serve = |domain: &Domain| ServedDomain {
-            id: domain.id,
-            host: domain.host.clone(),
-            is_default: domain.is_default,
-            home: home.filter(|_| domain.is_default).map(ToString::to_string),
-        };
-        self.0.domains.all().iter().map(serve).collect()
-    }
-
     /// Stores a batch of clicks, exactly once per token. Unpacking takes a few milliseconds of CPU
     /// for a large batch: call it where that disturbs nobody.
     ///
@@ -337,8 +176,15 @@ impl App {
         let clicks = self.clicks().map_err(failed)?;
         let batch = Batch::from_bytes(bytes)
             .map_err(|source| StoreBatchError::Batch { token: token.to_string(), source })?;
-        let stored = clicks.store(token, &batch, self.now()).await.map_err(failed)?;
         let metrics = self.metrics();
+        let stored =
+            clicks.store(token, &batch, self.now()).await.map_err(|source| match source {
+                StoreError::BatchRefused(_) => {
+                    metrics.batches_refused.add(1);
+                    StoreBatchError::Refused { token: token.to_string(), source }
+                }
+                source => failed(source),
+            })?;
         match stored {
             Stored::New { rows: _, clicks } => {
                 metrics.batches_stored.add(1);
@@ -387,30 +233,9 @@ impl App {
         &self.0.config
     }
 
-    pub(crate) async fn key_create(&self, name: &str) -> Result<KeyCreated, ApiError> {
-        let name = check_name(name).map_err(|error| ApiError::Invalid(vec![error]))?;
-        let secret = Secret::generate(&*self.0.random);
-        let key = NewKey {
-            workspace: self.0.first_workspace,
-            name,
-            hash: secret.hash(),
-            hint: secret.hint(),
-        };
-        let row = self.0.writer.run(|reply| Command::CreateKey(key, reply)).await?;
-        Ok(KeyCreated { key: secret.reveal(), view: KeyView::from(row) })
-    }
-
     /// Whose links an operator imports and exports, and whose keys are made.
     pub(crate) fn first_workspace(&self) -> WorkspaceId {
         self.0.first_workspace
-    }
-
-    pub(crate) async fn key_list(&self) -> Result<Vec<KeyRow>, StoreError> {
-        key_list(&self.0.db.read).await
-    }
-
-    pub(crate) async fn key_revoke(&self, id: ApiKeyId) -> Result<Option<KeyRow>, WriteError> {
-        self.0.writer.run(|reply| Command::RevokeKey(id, reply)).await
     }
 
     pub(crate) async fn link_create(
@@ -496,6 +321,11 @@ impl App {
         self.0.writer.run(command).await
     }
 
+    /// Waits until what a noun does is durable and published.
+    pub(crate) async fn act<A: Act>(&self, act: A) -> Result<A::Done, WriteError> {
+        self.0.writer.act(act).await
+    }
+
     pub(crate) fn cursor_key(&self) -> &CursorKey {
         &self.0.cursor_key
     }
@@ -514,7 +344,8 @@ impl App {
     }
 
     /// Whether clicks are stored where other control planes on this database store them too.
-    pub(crate) fn are_clicks_shared(&self) -> bool {
+    #[must_use]
+    pub fn are_clicks_shared(&self) -> bool {
         matches!(self.0.clicks, Some(ClickStore::ClickHouse(_)))
     }
 
@@ -541,24 +372,74 @@ impl App {
         &self.0.carrying
     }
 
-    pub(crate) fn domain_set(&self) -> &Domains {
-        &self.0.domains
+    pub(crate) fn domain_set(&self) -> Arc<Domains> {
+        self.0.domains.load_full()
     }
 
-    pub(crate) fn policy(&self) -> &TargetPolicy {
-        &self.0.policy
+    /// Replaces the domains, and what targets are judged by with them. One at a time.
+    pub(crate) fn set_domains(&self, domains: Domains) {
+        self.0.policy.rcu(|policy| policy.with_target(target_policy(policy, &domains)));
+        self.0.domains.store(Arc::new(domains));
+    }
+
+    /// To be held while domains are read and set.
+    pub(crate) fn domains_lock(&self) -> &Mutex<()> {
+        &self.0.domains_lock
+    }
+
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        self.0.policy.load_full()
+    }
+
+    pub(crate) fn set_blocklist(&self, list: &Arc<Blocklist>) {
+        self.0.policy.rcu(|policy| policy.with_blocklist(Arc::clone(list)));
+    }
+
+    pub(crate) fn dns(&self) -> &TxtResolver {
+        &self.0.dns
+    }
+
+    /// Where `/` of the default domain leads.
+    pub(crate) fn home(&self) -> Option<&str> {
+        self.0.home.as_ref().map(TargetUrl::as_str)
+    }
+
+    /// Told when a link that is taken down was changed: it may lead elsewhere now.
+    pub(crate) fn blocked_notify(&self) -> &Notify {
+        &self.0.blocked
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.0.metrics
     }
 
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    pub(crate) fn key_uses(&self) -> &Uses {
+        &self.0.key_uses
+    }
+
     pub(crate) fn publisher(&self) -> &Publisher {
         &self.0.publisher
     }
 
+    /// What people's addresses of this control plane begin with.
     pub(crate) fn problem_base(&self) -> &str {
-        &self.0.problem_base
+        self.0.control_url.as_str()
+    }
+
+    pub(crate) fn control_url(&self) -> &Origin {
+        &self.0.control_url
+    }
+
+    pub(crate) fn is_control_https(&self) -> bool {
+        self.0.control_url.scheme() == "https"
+    }
+
+    pub(crate) fn accounts(&self) -> &Accounts {
+        &self.0.accounts
     }
 
     pub(crate) fn now(&self) -> UnixMillis {

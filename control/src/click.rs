@@ -7,6 +7,7 @@ pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod leader;
 pub(crate) mod live;
+pub mod moving;
 pub(crate) mod report;
 pub(crate) mod retention;
 pub(crate) mod sketch;
@@ -42,6 +43,10 @@ pub enum StoreBatchError {
     /// Its bytes are damaged or foreign: trying again will not help.
     #[error("cannot store the batch {token}")]
     Batch { token: String, source: carom_shared::batch::BatchError },
+    /// The store refuses what is in it: trying again will not help, until somebody has changed the
+    /// store.
+    #[error("the batch {token} is refused")]
+    Refused { token: String, source: StoreError },
     /// The store failed: try again later.
     #[error("cannot store the batch {token}")]
     Store { token: String, source: StoreError },

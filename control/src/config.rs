@@ -1,11 +1,26 @@
 //! What the control plane is told at start: one struct per concern, checked before anything opens.
 
+mod abuse;
+mod accounts;
+mod audit;
+mod domains;
+mod limits;
+mod mail;
+
+pub use abuse::AbuseConfig;
+pub use accounts::{AccountsConfig, Registration};
+pub use audit::AuditConfig;
+pub use domains::DomainsConfig;
+pub use limits::LimitsConfig;
+pub(crate) use mail::MailAt;
+pub use mail::MailConfig;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use carom_shared::internal::TOKEN_MIN_LEN;
 use carom_shared::settings::InvalidSetting;
-use carom_shared::{Host, TargetPolicy, TargetUrl};
+use carom_shared::{AddressBlock, Host, TargetPolicy, TargetUrl};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -30,6 +45,12 @@ pub struct Config {
     pub database: DatabaseConfig,
     pub clicks: ClicksConfig,
     pub redis: RedisConfig,
+    pub accounts: AccountsConfig,
+    pub audit: AuditConfig,
+    pub mail: MailConfig,
+    pub limits: LimitsConfig,
+    pub abuse: AbuseConfig,
+    pub domains: DomainsConfig,
 }
 
 /// `control.*`
@@ -45,6 +66,9 @@ pub struct ControlConfig {
     /// Where people and programs reach the API: an origin. The `type` of every problem document
     /// is an address under it that describes the problem.
     pub public_url: String,
+    /// Blocks of proxies whose `X-Forwarded-For` is believed. None: every address is the
+    /// connection's.
+    pub trusted_proxies: Vec<AddressBlock>,
     /// Open connections of the API, at most; more wait in the kernel's backlog.
     pub max_connections: u32,
     /// Whether links may lead into private networks.
@@ -61,6 +85,7 @@ impl Default for ControlConfig {
             internal_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8082)),
             admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9081)),
             public_url: "http://localhost:8081".into(),
+            trusted_proxies: Vec::new(),
             max_connections: 1024,
             allow_private_targets: policy.allow_private,
             max_target_bytes: policy.max_len,
@@ -173,7 +198,7 @@ impl Default for ClicksConfig {
 
 impl ClicksConfig {
     /// Reads the URL. It is not repeated in errors: it may hold a password.
-    fn at(&self, data_dir: &Path) -> Result<Option<ClicksAt>, InvalidSetting> {
+    pub(crate) fn at(&self, data_dir: &Path) -> Result<Option<ClicksAt>, InvalidSetting> {
         let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
         if !self.cluster.bytes().all(is_name) {
             let problem = "is the name of a cluster: letters, digits, dots, hyphens, underscores";
@@ -206,8 +231,10 @@ impl std::fmt::Debug for ClicksConfig {
 
 /// Settings of the control plane that may hold a password, in whatever program: never shown, and also
 /// read from files.
-pub const SECRETS: &[&str] =
-    &["clicks.url", "database.url", "internal.previous_token", "internal.token", "redis.url"];
+pub const SECRETS: &[&str] = &[
+    "accounts.secret_key", "clicks.url", "database.url", "edge.clicks_url",
+    "internal.previous_token", "internal.token", "mail.url", "redis.url",
+];
 
 /// `redis.*`: the second cache of a fleet's edges, and the quick way of changes to them.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -241,6 +268,19 @@ pub(crate) enum ClicksAt {
     ClickHouse { at: ClickHouseAt, cluster: String },
 }
 
+impl ClicksAt {
+    /// What it is called in messages; never with a password.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Sqlite(path) => {
+                let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                path.display().to_string()
+            }
+            Self::ClickHouse { at, .. } => at.shown(),
+        }
+    }
+}
+
 /// The settings in the types that the rest of the crate uses.
 #[derive(Clone, Debug)]
 pub(crate) struct Checked {
@@ -251,9 +291,32 @@ pub(crate) struct Checked {
     /// `None`: another control plane on the same database has them.
     pub(crate) clicks: Option<ClicksAt>,
     pub(crate) redis: Option<RedisAt>,
+    /// `None`: no mail is sent.
+    pub(crate) mail: Option<MailAt>,
 }
 
 impl Config {
+    /// For this folder and what short URLs begin with; all else as it is by default.
+    #[must_use]
+    pub fn new(data_dir: PathBuf, public_url: &str) -> Self {
+        Self {
+            data_dir,
+            public_url: public_url.into(),
+            home_url: String::new(),
+            control: ControlConfig::default(),
+            internal: InternalConfig::default(),
+            database: DatabaseConfig::default(),
+            clicks: ClicksConfig::default(),
+            redis: RedisConfig::default(),
+            accounts: AccountsConfig::default(),
+            audit: AuditConfig::default(),
+            mail: MailConfig::default(),
+            limits: LimitsConfig::default(),
+            abuse: AbuseConfig::default(),
+            domains: DomainsConfig::default(),
+        }
+    }
+
     /// Checks every setting; opens nothing.
     ///
     /// # Errors
@@ -273,6 +336,8 @@ impl Config {
             return Err(InvalidSetting::new("control.max_target_bytes", problem));
         }
         self.internal.check()?;
+        self.accounts.check()?;
+        self.limits.check()?;
         let database = self.database.at(&self.data_dir)?;
         let clicks = self.clicks.at(&self.data_dir)?;
         if let DatabaseAt::Sqlite(path) = &database {
@@ -296,6 +361,7 @@ impl Config {
             database,
             clicks,
             redis: self.redis.at()?,
+            mail: self.mail.at()?,
         })
     }
 
@@ -389,16 +455,7 @@ mod tests {
     use super::*;
 
     fn config() -> Config {
-        Config {
-            data_dir: "/data".into(),
-            public_url: "http://localhost:8080".into(),
-            home_url: String::new(),
-            control: ControlConfig::default(),
-            internal: InternalConfig::default(),
-            database: DatabaseConfig::default(),
-            clicks: ClicksConfig::default(),
-            redis: RedisConfig::default(),
-        }
+        Config::new("/data".into(), "http://localhost:8080")
     }
 
     #[test]

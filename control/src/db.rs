@@ -100,6 +100,9 @@ pub enum StoreError {
     Corrupt(&'static str),
     #[error("the store of clicks failed")]
     Clicks(#[from] ClickHouseError),
+    /// A batch can never be stored as it is.
+    #[error("the store of clicks refuses what is in the batch")]
+    BatchRefused(#[source] ClickHouseError),
     #[error("this control plane keeps no clicks; another one on the same database does")]
     NoClicks,
     #[error("these links were moved to another database: serve that one")]
@@ -252,6 +255,13 @@ macro_rules! control_schema {
             13 "0013_imported_clicks",
             14 "0014_moved_clicks",
             15 "0015_moving",
+            16 "0016_account",
+            17 "0017_session",
+            18 "0018_member",
+            19 "0019_audit",
+            20 "0020_key",
+            21 "0021_domain",
+            22 "0022_report",
         )
     };
 }

@@ -1,6 +1,7 @@
 //! What all surfaces have in common: request ids, problem documents, limits, counting, logging.
 //! Statuses are known here and in the files of handlers, nowhere else.
 
+pub(crate) mod address;
 pub(crate) mod auth;
 pub(crate) mod cursor;
 pub(crate) mod extract;
@@ -15,20 +16,28 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use carom_shared::Random;
-use http::{HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 use crate::app::App;
+use crate::limit::api::counted;
+use crate::page;
+use crate::session::cookie::ResponseCookie;
+use address::{ClientAddress, Peer};
 use problem::ApiError;
 
 /// How long a request may take, from its head to its answer.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The surface that anybody can reach.
+const API: &str = "api";
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The API, for people and programs with a key.
+/// The API, for people and programs with a key, and the pages.
 pub fn api_router(app: &App) -> Router {
-    finish(app, "api", crate::openapi::router())
+    finish(app, API, crate::openapi::router().merge(page::router()))
 }
 
 /// A request's name: in its answer, in the problem document, in the log. A version 4 UUID
@@ -94,11 +103,24 @@ async fn observe(State(observer): State<Observer>, mut request: Request, next: N
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map(MatchedPath::as_str);
+    let peer = request.extensions_mut().remove::<Peer>().and_then(|peer| peer.0);
+    let trusted = &app.config().control.trusted_proxies;
+    let address = ClientAddress::of(peer, request.headers(), trusted);
+    request.extensions_mut().insert(address);
     request.extensions_mut().insert(id.clone());
+    let cookie = ResponseCookie::default();
+    request.extensions_mut().insert(cookie.clone());
 
     let span = trace::request_span(surface, request.headers(), (&method, route), id.as_str());
-    let answering = tokio::time::timeout(timeout, next.run(request)).instrument(span.clone());
-    let answered = answering.await;
+    let answering = async {
+        match surface {
+            // A page has several, and giving one away costs nothing.
+            API if route != Some(page::FILE) => counted(&app, request, next).await,
+            // Edges and operators are no strangers, and nobody else gets there.
+            _ => next.run(request).await,
+        }
+    };
+    let answered = tokio::time::timeout(timeout, answering).instrument(span.clone()).await;
     let response = answered.unwrap_or_else(|_| ApiError::Timeout.into_response());
     let mut response = problem::render(response, &id, app.problem_base(), (&method, route));
 
@@ -107,19 +129,37 @@ async fn observe(State(observer): State<Observer>, mut request: Request, next: N
         headers.insert(REQUEST_ID, value);
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    secure(headers, app.is_control_https());
+    cookie.write(headers);
     let status = response.status().as_u16();
     trace::answered(&span, status);
     app.metrics().count_request(surface, &method, route, status, started.elapsed());
     response
 }
 
+/// What nothing that is answered may be used for (OWASP ASVS 5.0, 3.4): a page sets a policy of its
+/// own, and everything else runs nothing, is framed by nobody and is no part of another site.
+fn secure(headers: &mut HeaderMap, is_https: bool) {
+    const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'";
+    let policy = HeaderValue::from_static(POLICY);
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(policy);
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let referrer = HeaderValue::from_static("no-referrer");
+    headers.entry(header::REFERRER_POLICY).or_insert(referrer);
+    let same_origin = HeaderValue::from_static("same-origin");
+    headers.insert(OPENER_POLICY, same_origin.clone());
+    headers.insert(RESOURCE_POLICY, same_origin);
+    if is_https {
+        let two_years = HeaderValue::from_static("max-age=63072000");
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, two_years);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{
-        ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig, RedisConfig,
-    };
+    use crate::config::Config;
     use axum::body::{Body, to_bytes};
     use axum::routing::get;
     use carom_shared::{SeededRandom, TestClock};
@@ -130,16 +170,7 @@ mod tests {
     #[tokio::test]
     async fn panics_and_endless_handlers_become_problems() {
         let folder = tempfile::tempdir().unwrap();
-        let config = Config {
-            data_dir: folder.path().into(),
-            public_url: "https://go.example".into(),
-            home_url: String::new(),
-            control: ControlConfig::default(),
-            internal: InternalConfig::default(),
-            database: DatabaseConfig::default(),
-            clicks: ClicksConfig::default(),
-            redis: RedisConfig::default(),
-        };
+        let config = Config::new(folder.path().into(), "https://go.example");
         let clock = Arc::new(TestClock::default());
         let random = Arc::new(SeededRandom::new(1));
         let options = crate::OpenOptions { config, clock, random };

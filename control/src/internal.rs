@@ -7,12 +7,13 @@ mod api;
 
 use std::time::Duration;
 
-use carom_shared::{Bundle, FeedPage, FeedPosition};
+use carom_shared::{Bundle, FeedPage, FeedPosition, WorkspaceId};
 use tokio::time::{Instant, timeout_at};
 
 use crate::app::App;
 use crate::db::StoreError;
 use crate::feed::store::{feed_head, feed_page};
+use crate::workspace::store::workspace_disabled;
 
 pub use api::internal_router;
 
@@ -22,8 +23,22 @@ impl App {
     /// # Errors
     /// A sentence for the log, if it cannot be had now.
     pub async fn bundle(&self) -> Result<Bundle, String> {
-        let bundle = Bundle::new(self.domains(), self.salts().await?);
-        Ok(bundle.with_shared_clicks(self.are_clicks_shared()))
+        let bundle =
+            Bundle::new(self.domains(), self.salts().await?)
+                .with_report_url(Some(self.report_url()))
+                .with_disabled_workspaces(self.disabled_workspaces().await.map_err(|error| {
+                    format!("cannot read which workspaces are disabled: {error}")
+                })?);
+        let is_watched = self.live().streams() > 0;
+        Ok(bundle.with_shared_clicks(self.are_clicks_shared()).with_watched_clicks(is_watched))
+    }
+
+    /// Workspaces that are out of service: an edge answers 410 for their links. Ask each second.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database fails.
+    pub async fn disabled_workspaces(&self) -> Result<Vec<WorkspaceId>, StoreError> {
+        workspace_disabled(self.read()).await
     }
 
     /// How far the feed of changes goes.

@@ -19,10 +19,14 @@
 //! code that the edge does not know ([`App::resolve`]).
 #![forbid(unsafe_code)]
 
+mod access;
+mod account;
 pub mod admin;
 mod apikey;
 mod app;
+mod audit;
 pub mod backup;
+mod blocklist;
 mod click;
 mod config;
 mod db;
@@ -31,18 +35,25 @@ mod feed;
 mod http;
 mod idempotency;
 mod internal;
+mod invitation;
+mod limit;
 mod link;
+mod mail;
+mod member;
 mod metrics;
 mod missing;
 mod openapi;
 pub mod operator;
+mod page;
 #[cfg(feature = "program")]
 pub mod program;
 mod publish;
 mod redis;
+mod report;
 mod salt;
 mod secret;
 mod server;
+mod session;
 #[cfg(test)]
 mod testing;
 mod workspace;
@@ -52,10 +63,13 @@ pub use crate::http::api_router;
 pub use crate::http::problem::{FieldError, Problem};
 pub use crate::redis::{RedisFacts, redis_facts};
 pub use app::{App, OpenError, OpenOptions};
+pub use click::clickhouse::{ClickHouseContent, ClickHouseFacts};
+pub use click::moving as clicks_moving;
 pub use click::sole::KeepClicksError;
 pub use click::{StoreBatchError, Stored, Totals};
 pub use config::{
-    ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig, RedisConfig, SECRETS,
+    AbuseConfig, AccountsConfig, AuditConfig, ClicksConfig, Config, ControlConfig, DatabaseConfig,
+    DomainsConfig, InternalConfig, LimitsConfig, MailConfig, RedisConfig, Registration, SECRETS,
 };
 pub use db::{DbOpenError, StoreError, check, moving};
 pub use internal::internal_router;

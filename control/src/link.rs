@@ -1,6 +1,7 @@
 //! Links and their routes: what a code leads to.
 
 pub(crate) mod api;
+pub(crate) mod block;
 pub(crate) mod clicks;
 pub(crate) mod command;
 pub(crate) mod export;
@@ -9,13 +10,16 @@ pub(crate) mod list;
 pub(crate) mod search;
 pub(crate) mod store;
 pub(crate) mod tag;
+pub(crate) mod trail;
 
 use carom_shared::{
-    ApiKeyId, Code, DomainId, LinkId, QueryPolicy, RedirectStatus, RouteRecord, RouteState,
-    UnixMillis, WorkspaceId,
+    Code, DomainId, LinkId, QueryPolicy, RedirectStatus, RouteRecord, RouteState, UnixMillis,
+    WorkspaceId,
 };
 
 use tag::Tags;
+
+use crate::audit::Author;
 
 /// A link, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +56,8 @@ pub(crate) struct Link {
     pub(crate) updated_at: UnixMillis,
     /// Since when its code answers 410; until it is restored.
     pub(crate) deleted_at: Option<UnixMillis>,
-    /// `None` if it was imported.
-    pub(crate) created_by: Option<ApiKeyId>,
+    /// Nobody if it was imported.
+    pub(crate) created_by: Author,
     /// Clicks by people, as far as they were carried over: see [`clicks`].
     pub(crate) clicks: u64,
     /// Clicks that it had before it was imported, as the file said.

@@ -3,11 +3,14 @@
 //! Labels are bounded: route templates, methods and status classes, never a code, a URL, an address.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use carom_shared::exposition::Exposition;
+
+use crate::limit::Limit;
+use crate::mail::MailMetrics;
 
 /// Upper bounds of the duration buckets, in seconds.
 const BUCKETS_S: [f64; 8] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5];
@@ -43,11 +46,80 @@ pub(crate) struct Metrics {
     pub(crate) batches_stored: Counter,
     pub(crate) batches_duplicate: Counter,
     pub(crate) batches_too_old: Counter,
+    pub(crate) batches_refused: Counter,
     pub(crate) clicks_stored: Counter,
     pub(crate) clicks_audit_diff: Counter,
+    pub(crate) click_store_up: Counter,
     pub(crate) feed_seq: Counter,
     pub(crate) links_unindexed: Counter,
     pub(crate) l2: L2Metrics,
+    pub(crate) blocklist: BlocklistMetrics,
+    pub(crate) limits: Arc<LimitMetrics>,
+    pub(crate) mail: MailMetrics,
+}
+
+/// What limits refuse.
+#[derive(Debug, Default)]
+pub(crate) struct LimitMetrics {
+    /// By [`Limit::ALL`].
+    refused: [Counter; Limit::ALL.len()],
+    pub(crate) keys: Counter,
+    pub(crate) is_shared: Counter,
+    pub(crate) shared_failures: Counter,
+}
+
+impl LimitMetrics {
+    pub(crate) fn refused(&self, limit: Limit) -> &Counter {
+        &self.refused[limit as usize]
+    }
+
+    fn write(&self, out: &mut Exposition) {
+        let mut family =
+            out.counter("carom_control_limited_total", "Requests that a limit refused.");
+        for limit in Limit::ALL {
+            family.sample(&[("limit", limit.name())], self.refused(limit).get());
+        }
+        out.counter(
+            "carom_control_limits_shared_failures_total",
+            "Times that Redis failed to count limits, or took longer than 25 ms.",
+        )
+        .sample(&[], self.shared_failures.get());
+        out.gauge("carom_control_limits_shared", "1 while Redis counts limits.")
+            .sample(&[], self.is_shared.get());
+        out.gauge(
+            "carom_control_limit_keys",
+            "Keys, workspaces, accounts and address blocks that are counted in this process, at \
+             most 393,216.",
+        )
+        .sample(&[], self.keys.get());
+    }
+}
+
+/// What is known of blocklists.
+#[derive(Debug, Default)]
+pub(crate) struct BlocklistMetrics {
+    pub(crate) entries: Counter,
+    /// Files that are not taken as they are.
+    pub(crate) failed: Counter,
+    /// When the file that changed last did, in seconds since 1970; 0: there is none.
+    pub(crate) changed_at: Counter,
+}
+
+impl BlocklistMetrics {
+    fn write(&self, out: &mut Exposition) {
+        out.gauge("carom_control_blocklist_entries", "Hosts and addresses on blocklists.")
+            .sample(&[], self.entries.get());
+        out.gauge(
+            "carom_control_blocklist_files_failed",
+            "Blocklists that could not be taken as they are; what was read before stays.",
+        )
+        .sample(&[], self.failed.get());
+        out.gauge(
+            "carom_control_blocklist_changed_timestamp_seconds",
+            "When the blocklist that changed last did, since 1970; 0 where there is none.",
+        )
+        .sample(&[], self.changed_at.get());
+    }
 }
 
 /// What becomes of routes on their way to Redis.
@@ -206,6 +278,11 @@ impl Metrics {
             "Batches older than the ledger, which were refused.", &self.batches_too_old,
         );
         counter(
+            "carom_control_click_batches_refused_total",
+            "Batches that ClickHouse refused for what is in them; edges set them aside.",
+            &self.batches_refused,
+        );
+        counter(
             "carom_control_clicks_stored_total", "Clicks of all kinds that were stored.",
             &self.clicks_stored,
         );
@@ -215,6 +292,11 @@ impl Metrics {
              they were repaired.",
         )
         .sample(&[], self.clicks_audit_diff.get());
+        out.gauge(
+            "carom_control_click_store_up",
+            "1 if the store of clicks answered when it was last asked; ClickHouse is, every 5 s.",
+        )
+        .sample(&[], self.click_store_up.get());
         out.gauge("carom_control_feed_seq", "Number of the newest change.")
             .sample(&[], self.feed_seq.get());
         out.gauge(
@@ -225,6 +307,9 @@ impl Metrics {
         out.gauge("carom_control_writes_waiting", "Commands that wait to be written.")
             .sample(&[], gauges.writes_waiting as u64);
         self.l2.write(&mut out, gauges.answers_held);
+        self.blocklist.write(&mut out);
+        self.limits.write(&mut out);
+        self.mail.write(&mut out);
         out.gauge("carom_control_live_streams", "Open streams of the live feed, at most 100.")
             .sample(&[], gauges.live_streams as u64);
         out.gauge("carom_control_draining", "1 while the process is shutting down.")

@@ -11,13 +11,16 @@ pub(crate) mod schema;
 use axum::Router;
 use axum::routing::get;
 use http::header;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
-use crate::{click, link, missing};
+use crate::{
+    account, apikey, audit, click, domain, invitation, link, member, missing, report, session,
+    workspace,
+};
 
 /// What every surface of the document shares.
 #[derive(OpenApi)]
@@ -37,6 +40,11 @@ use crate::{click, link, missing};
     tags(
         (name = "links", description = "Short links: make, change, find, end."),
         (name = "statistics", description = "Who followed them."),
+        (name = "reports", description = "Links that somebody reported as abuse."),
+        (name = "domains", description = "Hosts that short links are on."),
+        (name = "workspaces", description = "Who shares links, and who changed what."),
+        (name = "keys", description = "API keys: who may use this API, and for what."),
+        (name = "account", description = "Signing in, and one's own account."),
         (name = "document", description = "This document, and what problems mean."),
     ),
     security(("api_key" = [])),
@@ -52,6 +60,11 @@ impl Modify for ApiKeyScheme {
         bearer.description = Some("An API key: `crm_` and 36 letters and digits.".into());
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("api_key", SecurityScheme::Http(bearer));
+        let cookie = ApiKeyValue::with_description(
+            session::api::COOKIE,
+            "The cookie of a browser that is signed in.",
+        );
+        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     }
 }
 
@@ -65,6 +78,7 @@ pub(crate) fn router() -> Router<App> {
             "/api/v1/openapi.json",
             get(async move || ([(header::CONTENT_TYPE, "application/json")], document)),
         )
+        .route("/report", get(report::api::form))
         .merge(page::router())
 }
 
@@ -87,6 +101,43 @@ fn documented() -> (Router<App>, String) {
         .routes(routes!(click::api::workspace_stats))
         .routes(routes!(click::live::api::live))
         .routes(routes!(missing::api::list))
+        .routes(routes!(domain::api::list, domain::api::add))
+        .routes(routes!(domain::api::fetch, domain::api::change, domain::api::release))
+        .routes(routes!(domain::api::verify))
+        .routes(routes!(report::api::report))
+        .routes(routes!(report::api::list))
+        .routes(routes!(apikey::api::list, apikey::api::create))
+        .routes(routes!(apikey::api::fetch, apikey::api::change, apikey::api::revoke))
+        .routes(routes!(apikey::api::rotate))
+        .routes(routes!(workspace::api::list, workspace::api::create))
+        .routes(routes!(workspace::api::rename, workspace::api::delete))
+        .routes(routes!(workspace::api::transfer))
+        .routes(routes!(workspace::api::leave))
+        .routes(routes!(member::api::list))
+        .routes(routes!(member::api::change, member::api::remove))
+        .routes(routes!(invitation::api::list, invitation::api::invite))
+        .routes(routes!(invitation::api::withdraw))
+        .routes(routes!(invitation::api::accept))
+        .routes(routes!(audit::api::list))
+        .routes(routes!(account::setup::set_up))
+        .routes(routes!(session::sign_in::sign_in, session::api::list, session::api::end_others))
+        .routes(routes!(session::sign_in::second_factor))
+        .routes(routes!(session::api::sign_out))
+        .routes(routes!(session::api::confirm))
+        .routes(routes!(session::api::end))
+        .routes(routes!(account::api::fetch, account::api::change))
+        .routes(routes!(account::api::change_password))
+        .routes(routes!(account::email::request))
+        .routes(routes!(account::email::confirm))
+        .routes(routes!(account::email::undo))
+        .routes(routes!(account::factor::begin))
+        .routes(routes!(account::factor::confirm))
+        .routes(routes!(account::factor::remove))
+        .routes(routes!(account::factor::renew_codes))
+        .routes(routes!(account::register::request))
+        .routes(routes!(account::register::verify))
+        .routes(routes!(account::recover::request))
+        .routes(routes!(account::recover::confirm))
         .routes(routes!(crate::http::problem::describe))
         .split_for_parts();
     let mut text = document.to_pretty_json().expect("an OpenAPI document is JSON");

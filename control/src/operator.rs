@@ -7,12 +7,23 @@
 //! ```text
 //! GET    /v1/health
 //! GET    /v1/keys
-//! POST   /v1/keys        {"name"}
+//! POST   /v1/keys                     {"name", "scopes", "expires_in_s"}
 //! DELETE /v1/keys/{id}
+//! POST   /v1/keys/{id}/rotate          {"overlap_hours"}
+//! GET    /v1/users
+//! POST   /v1/users       {"email", "name"?, "workspace"?, "role"?}
+//! POST   /v1/users/{id}/link|disable|enable
+//! GET    /v1/workspaces
+//! POST   /v1/workspaces/{id}/disable|enable
+//! GET    /v1/audit                     the audit log of everybody: carom audit
 //! GET    /v1/stats?top=N
 //! GET    /v1/report                    parameters and answer of the API's statistics
 //! GET    /v1/links/{link}              an id, a code, or a short URL
 //! GET    /v1/links/{link}/report
+//! POST   /v1/links/{link}/block        take a link down, until it is unblocked
+//! POST   /v1/links/{link}/unblock
+//! GET    /v1/reports?all&before        what the public reports: carom report
+//! POST   /v1/reports/{id}/close        {"block"}
 //! POST   /v1/import                    links of a file: carom import
 //! POST   /v1/import/clicks             clicks of a file: carom import --clicks
 //! GET    /v1/export/links              all links, page by page: carom export
@@ -23,11 +34,10 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use carom_shared::{ApiKeyId, Code, Host, LinkId, WorkspaceId};
-use http::StatusCode;
+use carom_shared::{Code, Host, LinkId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 
-use crate::apikey::KeyRow;
+use crate::apikey::operator as keys;
 use crate::app::App;
 use crate::click::api::answer;
 use crate::click::export::all::export_clicks;
@@ -35,13 +45,19 @@ use crate::click::import::api::import_clicks;
 use crate::click::report::ReportScope;
 use crate::click::report::params::ReportParams;
 use crate::click::{TopLink, Totals};
-use crate::http::extract::{Id, Json, Params};
+use crate::http::extract::{Json, Params};
 use crate::http::problem::ApiError;
 use crate::link::api::rfc3339;
 use crate::link::export::api::export_links;
 use crate::link::import::api::import;
 use crate::link::store::{link_count, link_fetch, link_owner};
+use crate::report::operator as reports;
+use crate::workspace::operator as workspaces;
 
+pub use crate::account::operator::{UserLink, UserList, UserRequest, UserView};
+pub use crate::apikey::operator::{KeyRequest, RotateRequest};
+pub use crate::apikey::view::{KeyCreated, KeyList, KeyView};
+pub use crate::audit::api::{AuditPage, AuditView};
 pub use crate::click::export::all::{ClicksFormat, ClicksText};
 pub use crate::click::export::api::columns as click_columns;
 pub use crate::click::import::ClickRow;
@@ -49,6 +65,8 @@ pub use crate::click::import::api::{ClickAnswer, ImportClicksAnswer, ImportClick
 pub use crate::link::export::api::LinksPage;
 pub use crate::link::import::api::{ImportAnswer, ImportRequest, RowAnswer};
 pub use crate::link::import::{ForwardRecord, LinkRecord, OnConflict, QueryRecord};
+pub use crate::report::operator::{CloseRequest, Closed, ReportList, ReportView};
+pub use crate::workspace::operator::{OperatorWorkspace, OperatorWorkspaces};
 
 /// Links in the list of the most clicked.
 const TOP_MAX: u32 = 100;
@@ -58,56 +76,27 @@ const TOP_DEFAULT: u32 = 10;
 pub fn router(app: &App) -> Router {
     let router = Router::new()
         .route("/v1/health", get(health))
-        .route("/v1/keys", get(keys).post(create_key))
-        .route("/v1/keys/{id}", delete(revoke_key))
+        .route("/v1/keys", get(keys::list).post(keys::create))
+        .route("/v1/keys/{id}", delete(keys::revoke))
+        .route("/v1/keys/{id}/rotate", post(keys::rotate))
         .route("/v1/stats", get(stats))
         .route("/v1/report", get(report))
         .route("/v1/links/{link}", get(link))
         .route("/v1/links/{link}/report", get(link_report))
+        .route("/v1/links/{link}/block", post(reports::block))
+        .route("/v1/links/{link}/unblock", post(reports::unblock))
+        .route("/v1/reports", get(reports::list))
+        .route("/v1/reports/{id}/close", post(reports::close))
         .route("/v1/import", post(import))
         .route("/v1/import/clicks", post(import_clicks))
         .route("/v1/export/links", get(export_links))
-        .route("/v1/export/clicks", get(export_clicks));
+        .route("/v1/export/clicks", get(export_clicks))
+        .route("/v1/workspaces", get(workspaces::list))
+        .route("/v1/workspaces/{id}/disable", post(workspaces::disable))
+        .route("/v1/workspaces/{id}/enable", post(workspaces::enable))
+        .route("/v1/audit", get(crate::audit::api::list_all))
+        .merge(crate::account::operator::routes());
     crate::http::finish(app, "operator", router)
-}
-
-/// A body of `POST /v1/keys`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KeyRequest {
-    pub name: String,
-}
-
-/// A key as lists show it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyView {
-    pub id: ApiKeyId,
-    pub name: String,
-    /// The last four characters of the key.
-    pub hint: String,
-    pub workspace_id: WorkspaceId,
-    pub created_at: String,
-    pub revoked_at: Option<String>,
-}
-
-/// A new key. The only answer that holds the key itself: it cannot be shown again.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyCreated {
-    pub key: String,
-    #[serde(flatten)]
-    pub view: KeyView,
-}
-
-impl std::fmt::Debug for KeyCreated {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyCreated").field("view", &self.view).finish_non_exhaustive()
-    }
-}
-
-/// All keys, newest first, revoked ones too.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyList {
-    pub data: Vec<KeyView>,
 }
 
 /// Totals of the installation.
@@ -147,43 +136,10 @@ pub struct Health {
     pub version: String,
 }
 
-impl From<KeyRow> for KeyView {
-    fn from(row: KeyRow) -> Self {
-        Self {
-            id: row.id,
-            name: row.name,
-            hint: row.hint,
-            workspace_id: row.workspace,
-            created_at: rfc3339(row.created_at),
-            revoked_at: row.revoked_at.map(rfc3339),
-        }
-    }
-}
-
 async fn health(State(app): State<App>) -> Response {
     let status = if app.is_draining() { "draining" } else { "ok" };
     let version = env!("CARGO_PKG_VERSION");
     Json(Health { status: status.into(), version: version.into() }).into_response()
-}
-
-async fn create_key(
-    State(app): State<App>,
-    Json(body): Json<KeyRequest>,
-) -> Result<Response, ApiError> {
-    let created = app.key_create(&body.name).await?;
-    tracing::info!(key.id = %created.view.id, "API key made");
-    Ok((StatusCode::CREATED, Json(created)).into_response())
-}
-
-async fn keys(State(app): State<App>) -> Result<Response, ApiError> {
-    let data = app.key_list().await?.into_iter().map(KeyView::from).collect();
-    Ok(Json(KeyList { data }).into_response())
-}
-
-async fn revoke_key(State(app): State<App>, Id(id): Id<ApiKeyId>) -> Result<Response, ApiError> {
-    let row = app.key_revoke(id).await?.ok_or(ApiError::NotFound("key"))?;
-    tracing::info!(key.id = %id, "API key revoked");
-    Ok(Json(KeyView::from(row)).into_response())
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -247,7 +203,7 @@ async fn link_report(
 
 /// The link that an operator means: by its id, by its short URL, or by its code, on the default
 /// domain if several have it. Also one that was deleted.
-async fn find_link(app: &App, name: &str) -> Result<(WorkspaceId, LinkId), ApiError> {
+pub(crate) async fn find_link(app: &App, name: &str) -> Result<(WorkspaceId, LinkId), ApiError> {
     if let Ok(id) = name.parse::<LinkId>()
         && let Some(workspace) = link_owner(app.read(), id).await?
     {

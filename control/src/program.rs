@@ -11,6 +11,7 @@
 //! ([`crate::operator`]). What is about files of one machine (import, export, backup, restore, doctor) is
 //! `carom`'s: it takes the same settings and works on the same database.
 
+pub mod abuse;
 mod cli;
 pub mod client;
 mod error;
@@ -21,6 +22,9 @@ mod operator;
 pub mod output;
 mod serve;
 mod settings;
+pub mod users;
+/// Commands about workspaces, and the audit log.
+pub mod workspaces;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -15,7 +15,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use carom_shared::{Code, DomainId, FeedPosition, RouteRecord};
+use carom_shared::{Code, DomainId, FeedPosition, RouteRecord, ServedDomain};
 use tokio::sync::watch;
 
 /// One change of one route. Numbers are dense per epoch: who misses one asks for it.
@@ -35,6 +35,9 @@ pub trait Subscriber: Send + Sync {
     /// Applies changes in order, each only if its version is greater than the one held. It is
     /// called between a commit and its answer: it must not block.
     fn apply(&self, changes: &[Change]);
+
+    /// Replaces the domains that are served, for whoever serves any. It must not block.
+    fn domains(&self, _domains: &[ServedDomain]) {}
 
     /// A commit failed, and its changes may have been made all the same: they are in the feed, or
     /// not. It is called before anybody can hear of them, and must not block.
@@ -79,6 +82,13 @@ impl Publisher {
 
     pub(crate) fn subscribe(&self, subscriber: Arc<dyn Subscriber>) -> Result<(), SubscribedError> {
         self.subscriber.set(subscriber).map_err(|_| SubscribedError)
+    }
+
+    /// Other domains are served from now on.
+    pub(crate) fn domains(&self, domains: &[ServedDomain]) {
+        if let Some(subscriber) = self.subscriber.get() {
+            subscriber.domains(domains);
+        }
     }
 
     /// Nobody knows whether a commit was done.

@@ -67,7 +67,10 @@ impl RedisAt {
 
     /// A connection that gives up after this time, also when it waits for an answer. It never
     /// connects again by itself: each is to one run of one server.
-    async fn connect(&self, patience: Duration) -> Result<MultiplexedConnection, RedisError> {
+    pub(crate) async fn connect(
+        &self,
+        patience: Duration,
+    ) -> Result<MultiplexedConnection, RedisError> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(patience))
             .set_response_timeout(Some(patience));
@@ -125,4 +128,4 @@ fn compare_and_set<'a>(
 
 #[cfg(test)]
 #[cfg(feature = "redis-tests")]
-mod tests;
+pub(crate) mod tests;

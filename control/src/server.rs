@@ -9,7 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,6 +20,8 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::http::address::Peer;
 
 /// A socket that listens, made by the program.
 #[derive(Debug)]
@@ -83,17 +88,18 @@ pub async fn serve(
             accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
-            Ok(stream) => stream,
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
+        let (stream, peer) = stream;
         let (router, shutdown, cut_off) = (router.clone(), shutdown.clone(), cut_off.clone());
         connections.spawn(async move {
             tokio::select! {
-                () = converse(stream, router, limits, shutdown) => {}
+                () = converse(stream, peer, router, limits, shutdown) => {}
                 () = cut_off.cancelled() => {}
             }
             drop(slot);
@@ -109,18 +115,18 @@ pub async fn serve(
 }
 
 impl Listener {
-    async fn accept(&self) -> io::Result<Box<dyn Stream>> {
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, Peer)> {
         Ok(match self {
             Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, peer) = listener.accept().await?;
                 // Answers are small and written whole: nothing is gained by waiting for more. It
                 // fails for a client that is gone again, and is no reason to pause accepting.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%error, "connection ended early");
                 }
-                Box::new(stream)
+                (Box::new(stream), Peer(Some(peer.ip())))
             }
-            Self::Unix(listener) => Box::new(listener.accept().await?.0),
+            Self::Unix(listener) => (Box::new(listener.accept().await?.0), Peer(None)),
         })
     }
 }
@@ -132,17 +138,23 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 /// Answers requests on one connection until it closes, `shutdown`, or the end of its age.
 async fn converse(
     stream: Box<dyn Stream>,
+    peer: Peer,
     router: Router,
     limits: Limits,
     shutdown: CancellationToken,
 ) {
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_read)
         .max_headers(HEADERS_MAX)
         .max_header_size(HEAD_MAX)
         .max_buf_size(BUFFER_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),

@@ -8,6 +8,7 @@
 #[path = "../tests/support/postgres.rs"]
 pub(crate) mod postgres;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use carom_shared::{
@@ -15,7 +16,10 @@ use carom_shared::{
     WorkspaceId,
 };
 
+use crate::access::Scopes;
+use crate::apikey::Grant;
 use crate::apikey::store::{NewKey, key_create};
+use crate::audit::Actor;
 use crate::config::DatabaseAt;
 use crate::db::Database;
 use crate::domain::store::{domain_ensure_default, domain_list};
@@ -84,10 +88,22 @@ impl TestDb {
         assert!(domain_ensure_default(&mut tx, &host, NOW, &random).await.unwrap());
         assert_eq!(feed_ensure(&mut tx, NOW).await.unwrap().seq, 0);
         let domain = domain_list(&mut tx).await.unwrap()[0].id;
-        let key = NewKey { workspace, name: "test".into(), hash: [7; 32], hint: "abcd".into() };
+        let key = NewKey {
+            workspace,
+            account: None,
+            name: "test".into(),
+            hash: [7; 32],
+            hint: "abcd".into(),
+            grant: Grant::of(Scopes::ALL),
+        };
         let key = key_create(&mut tx, key, NOW, &random).await.unwrap().id;
         tx.commit().await.unwrap();
         Self { db, random, workspace, domain, key, _place: place }
+    }
+
+    /// Somebody with the key.
+    pub(crate) fn by(&self) -> Arc<Actor> {
+        Arc::new(Actor { key: Some(self.key), ..Actor::default() })
     }
 
     /// A command that makes a plain link.
@@ -95,8 +111,9 @@ impl TestDb {
         let target = TargetUrl::parse("https://example.com/a", &TargetPolicy::default());
         CreateLink {
             workspace: self.workspace,
-            created_by: Some(self.key),
+            by: self.by(),
             domain: self.domain,
+            folds_case: false,
             code: code.map(|code| Code::parse(code).unwrap()),
             target: target.unwrap(),
             settings: LinkSettings::default(),

@@ -13,33 +13,39 @@
 //! A request that came with an idempotency key is looked up and stored here, in the transaction of
 //! its effect: see [`crate::idempotency`].
 
+mod act;
+
+pub(crate) use act::{Act, Writing};
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use carom_shared::trace::{TARGET, TraceContext};
-use carom_shared::{ApiKeyId, Clock, Code, DomainId, Random, Salts, UnixMillis};
+use carom_shared::{Clock, Code, DomainId, Random, Salts, UnixMillis};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
-use crate::apikey::KeyRow;
-use crate::apikey::store::{NewKey, key_create, key_revoke};
+use crate::audit::Noted;
+use crate::audit::store::PRUNED_MAX as ENTRIES_PRUNED_MAX;
+use crate::audit::store::{audit_append, audit_prune};
 use crate::db::{Database, StoreError, Tx};
 use crate::feed::NewChange;
 use crate::feed::store::{PRUNED_MAX, feed_append, feed_prune};
 use crate::idempotency::store::PRUNED_MAX as ANSWERS_PRUNED_MAX;
 use crate::idempotency::store::{Known, once_find, once_insert, once_prune};
 use crate::idempotency::{Answer, Begun, OnceId, UnderWay};
-use crate::link::Link;
 use crate::link::clicks::{ClickCursor, LinkClicks};
 use crate::link::command::{CreateLink, EditLink};
 use crate::link::import::{ImportLink, Imported, OnConflict};
 use crate::link::search::{Indexed, pages_index};
 use crate::link::store::{
-    CreateRefused, EditRefused, link_clicks_set, link_create, link_edit, links_import,
+    CreateRefused, EditRefused, Edited, ImportDone, link_clicks_set, link_create, link_edit,
+    links_import,
 };
+use crate::link::{Link, trail};
 use crate::metrics::Metrics;
 use crate::missing::store::missing_note;
 use crate::publish::{Change, Publisher};
@@ -53,11 +59,12 @@ const BATCH_MAX: usize = 256;
 /// Commands in the queue that write many links, at most. Each holds the writer for up to a second
 /// while all others wait.
 const BULK_MAX: usize = 4;
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// How often old changes are removed.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A command that was carried out, and whom to tell once the outcome of the commit is known.
-struct Answered {
+pub(crate) struct Answered {
     tell: Tell,
     asked: Asked,
     /// Given back with the commit: that is what other large commands wait for.
@@ -163,8 +170,8 @@ pub(crate) enum Command {
     NoteMissing(DomainId, Vec<(Code, u64)>, Reply<()>),
     /// What the numbers of visitors are made with at this time.
     RollSalts(Reply<Salts>),
-    CreateKey(NewKey, Reply<KeyRow>),
-    RevokeKey(ApiKeyId, Reply<Option<KeyRow>>),
+    /// Whatever else a noun does: see [`Act`].
+    Act(Box<dyn act::Queued>),
 }
 
 /// Links of a file, checked.
@@ -215,6 +222,8 @@ pub(crate) struct WriterTask {
     pub(crate) written: Arc<Notify>,
     /// Who tells edges in other processes, if there are any.
     pub(crate) l2: Option<L2Queue>,
+    /// How long entries of the audit log are kept; 0: for ever.
+    pub(crate) audit_days: u32,
     held: HeldCount,
     commands: mpsc::Receiver<Command>,
     prune_after: UnixMillis,
@@ -240,6 +249,7 @@ impl Writer {
             metrics,
             written,
             l2: None,
+            audit_days: 0,
             held: held.clone(),
             commands,
             prune_after,
@@ -258,6 +268,11 @@ impl Writer {
             // Only a request with a key can have been answered before.
             Performed::Before(_) => Err(WriteError::Failed),
         }
+    }
+
+    /// Queues what a noun does and waits until it is durable and published.
+    pub(crate) async fn act<A: Act>(&self, act: A) -> Result<A::Done, WriteError> {
+        self.run(|reply| Command::Act(act::queue(act, reply))).await
     }
 
     /// As [`Writer::run`], for a request that may come with an idempotency key.
@@ -355,19 +370,29 @@ impl WriterTask {
         let now = self.clock.now();
         let mut answers = Vec::with_capacity(waiting.len());
         let mut changes = Vec::with_capacity(waiting.len());
+        let mut noted = Vec::with_capacity(waiting.len());
         for command in waiting.drain(..) {
             let before = changes.len();
-            let mut answered = apply(&mut tx, command, now, &*self.random, &mut changes).await?;
+            let writing = Writing {
+                tx: &mut tx,
+                now,
+                random: &*self.random,
+                changes: &mut changes,
+                noted: &mut noted,
+            };
+            let mut answered = apply(writing, command).await?;
             if changes.len() > before {
                 answered.effect = Effect::Made;
             }
             answers.push(answered);
         }
+        audit_append(&mut tx, &noted, now).await?;
         let changes = feed_append(&mut tx, changes, now).await?;
         if now >= self.prune_after {
             let is_full = |pruned, max| pruned >= max;
             let more = is_full(feed_prune(&mut tx, now).await?, PRUNED_MAX)
-                | is_full(once_prune(&mut tx, now).await?, ANSWERS_PRUNED_MAX);
+                | is_full(once_prune(&mut tx, now).await?, ANSWERS_PRUNED_MAX)
+                | is_full(self.audit_prune(&mut tx, now).await?, ENTRIES_PRUNED_MAX);
             // A full hand means that more is waiting: go on with the next commit.
             if !more {
                 self.prune_after = now.saturating_add(PRUNE_INTERVAL);
@@ -390,6 +415,14 @@ impl WriterTask {
         Ok(())
     }
 
+    async fn audit_prune(&self, tx: &mut Tx, now: UnixMillis) -> Result<u64, StoreError> {
+        if self.audit_days == 0 {
+            return Ok(0);
+        }
+        let life_ms = i64::from(self.audit_days) * DAY_MS;
+        audit_prune(tx, UnixMillis::new(now.get().saturating_sub(life_ms))).await
+    }
+
     /// Answers what is committed: at once, or when no edge can contradict it.
     fn answer(&self, at: Instant, changes: Vec<Change>, answers: Vec<Answered>) {
         let (mut made, mut repeated) = (Vec::new(), Vec::new());
@@ -408,18 +441,12 @@ impl WriterTask {
 }
 
 /// Carries out one command; what it answers waits for the commit.
-async fn apply(
-    tx: &mut Tx,
-    command: Command,
-    now: UnixMillis,
-    random: &dyn Random,
-    changes: &mut Vec<NewChange>,
-) -> Result<Answered, StoreError> {
+async fn apply(writing: Writing<'_>, command: Command) -> Result<Answered, StoreError> {
+    let Writing { tx, now, random, changes, noted } = writing;
     Ok(match command {
         Command::CreateLink(command, reply) => {
             perform(tx, reply, now, async |tx| {
-                let created = link_create(tx, *command, now, random).await?;
-                Ok(noting(changes, created.map(|(link, change)| (link, Some(change)))))
+                create(tx, *command, now, random, changes, noted).await
             })
             .await?
         }
@@ -427,9 +454,7 @@ async fn apply(
             let answer = perform(tx, reply, now, async |tx| {
                 let mut results = Vec::with_capacity(commands.len());
                 for command in commands {
-                    let created = link_create(tx, command, now, random).await?;
-                    results
-                        .push(noting(changes, created.map(|(link, change)| (link, Some(change)))));
+                    results.push(create(tx, command, now, random, changes, noted).await?);
                 }
                 Ok(results)
             });
@@ -438,8 +463,9 @@ async fn apply(
         Command::ImportLinks(ImportLinks { links, on_conflict, is_dry_run }, permit, reply) => {
             let answer = perform(tx, reply, now, async |tx| {
                 let imported = links_import(tx, &links, on_conflict, is_dry_run, now, random);
-                let (outcomes, made) = imported.await?;
+                let ImportDone { outcomes, changes: made, noted: entries } = imported.await?;
                 changes.extend(made);
+                noted.extend(entries);
                 Ok(outcomes)
             });
             holding(permit, answer.await?)
@@ -447,7 +473,7 @@ async fn apply(
         Command::EditLink(command, reply) => {
             perform(tx, reply, now, async |tx| {
                 let edited = link_edit(tx, *command, now).await?;
-                Ok(noting(changes, edited))
+                Ok(noting(changes, noted, edited))
             })
             .await?
         }
@@ -456,7 +482,7 @@ async fn apply(
                 let mut results = Vec::with_capacity(commands.len());
                 for command in commands {
                     let edited = link_edit(tx, command, now).await?;
-                    results.push(noting(changes, edited));
+                    results.push(noting(changes, noted, edited));
                 }
                 Ok(results)
             });
@@ -475,12 +501,7 @@ async fn apply(
         Command::RollSalts(reply) => {
             perform(tx, reply, now, async |tx| salt_roll(tx, now, random).await).await?
         }
-        Command::CreateKey(key, reply) => {
-            perform(tx, reply, now, async |tx| key_create(tx, key, now, random).await).await?
-        }
-        Command::RevokeKey(id, reply) => {
-            perform(tx, reply, now, async |tx| key_revoke(tx, id, now).await).await?
-        }
+        Command::Act(queued) => queued.apply(Writing { tx, now, random, changes, noted }).await?,
     })
 }
 
@@ -533,13 +554,35 @@ fn holding(permit: OwnedSemaphorePermit, answer: Answered) -> Answered {
     Answered { permit: Some(permit), ..answer }
 }
 
-/// Notes what a command changes; gives what it answers.
-fn noting<E>(
+/// Makes a link, and notes that for edges and for the audit log.
+async fn create(
+    tx: &mut Tx,
+    command: CreateLink,
+    now: UnixMillis,
+    random: &dyn Random,
     changes: &mut Vec<NewChange>,
-    result: Result<(Link, Option<NewChange>), E>,
-) -> Result<Link, E> {
-    result.map(|(link, change)| {
-        changes.extend(change);
+    noted: &mut Vec<Noted>,
+) -> Result<Result<Link, CreateRefused>, StoreError> {
+    let by = Arc::clone(&command.by);
+    let created = link_create(tx, command, now, random).await?;
+    Ok(created.map(|(link, change)| {
+        changes.push(change);
+        noted.push(Noted { by, entry: trail::created(&link) });
+        link
+    }))
+}
+
+/// Notes what an edit changes; gives what it answers.
+fn noting(
+    changes: &mut Vec<NewChange>,
+    noted: &mut Vec<Noted>,
+    result: Result<(Link, Option<Edited>), EditRefused>,
+) -> Result<Link, EditRefused> {
+    result.map(|(link, edited)| {
+        if let Some(Edited { change, noted: entry }) = edited {
+            changes.push(change);
+            noted.push(entry);
+        }
         link
     })
 }

@@ -16,12 +16,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use carom_shared::{Clock, exposition};
+use carom_shared::Clock;
+use carom_shared::exposition::{self, Exposition};
 
 use crate::limit::misses::Misses;
 use crate::metrics::{Gauges, Metrics};
 use crate::pressure::Pressure;
 use crate::resolve::{Resolver, SnapshotCounts};
+use crate::ship::ClickSink;
 use crate::spool::losses::Losses;
 use crate::spool::outbox::Outbox;
 
@@ -41,6 +43,7 @@ pub(crate) struct Admin {
     pub(crate) misses: Arc<Misses>,
     /// Cancelled once the edge drains: it is alive, and wants no new visitors.
     pub(crate) draining: CancellationToken,
+    pub(crate) sink: Arc<dyn ClickSink>,
 }
 
 impl Admin {
@@ -122,6 +125,9 @@ impl Admin {
         };
         let mut page = self.metrics.render(&gauges, &self.losses);
         page.push_str(&self.resolver.render_feed(gauges.now));
+        let mut of_sink = Exposition::new();
+        self.sink.counts().render(&mut of_sink);
+        page.push_str(&of_sink.finish());
         let mut response = text(StatusCode::OK, page);
         response
             .headers_mut()

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::ControlUrls;
 use crate::enrich::EnrichConfig;
 use crate::resolve::ResolveConfig;
+use crate::ship::ClicksUrls;
 
 /// Threads, at most: each has a ring of its own.
 const THREADS_MAX: usize = 1024;
@@ -68,6 +69,11 @@ pub struct EdgeConfig {
     /// The internal planes of the control planes, for an edge that is a program of its own. The first
     /// one gets the clicks.
     pub control_url: ControlUrls,
+    /// Where such an edge stores clicks itself: a database of ClickHouse, or the same one on several
+    /// servers of a cluster. None: it brings them to the control plane. A secret.
+    pub clicks_url: ClicksUrls,
+    /// How long that store may be away before clicks go by way of the control plane, in milliseconds.
+    pub clicks_patience_ms: u64,
     /// How long ago such an edge may have heard of its control plane before `on_stale` says what
     /// happens, in seconds.
     pub stale_max_s: u64,
@@ -153,6 +159,8 @@ impl Default for EdgeConfig {
             drain_timeout_ms: 8000,
             on_overload: OnOverload::default(),
             control_url: ControlUrls::default(),
+            clicks_url: ClicksUrls::default(),
+            clicks_patience_ms: 10_000,
             stale_max_s: 86_400,
             on_stale: OnStale::default(),
             tls: TlsConfig::default(),

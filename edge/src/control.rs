@@ -22,7 +22,6 @@
 
 mod breaker;
 mod planes;
-mod pool;
 mod url;
 
 use std::sync::Arc;
@@ -53,8 +52,8 @@ use crate::resolve::{Origin, OriginError, OriginFuture};
 use crate::ship::{ClickSink, SinkError, SinkFuture, Stored};
 
 pub use self::url::{ControlUrl, ControlUrls};
+use crate::pool::{Answer, Failed, Repeat};
 use planes::{Plane, Planes};
-use pool::{Answer, Repeat};
 
 /// How long all control planes together may take, beside what a question asks to wait.
 const CHANGES_MAX: Duration = Duration::from_secs(4);
@@ -111,8 +110,9 @@ struct Inner {
     authorization: HeaderValue,
     question_max: Duration,
     random: Arc<dyn Random>,
-    /// As the last bundle said.
+    /// Both as the last bundle said.
     are_clicks_shared: AtomicBool,
+    are_clicks_watched: AtomicBool,
 }
 
 impl ControlClient {
@@ -133,6 +133,7 @@ impl ControlClient {
             question_max: resolve_max / 10 * 9,
             random,
             are_clicks_shared: AtomicBool::new(false),
+            are_clicks_watched: AtomicBool::new(false),
         })))
     }
 
@@ -145,7 +146,14 @@ impl ControlClient {
         };
         let bundle: Bundle = self.call(&request, BUNDLE_MAX, BUNDLE_BYTES, read).await?;
         self.0.are_clicks_shared.store(bundle.are_clicks_shared, Ordering::Relaxed);
+        self.0.are_clicks_watched.store(bundle.are_clicks_watched, Ordering::Relaxed);
         Ok(bundle)
+    }
+
+    /// Whether somebody sees clicks there as they are stored by the control plane, as the last bundle
+    /// said.
+    pub(crate) fn are_clicks_watched(&self) -> bool {
+        self.0.are_clicks_watched.load(Ordering::Relaxed)
     }
 
     /// How far the feed goes.
@@ -347,12 +355,20 @@ fn nobody() -> CallError {
     CallError("it failed just now, and is not asked again yet".to_owned())
 }
 
+impl From<Failed> for CallError {
+    fn from(failed: Failed) -> Self {
+        Self(failed.text)
+    }
+}
+
 async fn within<T>(
     limit: Duration,
-    work: impl Future<Output = Result<T, CallError>>,
+    work: impl Future<Output = Result<T, Failed>>,
 ) -> Result<T, CallError> {
-    let slow = |_| Err(CallError(format!("no answer in {} ms", limit.as_millis())));
-    timeout(limit, work).await.unwrap_or_else(slow)
+    match timeout(limit, work).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(CallError(format!("no answer in {} ms", limit.as_millis()))),
+    }
 }
 
 /// 204 alone says that there is no such code: a 404 could be anybody's.
@@ -430,6 +446,10 @@ impl Origin for ControlClient {
 }
 
 impl ClickSink for ControlClient {
+    fn takes_several(&self) -> bool {
+        self.0.are_clicks_shared.load(Ordering::Relaxed)
+    }
+
     fn store(&self, token: Token, batch: Bytes) -> SinkFuture {
         let client = self.clone();
         Box::pin(async move {

@@ -26,6 +26,14 @@ use crate::spool::snapshot::{SnapshotOrder, SpoolAccess, SpoolSnapshot};
 /// keeping others waiting.
 const CUT_ROWS: usize = 50_000;
 
+/// The wait of a batch's first click grows by the setting with each so many batches that are not stored
+/// yet, up to this limit. A store takes its time for a batch, however few clicks are in it: many small
+/// ones, cut while it was away or slow, would take it longer than they took to come. Rejected: to merge
+/// them later, for a file is the batch. The limit is what clicks, and addresses in the ring, then
+/// wait.
+const BACKLOG_STEP: usize = 8;
+const BACKLOG_FLUSH_MAX: Duration = Duration::from_secs(5);
+
 /// How often an idle drainer looks. A ring's spare segments last longer at any rate that a thread
 /// can answer.
 const IDLE: Duration = Duration::from_millis(50);
@@ -143,7 +151,8 @@ impl Drainer {
             if !builder.is_empty() {
                 oldest.get_or_insert_with(Instant::now);
             }
-            let due = oldest.is_some_and(|oldest| oldest.elapsed() >= self.flush);
+            let flush = patience(self.flush, self.outbox.len());
+            let due = oldest.is_some_and(|oldest| oldest.elapsed() >= flush);
             let mut is_idle = read == 0;
             if !builder.is_empty() && (flushing || due || builder.len() >= CUT_ROWS) {
                 (oldest, is_idle) = (None, false);
@@ -305,3 +314,33 @@ impl Drainer {
 }
 
 struct GivenUp;
+
+/// How long a batch's first click waits, while so many batches are not stored.
+fn patience(flush: Duration, waiting: usize) -> Duration {
+    let steps = u32::try_from(1 + waiting / BACKLOG_STEP).unwrap_or(u32::MAX);
+    flush.saturating_mul(steps).min(flush.max(BACKLOG_FLUSH_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clicks_are_gathered_for_longer_while_batches_wait_up_to_a_limit() {
+        for (flush_ms, waiting, expected_ms) in [
+            (1000, 0, 1000),
+            (1000, 7, 1000),
+            (1000, 8, 2000),
+            (1000, 31, 4000),
+            (1000, 1_000_000, 5000),
+            (100, 80, 1100),
+            (0, 1_000_000, 0),
+            (60_000, 0, 60_000),
+            (60_000, 1000, 60_000),
+            (u64::MAX, usize::MAX, u64::MAX),
+        ] {
+            let found = patience(Duration::from_millis(flush_ms), waiting);
+            assert_eq!(found, Duration::from_millis(expected_ms), "{flush_ms} {waiting}");
+        }
+    }
+}

@@ -24,6 +24,7 @@ use crate::missing::MissingCodes;
 use crate::pressure::Pressure;
 use crate::process::Inherited;
 use crate::resolve::{Keeper, KeeperThread, Origin, Resolver, SnapshotCounts, SnapshotPlan};
+use crate::server::descriptors::make_room;
 use crate::server::listen::{Listening, Protocols, listen};
 use crate::server::{Limits, Shared};
 use crate::ship::{ClickSink, Shipper};
@@ -104,6 +105,7 @@ pub struct Edge {
     keeper: Option<KeeperThread>,
     snapshots: Arc<SnapshotCounts>,
     syncer: SyncThread,
+    sink: Arc<dyn ClickSink>,
     tasks: TaskTracker,
     _spool: Arc<Spool>,
 }
@@ -153,6 +155,7 @@ impl Edge {
         let shared = Arc::new(Shared {
             resolver,
             domains: ArcSwap::from_pointee(parts.domains),
+            disabled: ArcSwap::default(),
             salts,
             missing: Arc::default(),
             limits: Limits::new(config, &*parts.random),
@@ -178,7 +181,7 @@ impl Edge {
         .map_err(EdgeError::Thread)?;
 
         let edge = Self {
-            outbox: Arc::clone(&outbox),
+            outbox,
             recovered,
             address,
             tls_address,
@@ -193,13 +196,12 @@ impl Edge {
             keeper,
             snapshots,
             syncer,
+            sink: parts.sink,
             tasks: TaskTracker::new(),
             shared,
             _spool: spool,
         };
-        let (stop, sink) = (edge.stop.clone(), parts.sink);
-        let shipper = Shipper { outbox, sink, random: parts.random, metrics, stop };
-        edge.run_helpers(&parts.background, shipper, listeners.admin);
+        edge.run_helpers(&parts.background, parts.random, listeners.admin);
         edge.run_workers(listeners.workers, recorders)
     }
 
@@ -208,6 +210,11 @@ impl Edge {
         listeners: Vec<Vec<Listening>>,
         recorders: Vec<Recorder>,
     ) -> Result<Self, EdgeError> {
+        if let Some(listening) = listeners.iter().flatten().next()
+            && let Err(error) = make_room(self.connections_limit, &listening.socket)
+        {
+            tracing::warn!(%error, "there is no room for connections yet: some of them will wait");
+        }
         for (index, (listeners, recorder)) in listeners.into_iter().zip(recorders).enumerate() {
             let shared = Arc::clone(&self.shared);
             let (stop, end) = (self.stop.clone(), self.end.clone());
@@ -227,7 +234,14 @@ impl Edge {
         Ok(self)
     }
 
-    fn run_helpers(&self, background: &Handle, shipper: Shipper, admin: TcpListener) {
+    fn run_helpers(&self, background: &Handle, random: Arc<dyn Random>, admin: TcpListener) {
+        let shipper = Shipper {
+            outbox: Arc::clone(&self.outbox),
+            sink: Arc::clone(&self.sink),
+            random,
+            metrics: Arc::clone(&self.shared.metrics),
+            stop: self.stop.clone(),
+        };
         self.run_in_background(background, shipper.run());
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.shared.tls {
@@ -266,6 +280,7 @@ impl Edge {
             connections_limit: self.connections_limit,
             misses: Arc::clone(&self.shared.limits.misses),
             draining: self.stop.clone(),
+            sink: Arc::clone(&self.sink),
         })
     }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! changes   each page is applied, then the position after it is noted     changes.rs
 //!           out of a stream in Redis, or asked for all the time
-//! bundle    each 5 s: domains and salts; the last one is kept in a file
+//! bundle    each second: domains and salts; the last one is kept in a file
 //! missing   each minute: codes that visitors asked for and do not exist
 //! ```
 //!
@@ -55,7 +55,8 @@ use crate::{Edge, EdgeFeed};
 
 use changes::Changes;
 
-const BUNDLE_EVERY: Duration = Duration::from_secs(5);
+/// A domain that was verified is served within two seconds. A bundle is a few hundred bytes for each.
+const BUNDLE_EVERY: Duration = Duration::from_secs(1);
 const MISSING_EVERY: Duration = Duration::from_secs(60);
 /// While the feed is older than this, missing codes stay where they are counted.
 const MISSING_AGE_MAX_MS: i64 = 10_000;
@@ -186,8 +187,11 @@ impl Follower {
                 Ok(bundle) => {
                     self.resolver().feed().bundle(self.clock.now());
                     if bundle != *known {
-                        self.feed.set_domains(Domains::serving(&bundle.domains));
+                        let domains = Domains::serving(&bundle.domains);
+                        let report_url = bundle.report_url.as_deref();
+                        self.feed.set_domains(domains.with_report_url(report_url));
                         self.feed.set_salts(bundle.salts.clone());
+                        self.feed.set_disabled_workspaces(&bundle.disabled_workspaces);
                         is_kept = false;
                     }
                     if !is_kept {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use carom_shared::Salts;
+use carom_shared::{Salts, WorkspaceId};
 
 use crate::domains::Domains;
 use crate::pressure::Pressure;
@@ -35,6 +35,12 @@ impl EdgeFeed {
     /// Replaces the hosts that are answered.
     pub fn set_domains(&self, domains: Domains) {
         self.0.domains.store(Arc::new(domains));
+    }
+
+    /// Replaces the workspaces that are out of service: whatever their links' routes say, they answer
+    /// 410.
+    pub fn set_disabled_workspaces(&self, workspaces: &[WorkspaceId]) {
+        self.0.disabled.store(Arc::new(workspaces.iter().copied().collect()));
     }
 
     /// Replaces the salts by which visitors are told apart. Clicks of days without one have none.

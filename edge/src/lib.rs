@@ -42,6 +42,7 @@ pub mod l2;
 mod limit;
 mod metrics;
 mod missing;
+mod pool;
 pub mod pressure;
 mod proxy;
 pub mod query;

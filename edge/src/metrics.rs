@@ -70,6 +70,8 @@ pub(crate) struct WorkerMetrics {
     pub(crate) pressure: Gauge,
     /// How late the thread was when it last looked.
     pub(crate) lag_ms: Gauge,
+    /// Turns that connections waited for behind everybody else.
+    pub(crate) turns: Counter,
 }
 
 impl WorkerMetrics {
@@ -291,6 +293,8 @@ impl Metrics {
         let lag_ms = self.workers.iter().map(|worker| worker.lag_ms.get()).max();
         page.gauge("carom_edge_lag_ms", "How late the latest thread is, in milliseconds.")
             .sample(&[], lag_ms.unwrap_or_default());
+        page.counter("carom_edge_turns_total", "Turns of connections that asked for much at once.")
+            .sample(&[], self.sum(|worker| &worker.turns));
         page.gauge("carom_edge_tls_certificates", "Certificates in use.")
             .sample(&[], self.tls.certificates.get());
         page.counter("carom_edge_tls_reloads_total", "Times that certificates were replaced.")

@@ -11,7 +11,10 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use carom_edge::EdgeError;
 use carom_edge::process::Inherited;
+use carom_edge::spool::retry::retry;
+use carom_shared::SystemRandom;
 use listenfd::ListenFd;
 
 use cli::{Command, Invocation};
@@ -43,7 +46,7 @@ fn try_run(
     match command {
         Command::Help => return say(cli::HELP),
         Command::Version => return say(concat!("carom-edge ", env!("CARGO_PKG_VERSION"), "\n")),
-        Command::Serve | Command::Healthcheck | Command::CheckConfig => {}
+        Command::Serve | Command::Healthcheck | Command::CheckConfig | Command::RetrySpool => {}
     }
     let inherited = Inherited::take(&environment, given)?;
     let settings = Settings::load(&args, environment)?;
@@ -52,6 +55,11 @@ fn try_run(
         Command::CheckConfig => {
             settings.check()?;
             say("The settings are fine.\n")
+        }
+        Command::RetrySpool => {
+            let dir = settings.data_dir.join("spool");
+            let retried = retry(&dir, &SystemRandom).map_err(EdgeError::from)?;
+            say(&format!("{retried}\n"))
         }
         _ => serve::run(&settings, inherited),
     }

@@ -17,6 +17,8 @@ pub use head::{Fields, Head, Verb};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask<'a> {
     pub domain: DomainId,
+    /// The domain's codes are in lower case.
+    pub folds_case: bool,
     pub resource: Resource<'a>,
     pub head: bool,
     pub query: Option<&'a str>,
@@ -74,7 +76,13 @@ impl<'a> Ask<'a> {
         }
         let domain = domains.find(host).ok_or(Refusal::Misdirected)?;
         let resource = Resource::of(head.path);
-        Ok(Self { domain, resource, head: head.verb == Verb::Head, query: head.query })
+        Ok(Self {
+            domain: domain.id,
+            folds_case: domain.folds_case,
+            resource,
+            head: head.verb == Verb::Head,
+            query: head.query,
+        })
     }
 }
 

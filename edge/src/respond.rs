@@ -19,7 +19,8 @@
 //! therefore stays behind.
 //!
 //! Besides links a domain has [`file::robots`] and [`file::favicon`]. Its `/` leads to its home, if
-//! it has one: a temporary redirect, which is no click.
+//! it has one: a temporary redirect, which is no click. So do codes that do not exist, and links that
+//! have ended, where the domain says where to; those who ask for a preview get the page all the same.
 
 mod answer;
 mod date;
@@ -48,7 +49,7 @@ const NO_STORE: Cow<'static, str> = Cow::Borrowed("private, no-store");
 
 pub type Body = Full<Bytes>;
 
-/// The answer to `/` of a domain with a home.
+/// The answer to `/` of a domain with a home, and to whom it sends elsewhere.
 #[must_use]
 pub fn home(location: &HeaderValue) -> Answer {
     Answer {

@@ -6,9 +6,11 @@
 //!
 //! ```text
 //! listen      sockets, bound or inherited
+//! descriptors room for connections, made before they come
 //! server      accept within the limits; stop
 //! connection  who it is from, and what is spoken on it
 //! watch       how long it may do what
+//! turnstile   where connections with much to ask wait for their turn
 //! plain       requests that are like most: read, answered and written without hyper
 //! answer      one request
 //! ```
@@ -26,13 +28,16 @@
 
 mod answer;
 mod connection;
+pub(crate) mod descriptors;
 pub(crate) mod listen;
 mod plain;
 #[cfg(feature = "tls")]
 mod secure;
+mod turnstile;
 mod watch;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -48,7 +53,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use carom_shared::{AddressBlock, Clock, Random, Salts};
+use carom_shared::{AddressBlock, Clock, Random, Salts, WorkspaceId};
 
 use crate::config::{EdgeConfig, OnOverload};
 use crate::domains::Domains;
@@ -65,9 +70,12 @@ use crate::spool::ring::Recorder;
 use connection::refuse;
 use listen::{BACKLOG, Listening, Protocols};
 use plain::Scratch;
+use turnstile::Turnstile;
 use watch::{Patience, Watches};
 
 const BUFFER_BYTES_MAX: usize = 32 << 10;
+/// Connections that are accepted until others run: with what they ask at once, some 100 us.
+const ACCEPTS_PER_TURN: usize = 8;
 /// Wait after `accept` failed, which mostly means that the process has no descriptors left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(20);
 /// Of the time that requests have at a stop, the part for which connections without one stay open.
@@ -84,6 +92,8 @@ const OVERLOADED: &[u8] =
 pub(crate) struct Shared {
     pub(crate) resolver: Resolver,
     pub(crate) domains: ArcSwap<Domains>,
+    /// Workspaces that are out of service.
+    pub(crate) disabled: ArcSwap<HashSet<WorkspaceId>>,
     /// The drainer's, who is told of new ones.
     pub(crate) salts: Arc<ArcSwap<Salts>>,
     pub(crate) missing: Arc<MissingCodes>,
@@ -150,6 +160,7 @@ struct Worker {
     #[cfg(feature = "tls")]
     http2: hyper::server::conn::http2::Builder<secure::Streams>,
     watches: Watches,
+    turnstile: Turnstile,
     tasks: TaskTracker,
     is_lagging: Cell<bool>,
     /// What visitors' tasks have left on the stack is to be overwritten.
@@ -209,6 +220,7 @@ pub(crate) fn run_worker(
         http1,
         #[cfg(feature = "tls")]
         http2: secure::http2(secure::Streams(tasks.clone())),
+        turnstile: Turnstile::default(),
         tasks,
         is_lagging: Cell::new(false),
         is_scrub_due,
@@ -234,6 +246,11 @@ impl Worker {
         acceptors.close();
         let sampler = Rc::clone(&self);
         let sampler = tokio::task::spawn_local(async move { sampler.sample_lag().await });
+        // Until the runtime ends: there are turns to wait for while connections drain.
+        let attendant = Rc::clone(&self);
+        tokio::task::spawn_local(async move {
+            attendant.turnstile.attend(&attendant.metrics().turns).await;
+        });
         tokio::select! {
             () = self.stop.cancelled() => {}
             () = self.keep_sweeping() => {}
@@ -286,7 +303,13 @@ impl Worker {
     }
 
     async fn accept(self: Rc<Self>, listener: TcpListener, protocols: Protocols, inherited: bool) {
+        let mut at_once = 0;
         loop {
+            if at_once == ACCEPTS_PER_TURN {
+                at_once = 0;
+                tokio::task::yield_now().await;
+            }
+            at_once += 1;
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => break,
                 accepted = listener.accept() => accepted,

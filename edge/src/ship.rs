@@ -1,12 +1,20 @@
 //! Outbox → store: one task that gives each batch to the [`ClickSink`] until it has it.
+//!
+//! A store that takes several at once is given [`LANES`]: one that it is slow with, or silent about for as
+//! long as an answer may take, does not hold up all others.
+
+mod clickhouse;
+mod straight;
+mod url;
 
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use carom_shared::Random;
 use carom_shared::batch::Token;
+use carom_shared::exposition::Exposition;
 use carom_shared::trace::TARGET;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -15,11 +23,53 @@ use tracing::field::Empty;
 use crate::metrics::Metrics;
 use crate::spool::outbox::Outbox;
 
+pub use straight::StraightSink;
+pub use url::ClicksUrls;
+
 /// Where batches of clicks are stored.
 pub trait ClickSink: Send + Sync + 'static {
     /// Stores a batch under its token, all of it or nothing. The same token may come again, and is
     /// then recognised.
     fn store(&self, token: Token, batch: Bytes) -> SinkFuture;
+
+    /// What it counts, if it is a store of its own.
+    fn counts(&self) -> SinkCounts {
+        SinkCounts::default()
+    }
+
+    /// Whether it takes another batch while one is under way. A store with one writer would only let it
+    /// wait.
+    fn takes_several(&self) -> bool {
+        false
+    }
+}
+
+/// What an edge counts that stores its clicks itself; another one has zeros.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SinkCounts {
+    /// Batches.
+    pub straight: u64,
+    /// Batches that went by way of control.
+    pub by_control: u64,
+    /// Bytes of requests to the store.
+    pub bytes: u64,
+    /// Seconds since no batch could be stored straight; 0: the last one was.
+    pub away_s: u64,
+}
+
+impl SinkCounts {
+    /// Adds them to the page at `/metrics`.
+    pub(crate) fn render(&self, page: &mut Exposition) {
+        page.counter("carom_edge_batches_stored_total", "Batches that are to go straight, by way.")
+            .sample(&[("way", "straight")], self.straight)
+            .sample(&[("way", "control")], self.by_control);
+        page.counter("carom_edge_store_bytes_total", "Bytes of requests to the store of clicks.")
+            .sample(&[], self.bytes);
+        page.gauge(
+            "carom_edge_store_away_seconds", "Since when no batch could be stored straight.",
+        )
+        .sample(&[], self.away_s);
+    }
 }
 
 pub type SinkFuture = Pin<Box<dyn Future<Output = Result<Stored, SinkError>> + Send>>;
@@ -48,8 +98,36 @@ const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// What clicks wait at most, beside what else they wait for, once the store is back: people look at
 /// their figures and want to see that it is. A fleet that asks so often is no load for a store.
 const BACKOFF_MAX: Duration = Duration::from_secs(3);
+/// Batches that are under way at once, at most. Two: the store's own work is what takes long.
+const LANES: usize = 2;
+/// How often it is asked whether the store takes several.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Failed tries after which another batch may go first: what is wrong may be this one's own.
 const TRIES: u32 = 10;
+
+/// The batch that a lane has under way.
+#[derive(Default)]
+struct Lane(Mutex<Option<Token>>);
+
+type Lanes = [Lane; LANES];
+
+impl Lane {
+    fn has(&self, token: &Token) -> bool {
+        self.token().as_ref() == Some(token)
+    }
+
+    fn take(&self, token: &Token) {
+        *self.token() = Some(token.clone());
+    }
+
+    fn let_go(&self) {
+        *self.token() = None;
+    }
+
+    fn token(&self) -> MutexGuard<'_, Option<Token>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 pub(crate) struct Shipper {
     pub(crate) outbox: Arc<Outbox>,
@@ -64,11 +142,22 @@ impl Shipper {
     /// Ships batches, oldest first, for ever. Cancelled between any two steps it loses nothing: a
     /// batch leaves the outbox only after the store has it.
     pub(crate) async fn run(self) {
-        let Self { outbox, sink, metrics, .. } = &self;
+        let lanes = Lanes::default();
+        // On one task: what is noted durably before a batch is sent is noted by one of them at a time.
+        tokio::join!(self.lane(&lanes[0], &lanes[1], true), self.lane(&lanes[1], &lanes[0], false));
+    }
+
+    /// Ships what the other lane does not have; the second only where the store takes several.
+    async fn lane(&self, own: &Lane, other: &Lane, is_first: bool) {
+        let Self { outbox, sink, metrics, .. } = self;
         let mut backoff = BACKOFF_MIN;
         let mut failed = 0_u32;
         loop {
-            let token = outbox.next().await;
+            while !is_first && !sink.takes_several() {
+                tokio::time::sleep(ASK_EVERY).await;
+            }
+            let token = outbox.next(|token| other.has(token)).await;
+            own.take(&token);
             let span = tracing::info_span!(
                 target: TARGET,
                 "ship",
@@ -76,6 +165,7 @@ impl Shipper {
                 error = Empty,
             );
             let shipped = ship(outbox, &**sink, &token, metrics).instrument(span.clone()).await;
+            own.let_go();
             span.record("error", shipped.is_err());
             drop(span);
             let Err(error) = shipped else {

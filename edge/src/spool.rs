@@ -59,6 +59,7 @@ pub(crate) mod losses;
 pub(crate) mod map;
 pub(crate) mod outbox;
 pub(crate) mod recover;
+pub mod retry;
 pub mod ring;
 mod segment;
 pub mod snapshot;

@@ -43,7 +43,7 @@ use crate::report::progress;
 use crate::traffic::{ONE_USER_AGENT, Until};
 use attacker::Did;
 use good::Good;
-use look::{Counters, Look, Sampler, settle};
+use look::{Counters, Look, Sampler, Share, settle};
 use plan::{ATTACKS, Aim, Attack, By};
 use report::{AttackReport, LEFT_DESCRIPTORS, LEFT_MIB, Machine, Outcome};
 
@@ -288,7 +288,9 @@ impl Trial<'_> {
         let counters = Counters::read(self.admin).await?;
         let sampler = Sampler::start(self.pid);
         let attacker = self.start(attack)?;
+        let share = Share::of(self.pid);
         let attacked = self.good.visit(self.time)?;
+        let share = Share::of(self.pid).since(share);
         let counters = Counters::read(self.admin).await?.since(&counters);
         let did = end(attack, attacker).await?;
         let most = Look {
@@ -299,7 +301,7 @@ impl Trial<'_> {
         let peak = sampler.stop()?;
         quiet.add(&self.good.visit(self.time)?);
         let looks = [before, peak, after];
-        Ok(Outcome::of(attack, did, [&quiet, &attacked], looks, counters))
+        Ok(Outcome::of(attack, did, [&quiet, &attacked], looks, counters, share))
     }
 
     fn start(&self, attack: &Attack) -> Result<Child, Failure> {

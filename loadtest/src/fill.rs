@@ -3,8 +3,11 @@
 //!
 //! Makes links, stops the server, puts batches of generated clicks into the outbox of its spool,
 //! where they wait as after a day without a store, and starts it again. From there on everything is
-//! Carom's own: it ships the batches, stores them and answers questions about them.
+//! Carom's own: it ships the batches, stores them and answers questions about them. Clicks go into its
+//! file, or into a ClickHouse ([`clickhouse`]).
 
+mod ask;
+mod clickhouse;
 mod clicks;
 
 use std::fmt;
@@ -23,12 +26,13 @@ use tokio::time::sleep;
 use crate::api::{Api, ApiClient};
 use crate::failure::Failure;
 use crate::installation::Installation;
-use crate::latency::{Latencies, Quantiles};
 use crate::lists;
 use crate::population::Rng;
 use crate::process::{Cost, CpuSample};
 use crate::report::{per_second, progress};
 use crate::subject::PlaceArgs;
+use ask::{Question, ask, ask_page};
+use clickhouse::{Engine, EngineArgs, EngineCost, TableSize};
 use clicks::{Clicks, Owner};
 
 /// Pause between two looks at how much is stored.
@@ -37,6 +41,8 @@ const STORED_POLL: Duration = Duration::from_secs(1);
 const STORED_STUCK: Duration = Duration::from_secs(60);
 /// How long lists may take until they show all clicks of the link that has most.
 const LISTS_MAX: Duration = Duration::from_secs(600);
+/// How long merges may go on after the last click was stored.
+const MERGES_MAX: Duration = Duration::from_secs(300);
 const DAY_S: i64 = 86_400;
 /// Clicks of a small and of a middle link.
 const SMALL: u64 = 100;
@@ -71,6 +77,8 @@ pub(crate) struct FillArgs {
     /// Ask only, of the installation in this folder that an earlier `fill --keep` left behind.
     #[arg(long, value_name = "FOLDER")]
     again: Option<PathBuf>,
+    #[command(flatten)]
+    engine: EngineArgs,
 }
 
 /// What was measured. It passes if every click was stored and every question was answered.
@@ -84,6 +92,8 @@ pub(crate) struct FillReport {
     stored: Option<Stored>,
     /// Of the database of clicks.
     bytes_per_click: f64,
+    /// Of ClickHouse, if the clicks are there.
+    engine: Option<EngineReport>,
     runs: usize,
     questions: Vec<Question>,
 }
@@ -99,16 +109,17 @@ struct Stored {
     lists_s: f64,
     /// Microseconds of CPU for each click until then, of all threads.
     with_lists_us: f64,
+    /// Of ClickHouse's process, if that is known.
+    engine: Option<EngineCost>,
+    /// The same until its merges rested.
+    engine_with_merges: Option<EngineCost>,
 }
 
-/// One question, asked again and again.
 #[derive(Debug, Serialize)]
-struct Question {
-    about: String,
-    clicks: u64,
-    what: &'static str,
-    first_ms: f64,
-    latency: Quantiles,
+struct EngineReport {
+    version: String,
+    database: String,
+    tables: Vec<TableSize>,
 }
 
 impl FillReport {
@@ -118,18 +129,27 @@ impl FillReport {
 }
 
 pub(crate) async fn run(args: &FillArgs, seed: u64) -> Result<FillReport, Failure> {
-    let installation = match &args.again {
+    let engine = args.engine.engine().await?;
+    let mut installation = match &args.again {
         Some(folder) => args.place.existing(&args.carom, folder)?,
         None => args.place.installation(&args.carom, "fill")?,
     };
+    if let Some(engine) = &engine {
+        installation = installation.with_settings(&[&engine.setting()]);
+    }
     let stored = match &args.again {
         Some(_) => None,
-        None => Some(store(args, seed, &installation).await?),
+        None => Some(store(args, seed, &installation, engine.as_ref()).await?),
     };
-    let database = installation.data_dir().join("clicks.db");
-    let bytes = fs::metadata(&database)
-        .map_err(|error| Failure::new(format!("{}: {error}", database.display())))?
-        .len();
+    let (bytes, of_engine) = match &engine {
+        None => (file_len(&installation.data_dir().join("clicks.db"))?, None),
+        Some(engine) => {
+            let tables = engine.sizes().await?;
+            let bytes = tables.iter().map(|size| size.bytes).sum();
+            let (version, database) = (engine.version().await?, engine.database().to_owned());
+            (bytes, Some(EngineReport { version, database, tables }))
+        }
+    };
     let questions = ask_all(args, &installation).await?;
     let report = FillReport {
         seed,
@@ -138,17 +158,31 @@ pub(crate) async fn run(args: &FillArgs, seed: u64) -> Result<FillReport, Failur
         days: args.days,
         stored,
         bytes_per_click: bytes as f64 / args.clicks.max(1) as f64,
+        engine: of_engine,
         runs: args.runs,
         questions,
     };
     if report.passed() && !args.place.keep && args.again.is_none() {
         installation.remove()?;
+        if let Some(engine) = &engine {
+            engine.drop_database().await?;
+        }
     }
     Ok(report)
 }
 
+fn file_len(path: &Path) -> Result<u64, Failure> {
+    let file = fs::metadata(path);
+    Ok(file.map_err(|error| Failure::new(format!("{}: {error}", path.display())))?.len())
+}
+
 /// Makes links and clicks, and lets the server store them; it is stopped afterwards.
-async fn store(args: &FillArgs, seed: u64, installation: &Installation) -> Result<Stored, Failure> {
+async fn store(
+    args: &FillArgs,
+    seed: u64,
+    installation: &Installation,
+    engine: Option<&Engine>,
+) -> Result<Stored, Failure> {
     let mut server = installation.start()?;
     server.ready().await?;
     let api = api(installation).await?;
@@ -162,18 +196,47 @@ async fn store(args: &FillArgs, seed: u64, installation: &Installation) -> Resul
     let mut server = installation.start()?;
     let begun = Instant::now();
     let sample = CpuSample::take(server.pid())?;
+    let engine_sample = engine.map(Engine::sample).transpose()?.flatten();
+    let of_engine = || match engine {
+        Some(engine) => engine.cost(engine_sample.as_ref(), args.clicks),
+        None => Ok(None),
+    };
     server.ready().await?;
     let mut client = ApiClient::new(api);
     let elapsed = wait_until_stored(&mut client, args.clicks, args.days, begun).await?;
     let cost = sample.cost_until_now(server.pid(), args.clicks)?;
+    let engine_cost = of_engine()?;
     let stored = Instant::now();
     wait_for_lists(&mut client, args.days).await?;
     let lists_s = stored.elapsed().as_secs_f64();
     let with_lists = sample.cost_until_now(server.pid(), args.clicks)?;
     server.stop().await?;
+    if let Some(engine) = engine {
+        wait_for_merges(engine).await?;
+    }
     let clicks_per_second = per_second(args.clicks, elapsed);
     let with_lists_us = with_lists.edge_us + with_lists.others_us;
-    Ok(Stored { batches, batch_bytes, clicks_per_second, cost, lists_s, with_lists_us })
+    Ok(Stored {
+        batches,
+        batch_bytes,
+        clicks_per_second,
+        cost,
+        lists_s,
+        with_lists_us,
+        engine: engine_cost,
+        engine_with_merges: of_engine()?,
+    })
+}
+
+/// Waits until the engine merges nothing any more, for a while.
+async fn wait_for_merges(engine: &Engine) -> Result<(), Failure> {
+    progress("waiting until merges rest");
+    let (begun, mut resting) = (Instant::now(), 0);
+    while resting < 3 && begun.elapsed() < MERGES_MAX {
+        sleep(STORED_POLL).await;
+        resting = if engine.merges().await? == 0 { resting + 1 } else { 0 };
+    }
+    Ok(())
 }
 
 async fn api(installation: &Installation) -> Result<Api, Failure> {
@@ -268,7 +331,12 @@ async fn wait_until_stored(
     let path = format!("/api/v1/stats?interval=year&{}", range(SystemClock.now(), days));
     let (mut last, mut last_change) = (0, begun);
     loop {
-        let stored = client.report(&path).await?.totals.totals.sum();
+        // Where everything is busy storing, an answer may be late.
+        let stored = match client.report(&path).await {
+            Ok(report) => report.totals.totals.sum(),
+            Err(_) if last_change.elapsed() <= STORED_STUCK => last,
+            Err(error) => return Err(error),
+        };
         if stored >= clicks {
             return if stored == clicks {
                 Ok(begun.elapsed())
@@ -350,6 +418,10 @@ async fn ask_all(args: &FillArgs, installation: &Installation) -> Result<Vec<Que
         let path = format!("/api/v1/links/{id}/stats?{half}&interval=day&compare=previous");
         let what = "15 days, compared with those before";
         questions.push(ask(&mut client, args.runs, &about, clicks, what, &path).await?);
+        for (what, limit) in [("a page of 100 clicks", 100), ("a page of 1,000 clicks", 1000)] {
+            let path = format!("/api/v1/links/{id}/clicks?{}&limit={limit}", range(Length::Month));
+            questions.push(ask_page(&mut client, args.runs, &about, clicks, what, &path).await?);
+        }
     }
     progress("asking about the workspace");
     for (what, length, parameters) in OF_WORKSPACE {
@@ -411,34 +483,6 @@ async fn ranked(client: &mut ApiClient, days: u32) -> Result<Vec<(String, u64)>,
     }
 }
 
-async fn ask(
-    client: &mut ApiClient,
-    runs: usize,
-    about: &str,
-    clicks: u64,
-    what: &'static str,
-    path: &str,
-) -> Result<Question, Failure> {
-    let mut latencies = Latencies::new();
-    let mut first = None;
-    for _ in 0..=runs {
-        let sent = Instant::now();
-        client.report(path).await?;
-        // The first one also reads from the disk.
-        match first {
-            None => first = Some(sent.elapsed()),
-            Some(_) => latencies.record(sent.elapsed()),
-        }
-    }
-    Ok(Question {
-        about: about.to_owned(),
-        clicks,
-        what,
-        first_ms: first.unwrap_or_default().as_secs_f64() * 1e3,
-        latency: latencies.quantiles(),
-    })
-}
-
 /// Parameters for the days that end with yesterday.
 fn range(now: UnixMillis, days: u32) -> String {
     format!("from={}&to={}", midnight(now, days), midnight(now, 0))
@@ -465,8 +509,25 @@ impl fmt::Display for FillReport {
                 "  lists                 {:.0} s later; until then {:.2} us each",
                 stored.lists_s, stored.with_lists_us
             )?;
+            let until = [("stored", &stored.engine), ("merged", &stored.engine_with_merges)];
+            for (until, cost) in until {
+                if let Some(EngineCost { cpu_us, memory }) = cost {
+                    writeln!(
+                        f,
+                        "  engine, until {until}   {cpu_us:.2} us each, {:.0} MiB",
+                        memory.rss_mib
+                    )?;
+                }
+            }
         }
         writeln!(f, "  database              {:.1} bytes a click", self.bytes_per_click)?;
+        if let Some(EngineReport { version, database, tables }) = &self.engine {
+            writeln!(f, "  ClickHouse {version}, database {database}")?;
+            for TableSize { table, rows, bytes, parts } in tables {
+                let each = *bytes as f64 / (*clicks).max(1) as f64;
+                writeln!(f, "    {table:<20} {rows} rows, {parts} parts, {each:.2} bytes a click")?;
+            }
+        }
         writeln!(f, "  questions             each first once, then {} times", self.runs)?;
         let mut about = "";
         for question in &self.questions {

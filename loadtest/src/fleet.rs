@@ -39,6 +39,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::api::Api;
 use crate::at_least_one;
 use crate::failure::Failure;
+use crate::installation::UNLIMITED;
 use crate::report::progress;
 use balancer::Balancer;
 pub(crate) use check::{CheckArgs, run as check};
@@ -273,6 +274,7 @@ fn control_plan(
         ("CAROM_CONTROL__INTERNAL_LISTEN", ports.at(Kind::Internal, n).to_string()),
         ("CAROM_CONTROL__ADMIN_LISTEN", admin.to_string()),
     ]);
+    environment.extend(UNLIMITED.map(|(name, value)| (name, value.to_owned())));
     match &place.clickhouse_url {
         Some(url) => environment.push(("CAROM_CLICKS__URL", url.clone())),
         None if n > 0 => environment.push(("CAROM_CLICKS__URL", "none".to_owned())),

@@ -32,6 +32,13 @@ const COMMAND_MAX: Duration = Duration::from_secs(30);
 /// Bytes from the end of the server's log that a failure shows.
 const LOG_TAIL_BYTES: usize = 2000;
 
+/// Experiments send thousands of requests a second with one key.
+pub(crate) const UNLIMITED: [(&str, &str); 3] = [
+    ("CAROM_LIMITS__KEY_PER_MINUTE", "0"),
+    ("CAROM_LIMITS__WORKSPACE_PER_MINUTE", "0"),
+    ("CAROM_LIMITS__ADDRESS_PER_MINUTE", "0"),
+];
+
 /// An installation: program, folder and ports. It outlives the servers that run on it.
 #[derive(Debug)]
 pub(crate) struct Installation {
@@ -40,6 +47,8 @@ pub(crate) struct Installation {
     first_port: u16,
     database_url: Option<String>,
     settings: Vec<String>,
+    /// The program knows no limits of the API's requests, nor their settings.
+    is_older: bool,
 }
 
 /// A server that runs on an installation. Dropping it kills it.
@@ -73,6 +82,7 @@ impl Installation {
             first_port,
             database_url: database_url.map(str::to_owned),
             settings: Vec::new(),
+            is_older: false,
         })
     }
 
@@ -85,7 +95,13 @@ impl Installation {
             first_port,
             database_url: None,
             settings: Vec::new(),
+            is_older: false,
         })
+    }
+
+    /// The same with a program of before there were limits.
+    pub(crate) fn older(self) -> Self {
+        Self { is_older: true, ..self }
     }
 
     /// The same with settings of its own, as `--set` takes them.
@@ -192,6 +208,7 @@ impl Installation {
             .env("CAROM_CONTROL__LISTEN", self.control().to_string())
             .env("CAROM_CONTROL__ADMIN_LISTEN", self.control_admin().to_string())
             .env("CAROM_PUBLIC_URL", format!("http://{}", self.edge()))
+            .envs(UNLIMITED.iter().filter(|_| !self.is_older).copied())
             .stdin(Stdio::null())
             .kill_on_drop(true);
         for setting in &self.settings {

@@ -22,7 +22,8 @@
 //! 60  u32  zero
 //! 64  ...  ranges: u64 epoch, u32 from, u32 to: which bytes of which ring segment are in here
 //!     u32  CRC-32C of the header up to here
-//!     ...  body: zstd of one block in ClickHouse's Native format
+//!     ...  body: zstd of one block in ClickHouse's Native format, in one frame, or in two: its counts of
+//!          columns and rows, and its columns (packed.rs)
 //! ```
 //!
 //! The ranges make the drain position recoverable from the file alone: a file that exists has
@@ -38,9 +39,13 @@
 //! ```
 
 mod native;
+mod packed;
 mod token;
 
+use std::time::Duration;
+
 use native::{BlockReader, BlockWriter};
+pub use packed::{LinkKey, PackedBatch};
 pub use token::{Token, TokenError};
 
 use crate::click::{Channel, Detail, Details, Device, Kind, Privacy, Via};
@@ -62,6 +67,15 @@ pub const ROWS_MAX: usize = 1 << 18;
 pub const BLOCK_LEN_MAX: usize = 128 << 20;
 /// Ranges of a batch, at most.
 pub const RANGES_MAX: usize = 4096;
+/// A batch made longer ago than this may have been stored and forgotten: a store refuses it.
+pub const LEDGER_LIFE: Duration = Duration::from_hours(90 * 24);
+
+/// Whether a batch was made so long ago that it may have been stored and forgotten.
+#[must_use]
+pub fn is_forgotten(made_at: UnixMillis, now: UnixMillis) -> bool {
+    let life_ms = i64::try_from(LEDGER_LIFE.as_millis()).unwrap_or(i64::MAX);
+    made_at.get() < now.get().saturating_sub(life_ms)
+}
 
 /// Bytes of one ring segment: `from..to` within the segment that had this epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,7 +201,7 @@ impl BatchBuilder {
             block.column(detail.as_str(), "String", column);
         }
         let block = block.finish();
-        let body = zstd::bulk::compress(&block, ZSTD_LEVEL).expect("zstd compresses from memory");
+        let body = packed::body(&block, self.rows);
 
         let crc = crc32c::crc32c(&body);
         let u32_of = |n: usize| u32::try_from(n).expect("a batch within its limits").to_le_bytes();

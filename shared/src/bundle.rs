@@ -7,12 +7,15 @@
 //! {"format": 1,
 //!  "domains": [{"id": "7", "host": "go.example.com", "is_default": true, "home": "https://..."}],
 //!  "salts": [{"day": 20000, "key": "32 hexadecimal digits"}],
-//!  "are_clicks_shared": true}
+//!  "are_clicks_shared": true, "are_clicks_watched": true,
+//!  "report_url": "https://carom.example.com/report", "disabled_workspaces": ["9"]}
 //! ```
+//!
+//! A domain may also have `not_found` and `expired`, URLs as `home` is, and `folds_case`.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{DomainId, Host, Salt, Salts};
+use crate::{DomainId, Host, Salt, Salts, WorkspaceId};
 
 const FORMAT: u8 = 1;
 
@@ -26,6 +29,16 @@ pub struct Bundle {
     /// of them may be asked. Missing: clicks go where they went before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub are_clicks_shared: bool,
+    /// Somebody watches clicks as this control plane stores them: an edge that stores clicks itself
+    /// brings them to it meanwhile.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub are_clicks_watched: bool,
+    /// Where the public reports a link as abuse; previews of links lead there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report_url: Option<String>,
+    /// Workspaces that are out of service: whatever their links' routes say, they answer 410.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub disabled_workspaces: Vec<WorkspaceId>,
 }
 
 /// A host on which codes are unique.
@@ -38,18 +51,61 @@ pub struct ServedDomain {
     /// Where `/` leads, as [`TargetUrl`](crate::TargetUrl) serialises it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub home: Option<String>,
+    /// Where codes lead that do not exist, in the same form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_found: Option<String>,
+    /// Where links lead that have ended and have no fallback of their own, in the same form.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expired: Option<String>,
+    /// Codes here are in lower case, and visitors may write them in any.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub folds_case: bool,
+}
+
+impl ServedDomain {
+    /// One that sends nobody anywhere but to its links.
+    #[must_use]
+    pub const fn new(id: DomainId, host: Host, is_default: bool) -> Self {
+        Self { id, host, is_default, home: None, not_found: None, expired: None, folds_case: false }
+    }
 }
 
 impl Bundle {
     #[must_use]
     pub const fn new(domains: Vec<ServedDomain>, salts: Salts) -> Self {
-        Self { format: Format, domains, salts, are_clicks_shared: false }
+        Self {
+            format: Format,
+            domains,
+            salts,
+            are_clicks_shared: false,
+            are_clicks_watched: false,
+            report_url: None,
+            disabled_workspaces: Vec::new(),
+        }
     }
 
     /// Says whether control planes share their store of clicks.
     #[must_use]
     pub fn with_shared_clicks(self, are_clicks_shared: bool) -> Self {
         Self { are_clicks_shared, ..self }
+    }
+
+    /// Says whether somebody watches clicks as they are stored.
+    #[must_use]
+    pub fn with_watched_clicks(self, are_clicks_watched: bool) -> Self {
+        Self { are_clicks_watched, ..self }
+    }
+
+    /// Says which workspaces are out of service.
+    #[must_use]
+    pub fn with_disabled_workspaces(self, disabled_workspaces: Vec<WorkspaceId>) -> Self {
+        Self { disabled_workspaces, ..self }
+    }
+
+    /// Says where links are reported.
+    #[must_use]
+    pub fn with_report_url(self, report_url: Option<String>) -> Self {
+        Self { report_url, ..self }
     }
 }
 
@@ -110,10 +166,12 @@ mod tests {
     #[test]
     fn a_bundle_is_the_json_that_is_written_down() {
         let domain = |id, host: &str, home: Option<&str>| ServedDomain {
-            id: DomainId::try_from(id).unwrap(),
-            host: Host::parse(host).unwrap(),
-            is_default: id == 7,
             home: home.map(str::to_owned),
+            ..ServedDomain::new(
+                DomainId::try_from(id).unwrap(),
+                Host::parse(host).unwrap(),
+                id == 7,
+            )
         };
         let salts = Salts::new([Salt { day: 20_000, key: *b"\x01bcdefghijklmno\xff" }]);
         let domains =
@@ -124,6 +182,26 @@ mod tests {
         assert_eq!(serde_json::from_str::<Bundle>(json).unwrap(), bundle);
         let json = json.replace("]}", r#"],"are_clicks_shared":true}"#);
         let bundle = bundle.with_shared_clicks(true);
+        assert_eq!(serde_json::to_string(&bundle).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Bundle>(&json).unwrap(), bundle);
+        let bundle = bundle.with_watched_clicks(true);
+        let json = json.replace("true}", r#"true,"are_clicks_watched":true}"#);
+        assert_eq!(serde_json::to_string(&bundle).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Bundle>(&json).unwrap(), bundle);
+
+        let own = ServedDomain {
+            not_found: Some("https://e.com/404".into()),
+            expired: Some("https://e.com/over".into()),
+            folds_case: true,
+            ..domain(9, "c.example", None)
+        };
+        let bundle = Bundle::new(vec![own], Salts::default());
+        let bundle = bundle.with_report_url(Some("https://carom.example/report".into()));
+        let json = r#"{"format":1,"domains":[{"id":"9","host":"c.example","is_default":false,"not_found":"https://e.com/404","expired":"https://e.com/over","folds_case":true}],"salts":[],"report_url":"https://carom.example/report"}"#;
+        assert_eq!(serde_json::to_string(&bundle).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Bundle>(json).unwrap(), bundle);
+        let bundle = bundle.with_disabled_workspaces(vec![WorkspaceId::try_from(5).unwrap()]);
+        let json = json.replace("report\"}", r#"report","disabled_workspaces":["5"]}"#);
         assert_eq!(serde_json::to_string(&bundle).unwrap(), json);
         assert_eq!(serde_json::from_str::<Bundle>(&json).unwrap(), bundle);
     }

@@ -1,5 +1,7 @@
 //! How a batch of clicks gets into ClickHouse exactly once: the statements, the bytes and the decisions.
-//! Whoever ships batches, control or an edge, does the I/O and follows [`Shipment`].
+//!
+//! Whoever ships batches does the I/O and follows a [`Shipment`]: control, or, with fewer rights, an edge a
+//! [`LimitedShipment`].
 //!
 //! # Why an insert with a token is not enough
 //!
@@ -64,21 +66,25 @@
 //! all were, and none is there, counts as stored: had it come late, its clicks would be of a time
 //! before the erasure.
 
+mod at;
+mod limited;
+mod prepared;
 mod shipment;
+mod statement;
+mod wire;
 
-use std::hash::Hasher;
-
-use siphasher::sip::SipHasher24;
-
-use crate::batch::Batch;
-
+pub use at::ClickHouseAt;
+pub use limited::{LimitedOutcome, LimitedShipment, LimitedStep};
+pub use prepared::PreparedBatch;
 pub use shipment::{Found, Outcome, Sent, Shipment, Step};
-
-/// The table of clicks.
-pub const CLICK_TABLE: &str = "click";
-/// How a batch's insert is coded: `Content-Encoding`.
-pub const INSERT_ENCODING: &str = "zstd";
-const ZSTD_LEVEL: i32 = 1;
+pub use statement::{
+    CHANGE_STATEMENT, CLICK_TABLE, INSERT_ENCODING, LinkKey, Look, attempt_name, batch_number,
+    change_rows, count_statement, delete_part_statement, delete_statement, found, insert_body,
+    insert_statement, kill_statement, ledger_statement, literal, look_statement, query_id,
+};
+pub use wire::{
+    ClickHouseError, EXCEPTION_HEADER, PASSWORD_HEADER, Statement, StatementRequest, USER_HEADER,
+};
 
 /// Settings of each insert.
 ///
@@ -119,76 +125,15 @@ pub const SETTINGS: &[(&str, &str)] = &[
     ("max_execution_time", "120"),
 ];
 
-/// The number under which a batch's rows are stored: SipHash-2-4 of its token with a key of zeros. Among
-/// a hundred million batches two are alike with a probability of one in four thousand.
-#[must_use]
-pub fn batch_number(token: &str) -> u64 {
-    let mut hasher = SipHasher24::new();
-    hasher.write(token.as_bytes());
-    hasher.finish()
-}
-
-/// The deduplication token of an attempt: a repetition of it is recognised by the server too.
-#[must_use]
-pub fn attempt_name(token: &str, attempt: u32) -> String {
-    format!("{token}.{attempt}")
-}
-
-/// The INSERT whose body is [`insert_body`].
-#[must_use]
-pub fn insert_statement() -> String {
-    format!("INSERT INTO {CLICK_TABLE} FORMAT Native")
-}
-
-/// The bytes of a batch's insert: its block with the columns `batch`, `row` and `imported` behind it, as
-/// zstd. The same for the same batch, always.
-#[must_use]
-pub fn insert_body(token: &str, batch: &Batch, is_imported: bool) -> Vec<u8> {
-    let number = batch_number(token).to_le_bytes().repeat(batch.len());
-    let rows = u32::try_from(batch.len()).unwrap_or(u32::MAX);
-    let places: Vec<u8> = (0..rows).flat_map(u32::to_le_bytes).collect();
-    let imported = vec![u8::from(is_imported); batch.len()];
-    let block = batch.block_with(&[
-        ("batch", "UInt64", &number),
-        ("row", "UInt32", &places),
-        ("imported", "UInt8", &imported),
-    ]);
-    zstd::bulk::compress(&block, ZSTD_LEVEL).expect("zstd compresses from memory")
-}
-
-/// How many of a batch's rows there are, one number.
-#[must_use]
-pub fn count_statement(number: u64) -> String {
-    format!("SELECT count() FROM {CLICK_TABLE} WHERE batch = {number}")
-}
-
-/// Takes out the rows of a batch that is there in part, unless somebody else has completed it and
-/// written it down since; returns once they are gone.
-#[must_use]
-pub fn delete_part_statement(number: u64) -> String {
-    format!(
-        "ALTER TABLE {CLICK_TABLE} DELETE WHERE batch = {number} AND batch NOT IN \
-         (SELECT batch FROM batch WHERE batch = {number})"
-    )
-}
-
-/// Takes out all of a batch's rows, of which there are too many; returns once they are gone.
-#[must_use]
-pub fn delete_statement(number: u64) -> String {
-    format!("ALTER TABLE {CLICK_TABLE} DELETE WHERE batch = {number}")
-}
-
-/// The query id of an attempt. A server has one set of them for all of its databases.
-#[must_use]
-pub fn query_id(database: &str, token: &str, attempt: u32) -> String {
-    format!("{database}/{}", attempt_name(token, attempt))
-}
-
-/// Stops every attempt at a batch, whoever made it, and returns once none runs any more.
-#[must_use]
-pub fn kill_statement(database: &str, token: &str) -> String {
-    format!("KILL QUERY WHERE startsWith(query_id, '{database}/{token}.') SYNC")
-}
+/// Settings of what is written beside batches; it may come twice.
+pub const WRITE_SETTINGS: &[(&str, &str)] = &[
+    ("async_insert", "0"),
+    ("wait_end_of_query", "1"),
+    ("insert_deduplicate", "0"),
+    ("insert_quorum", "0"),
+    ("mutations_sync", "2"),
+    ("max_execution_time", "120"),
+];
 
 #[cfg(test)]
 mod tests;

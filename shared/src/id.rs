@@ -111,6 +111,26 @@ id!(
     /// An API key. Names a key in lists and logs; never the key itself.
     ApiKeyId
 );
+id!(
+    /// A person's account.
+    AccountId
+);
+id!(
+    /// Somebody being signed in somewhere. Names it in lists and logs; never its token.
+    SessionId
+);
+id!(
+    /// An invitation into a workspace.
+    InvitationId
+);
+id!(
+    /// An entry of the audit log.
+    AuditId
+);
+id!(
+    /// A report of abuse.
+    ReportId
+);
 
 #[cfg(test)]
 mod tests {

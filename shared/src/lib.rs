@@ -38,10 +38,13 @@ pub use click::{Click, RawClick};
 pub use code::{Code, CodeError};
 pub use feed::{FeedPage, FeedPageError, FeedPosition, RouteChange};
 pub use host::{Host, HostError};
-pub use id::{ApiKeyId, DomainId, IdError, LinkId, WorkspaceId};
+pub use id::{
+    AccountId, ApiKeyId, AuditId, DomainId, IdError, InvitationId, LinkId, ReportId, SessionId,
+    WorkspaceId,
+};
 pub use query::{Forward, ParameterNames, ParameterNamesError, QueryPolicy};
 pub use random::{Random, SeededRandom, SystemRandom};
 pub use route::{CompactRoute, RedirectStatus, RouteRecord, RouteRecordError, RouteState};
-pub use target::{TargetError, TargetPolicy, TargetUrl};
+pub use target::{OwnHosts, TargetError, TargetPolicy, TargetUrl};
 pub use time::{Clock, SystemClock, TestClock, UnixMillis};
 pub use visitor::{Salt, Salts, visitor};

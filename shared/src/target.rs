@@ -12,6 +12,7 @@
 //! look like one of the installation's own. Labels that begin or end with a hyphen, or hold an
 //! underscore, are let through: such hosts exist and browsers open them.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -37,13 +38,29 @@ pub struct TargetPolicy {
     /// `localhost` and `*.internal`, and names without a dot. For installations in an intranet.
     pub allow_private: bool,
     /// The hosts that serve short links. A target there could be a loop; a target that looks like
-    /// one is a forgery. Each costs a parse about a microsecond.
-    pub own_hosts: Vec<Host>,
+    /// one is a forgery.
+    pub own_hosts: OwnHosts,
+}
+
+/// Hosts, and what they look like: however many there are, a target is compared with one look-up.
+#[derive(Clone, Debug, Default)]
+pub struct OwnHosts {
+    hosts: HashSet<Host>,
+    looks: HashSet<String>,
+}
+
+impl FromIterator<Host> for OwnHosts {
+    fn from_iter<I: IntoIterator<Item = Host>>(hosts: I) -> Self {
+        let hosts: HashSet<Host> = hosts.into_iter().collect();
+        let look = |host: &Host| folded_skeleton(&idna::domain_to_unicode(host.as_str()).0);
+        let looks = hosts.iter().map(look).collect();
+        Self { hosts, looks }
+    }
 }
 
 impl Default for TargetPolicy {
     fn default() -> Self {
-        Self { max_len: 2048, allow_private: false, own_hosts: Vec::new() }
+        Self { max_len: 2048, allow_private: false, own_hosts: OwnHosts::default() }
     }
 }
 
@@ -182,7 +199,7 @@ fn begins_with_http_and_host(raw: &str) -> bool {
 }
 
 fn check_host(url: &Url, host: &Host, policy: &TargetPolicy) -> Result<(), TargetError> {
-    if policy.own_hosts.contains(host) {
+    if policy.own_hosts.hosts.contains(host) {
         return Err(TargetError::OwnHost);
     }
     let is_public = match url.host() {
@@ -208,12 +225,10 @@ fn check_name(name: &str, policy: &TargetPolicy) -> Result<(), TargetError> {
     if !shown.split('.').all(is_written_in_one_way) {
         return Err(TargetError::MixedScript);
     }
-    let look = folded_skeleton(&shown);
-    let is_forged = policy.own_hosts.iter().any(|own| {
-        let (own, _) = idna::domain_to_unicode(own.as_str());
-        folded_skeleton(&own) == look
-    });
-    if is_forged { Err(TargetError::Confusable) } else { Ok(()) }
+    if policy.own_hosts.looks.contains(&folded_skeleton(&shown)) {
+        return Err(TargetError::Confusable);
+    }
+    Ok(())
 }
 
 /// UTS 39, 5.1 and 5.2. The second test alone would refuse symbols, which belong to no script.

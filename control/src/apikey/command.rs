@@ -1,4 +1,4 @@
-//! The text of a key, and what a key may be called. Pure.
+//! The text of a key, what it may be called, and what it is for. Pure.
 //!
 //! ```text
 //! crm_  30 characters of base62 (178 bits)  6 of base62: CRC-32 (IEEE) of all that precedes
@@ -6,6 +6,13 @@
 //!
 //! The checksum lets scanners for leaked secrets be sure, and lets a wrong key be refused without
 //! asking the database. Only the SHA-256 is kept: 178 random bits need no slow hash.
+
+mod grant;
+
+pub(crate) use grant::{
+    KeyBody, KeyChange, KeyRules, NewKeyBody, check_key, check_key_change, check_within, lifetime,
+    scopes, sooner,
+};
 
 use std::fmt;
 

@@ -18,8 +18,9 @@ use super::report::params::{Format, ReportParams, check_report};
 use super::report::time::{Buckets, Zone};
 use super::report::{Dimension, PeriodReport, Report, ReportQuery, ReportScope, TopValue};
 use super::sqlite::ReportError;
+use crate::access::allow;
 use crate::app::App;
-use crate::http::auth::Caller;
+use crate::http::auth::By;
 use crate::http::extract::{Id, Json, NoParams, Params};
 use crate::http::problem::ApiError;
 use crate::link::api::{LinkPath, rfc3339};
@@ -148,6 +149,7 @@ impl PeriodView {
     get,
     path = "/api/v1/links/{id}/stats",
     tag = "statistics",
+    security(("api_key" = ["stats:read"]), ("session" = ["stats:read"])),
     params(LinkPath, ReportParams),
     responses(
         (
@@ -160,7 +162,7 @@ impl PeriodView {
 )]
 pub(crate) async fn link_stats(
     State(app): State<App>,
-    caller: Caller,
+    caller: By<allow::StatsRead>,
     Id(id): Id<LinkId>,
     Params(params): Params<ReportParams>,
 ) -> Result<Response, ApiError> {
@@ -174,6 +176,7 @@ pub(crate) async fn link_stats(
     get,
     path = "/api/v1/stats",
     tag = "statistics",
+    security(("api_key" = ["stats:read"]), ("session" = ["stats:read"])),
     params(ReportParams),
     responses(
         (
@@ -186,7 +189,7 @@ pub(crate) async fn link_stats(
 )]
 pub(crate) async fn workspace_stats(
     State(app): State<App>,
-    caller: Caller,
+    caller: By<allow::StatsRead>,
     Params(params): Params<ReportParams>,
 ) -> Result<Response, ApiError> {
     answer(&app, ReportScope::Workspace(caller.workspace), &params).await
@@ -199,13 +202,14 @@ pub(crate) async fn workspace_stats(
     delete,
     path = "/api/v1/links/{id}/clicks",
     tag = "statistics",
+    security(("api_key" = ["stats:erase"]), ("session" = ["stats:erase"])),
     params(LinkPath),
     responses((status = 204, description = "They are erased."), Any, OfOne),
     operation_id = "erase_clicks",
 )]
 pub(crate) async fn link_erase(
     State(app): State<App>,
-    caller: Caller,
+    caller: By<allow::StatsErase>,
     Id(id): Id<LinkId>,
     _: Params<NoParams>,
 ) -> Result<Response, ApiError> {
@@ -252,16 +256,17 @@ pub(crate) async fn answer(
 }
 
 /// Domains that a workspace's links may be on; `None`: all of them.
-pub(super) fn domains(app: &App, workspace: Option<WorkspaceId>) -> Vec<(i64, String)> {
-    let all = app.domain_set().all().iter();
-    let usable = all.filter(|domain| {
+pub(crate) fn domains(app: &App, workspace: Option<WorkspaceId>) -> Vec<(i64, String)> {
+    let domains = app.domain_set();
+    let usable = domains.all().iter().filter(|domain| {
         domain.workspace.is_none() || workspace.is_none() || domain.workspace == workspace
     });
     usable.map(|domain| (domain.id.get(), domain.host.to_string())).collect()
 }
 
 fn name_domain(app: &App, value: &mut TopValue) {
-    let domain = app.domain_set().all().iter().find(|of| of.id.to_string() == value.value);
+    let domains = app.domain_set();
+    let domain = domains.all().iter().find(|of| of.id.to_string() == value.value);
     if let Some(domain) = domain {
         value.value = domain.host.to_string();
     }

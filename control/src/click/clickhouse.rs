@@ -16,9 +16,12 @@
 
 mod audit;
 mod erase;
+mod facts;
 mod http;
 mod import;
 mod link_total;
+mod moving;
+mod open;
 mod page;
 mod report;
 mod schema;
@@ -29,25 +32,17 @@ use std::sync::Arc;
 
 use carom_shared::batch::{Batch, Token};
 use carom_shared::click::Kind;
-use carom_shared::clickhouse::SETTINGS;
+use carom_shared::clickhouse::{SETTINGS, Statement, WRITE_SETTINGS};
 use carom_shared::{LinkId, UnixMillis, WorkspaceId};
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
 
 use super::{Stored, Summary, TopLink};
-use crate::db::{DbOpenError, StoreError};
-pub(crate) use http::{ClickHouseAt, ClickHouseError};
-use http::{Client, Statement};
-
-/// Settings of what is written beside batches.
-const WRITE_SETTINGS: &[(&str, &str)] = &[
-    ("async_insert", "0"),
-    ("wait_end_of_query", "1"),
-    ("insert_deduplicate", "0"),
-    ("insert_quorum", "0"),
-    ("mutations_sync", "2"),
-    ("max_execution_time", "120"),
-];
+use crate::db::StoreError;
+pub(crate) use carom_shared::clickhouse::{ClickHouseAt, ClickHouseError};
+pub use facts::{ClickHouseContent, ClickHouseFacts};
+use http::Client;
+pub(crate) use moving::{Cut, Reader, is_there};
 
 /// The store of clicks on a server.
 #[derive(Clone, Debug)]
@@ -56,6 +51,8 @@ pub(crate) struct ClickStore(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     client: Client,
+    /// Where its tables are replicated; empty: they are not.
+    cluster: String,
     /// When a change was noted last, in milliseconds since 1970: later ones get later times.
     stamp: Mutex<i64>,
     /// One file of clicks is imported at a time: two could both find that a click is missing.
@@ -63,17 +60,6 @@ struct Inner {
 }
 
 impl ClickStore {
-    /// Connects, and brings the schema up to date.
-    pub(crate) async fn open(at: ClickHouseAt, cluster: &str) -> Result<Self, DbOpenError> {
-        let shown = at.shown();
-        let failed = |source| DbOpenError::ClickHouse { at: shown, source };
-        let client = Client::new(at).map_err(failed)?;
-        schema::migrate(&client, cluster).await?;
-        let (stamp, importing) = (Mutex::new(0), Mutex::new(()));
-        let inner = Inner { client, stamp, importing };
-        Ok(Self(Arc::new(inner)))
-    }
-
     /// Stores a batch under its token, once.
     pub(crate) async fn store(
         &self,

@@ -19,6 +19,7 @@
 
 pub(crate) mod api;
 pub(crate) mod known;
+mod turn;
 
 use std::time::Duration;
 

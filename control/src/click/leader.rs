@@ -50,7 +50,8 @@ impl Leads {
             _ => None,
         };
         let (sender, is_leader) = watch::channel(lock.is_none());
-        let has_others = lock.is_some();
+        // Edges may store their clicks themselves.
+        let has_others = matches!(clicks, Some(ClicksAt::ClickHouse { .. }));
         (Self { is_leader, has_others }, lock.map(|lock| LeaderTask { lock, is_leader: sender }))
     }
 

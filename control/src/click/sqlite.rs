@@ -8,6 +8,7 @@ mod erase;
 mod import;
 mod insert;
 mod link_total;
+mod moving;
 mod page;
 mod part;
 mod report;
@@ -18,7 +19,8 @@ mod write;
 use std::path::Path;
 use std::time::Duration;
 
-use carom_shared::batch::{Batch, Token};
+pub(crate) use carom_shared::batch::is_forgotten;
+use carom_shared::batch::{Batch, LEDGER_LIFE, Token};
 use carom_shared::click::Kind;
 use carom_shared::{LinkId, UnixMillis, WorkspaceId};
 use sqlx::{Sqlite, Transaction};
@@ -39,10 +41,9 @@ pub(crate) const SCHEMA: Schema = schema!("clicks_sqlite":
     6 "0006_erasure",
     7 "0007_imported",
     8 "0008_part",
+    9 "0009_moving",
 );
 
-/// A batch made longer ago than this may have been stored and forgotten: it is refused.
-const LEDGER_LIFE: Duration = Duration::from_hours(90 * 24);
 /// Ledger rows stay longer than they are needed, so that a clock which was a little ahead when it
 /// pruned them does no harm.
 const LEDGER_MARGIN: Duration = Duration::from_hours(48);
@@ -134,11 +135,6 @@ impl ClickStore {
 
 fn count(n: i64) -> Result<u64, StoreError> {
     u64::try_from(n).map_err(|_| StoreError::Corrupt("number of clicks"))
-}
-
-/// Whether a batch was made so long ago that it may have been stored and forgotten.
-pub(crate) fn is_forgotten(made_at: UnixMillis, now: UnixMillis) -> bool {
-    made_at < before(now, LEDGER_LIFE)
 }
 
 fn before(now: UnixMillis, life: Duration) -> UnixMillis {

@@ -1,16 +1,24 @@
 //! The store of clicks, whichever it is.
 
+use std::sync::Arc;
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
 use carom_shared::batch::{Batch, Token};
 use carom_shared::{Click, LinkId, UnixMillis, WorkspaceId};
+use tokio_util::sync::CancellationToken;
 
 use super::export::{ClickPlace, ExportQuery, StoredClick};
 use super::import::Fate;
 use super::report::{Report, ReportQuery};
 use super::sqlite::{PartPlace, ReportError};
 use super::{Stored, Summary, TopLink, clickhouse, sqlite};
+use crate::app::App;
 use crate::config::ClicksAt;
 use crate::db::{DbOpenError, StoreError};
 use crate::link::clicks::{ClickCursor, LinkClicks};
+use crate::metrics::Metrics;
 
 /// The store of clicks. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -30,7 +38,7 @@ macro_rules! on_store {
 }
 
 impl ClickStore {
-    /// Opens it, and brings its schema up to date.
+    /// Opens it, and brings its schema up to date; a server that is away is [kept](Self::keep) trying.
     pub(crate) async fn open(at: &ClicksAt) -> Result<Self, DbOpenError> {
         Ok(match at {
             ClicksAt::Sqlite(path) => Self::Sqlite(sqlite::ClickStore::open(path).await?),
@@ -38,6 +46,14 @@ impl ClickStore {
                 Self::ClickHouse(clickhouse::ClickStore::open(at.clone(), cluster).await?)
             }
         })
+    }
+
+    /// Looks whether it is there, until `stop`. A file is.
+    pub(crate) async fn keep(self, metrics: Arc<Metrics>, stop: CancellationToken) {
+        match self {
+            Self::Sqlite(_) => metrics.click_store_up.set(1),
+            Self::ClickHouse(store) => store.keep(&metrics, stop).await,
+        }
     }
 
     pub(crate) async fn close(&self) {
@@ -148,16 +164,55 @@ impl ClickStore {
     }
 
     /// Links that were clicked since a place, and the place of the last of them. `None`: none were.
+    /// Where changes have times, those after `until` come later.
     pub(crate) async fn changed_since(
         &self,
         after: ClickCursor,
+        until: UnixMillis,
         limit: u32,
     ) -> Result<(Vec<LinkClicks>, Option<ClickCursor>), StoreError> {
-        on_store!(self, |store| store.changed_since(after, limit).await)
+        match self {
+            Self::Sqlite(store) => store.changed_since(after, limit).await,
+            Self::ClickHouse(store) => store.changed_since(after, until, limit).await,
+        }
+    }
+
+    /// The times in a span under which changes were noted, and how many under each. `None` where they
+    /// have no times, but an order without gaps.
+    pub(crate) async fn change_times(
+        &self,
+        span: RangeInclusive<i64>,
+    ) -> Result<Option<BTreeMap<i64, u64>>, StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(None),
+            Self::ClickHouse(store) => store.change_times(span).await.map(Some),
+        }
+    }
+
+    /// The links whose changes were noted under these times.
+    pub(crate) async fn changed_at(&self, times: &[i64]) -> Result<Vec<LinkClicks>, StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(Vec::new()),
+            Self::ClickHouse(store) => store.changed_at(times).await,
+        }
     }
 
     /// The place of the last link that was clicked.
     pub(crate) async fn last_change(&self) -> Result<ClickCursor, StoreError> {
         on_store!(self, |store| store.last_change().await)
+    }
+}
+
+impl App {
+    /// Makes sure that the store of clicks has this version's schema, for a command that ends with that:
+    /// whoever serves does not wait for it.
+    ///
+    /// # Errors
+    /// [`DbOpenError`] says what keeps it from that.
+    pub async fn migrate_clicks(&self) -> Result<(), DbOpenError> {
+        match self.clicks() {
+            Ok(ClickStore::ClickHouse(store)) => store.prepare().await,
+            Ok(ClickStore::Sqlite(_)) | Err(_) => Ok(()),
+        }
     }
 }

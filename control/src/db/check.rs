@@ -45,6 +45,8 @@ pub struct Stores {
     /// `None`: in PostgreSQL.
     pub links: Option<StoreFile>,
     pub clicks: StoreFile,
+    /// Otherwise ClickHouse, or another control plane, has the clicks.
+    pub has_clicks: bool,
     pub(super) postgres: Option<Box<PostgresAt>>,
 }
 
@@ -99,11 +101,12 @@ impl Config {
             DatabaseAt::Postgres(at) => (None, Some(at)),
         };
         // Where another control plane or ClickHouse has the clicks, there is no such file, and that is no fault.
-        let path = match checked.clicks {
-            Some(ClicksAt::Sqlite(path)) => path,
-            Some(ClicksAt::ClickHouse { .. }) | None => self.data_dir.join(CLICKS_FILE),
+        let (path, has_clicks) = match checked.clicks {
+            Some(ClicksAt::Sqlite(path)) => (path, true),
+            Some(ClicksAt::ClickHouse { .. }) | None => (self.data_dir.join(CLICKS_FILE), false),
         };
-        Ok(Stores { links, clicks: file(CLICKS_FILE, path, clicks::SCHEMA), postgres })
+        let clicks = file(CLICKS_FILE, path, clicks::SCHEMA);
+        Ok(Stores { links, clicks, has_clicks, postgres })
     }
 }
 
@@ -242,7 +245,7 @@ impl StoreFile {
 impl Stores {
     /// The stores that are files: clicks first, then links, the order in which copies fit.
     pub fn files(&self) -> impl Iterator<Item = &StoreFile> {
-        std::iter::once(&self.clicks).chain(&self.links)
+        self.has_clicks.then_some(&self.clicks).into_iter().chain(&self.links)
     }
 
     /// Looks for batches that wait, each with when it was made, in the ledger of those stored.

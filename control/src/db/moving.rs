@@ -58,7 +58,7 @@ use super::{Database, DbOpenError, SCHEMA_SQLITE, StoreError};
 use crate::config::{Config, DatabaseAt, DatabaseConfig};
 use crate::feed::store::feed_restart;
 use crate::link::store::{links_index, unindexed_count};
-use mark::{Mark, State};
+pub(crate) use mark::{Mark, MarkRow, READ as READ_MARK, State, WRITE as WRITE_MARK};
 use side::{Side, shown};
 use table::Table;
 
@@ -287,6 +287,19 @@ pub async fn plan(config: &Config, to: &str) -> Result<Plan, MoveError> {
     }
     let rows = tables.iter().map(|table| table.rows).sum();
     Ok(Plan { from: source.shown, to: shown(&ends.to), state, tables, rows })
+}
+
+/// Keeps control planes from the links, as long as it is held.
+pub(crate) struct Fence {
+    _side: Side,
+}
+
+/// Sees that nobody serves the links, and that nobody begins to; of files the data folder's lock does.
+pub(crate) async fn fence(at: &DatabaseAt) -> Result<Fence, MoveError> {
+    let mut side = open(at, true).await?;
+    side.lock().await?;
+    side.fence().await?;
+    Ok(Fence { _side: side })
 }
 
 async fn open(at: &DatabaseAt, may_write: bool) -> Result<Side, MoveError> {

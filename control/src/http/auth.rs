@@ -1,33 +1,171 @@
-//! Who asks: an API key, from the Authorization header only (RFC 6750, 2.1).
+//! Who asks, and whether they may: an API key from the Authorization header (RFC 6750, 2.1), or a
+//! session from its cookie. A request with both is the key's, and its cookie does not count.
+//!
+//! A handler names what it needs: `caller: By<allow::LinksRead>`. Nothing else of this crate looks at
+//! credentials.
+
+mod domains;
+
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use carom_shared::{ApiKeyId, WorkspaceId};
+use carom_shared::{ApiKeyId, SessionId, UnixMillis, WorkspaceId};
 use http::request::Parts;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 
+use super::RequestId;
+use super::address::ClientAddress;
 use super::problem::ApiError;
+use crate::access::{Role, Scope, Scopes, allow};
 use crate::apikey::command::Secret;
-use crate::apikey::store::key_find;
+use crate::apikey::store::{key_find, key_is_active};
+use crate::apikey::{Grant, KeyRow};
 use crate::app::App;
+use crate::audit::Actor;
+use crate::db::StoreError;
+use crate::limit::api::{count_failed, count_key, count_workspace};
+use crate::member::store::member_find;
+use crate::session::api::SignedIn;
+use crate::session::store::session_is_active;
 
-/// The key that a request came with, and what it may touch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The workspace that a person means, where they are in several.
+const WORKSPACE: HeaderName = HeaderName::from_static("carom-workspace");
+
+/// Who asks, in which workspace, and what they may do there.
+#[derive(Clone, Debug)]
 pub(crate) struct Caller {
-    pub(crate) key: ApiKeyId,
+    pub(crate) actor: Actor,
     pub(crate) workspace: WorkspaceId,
+    pub(crate) scopes: Scopes,
+    pub(crate) credentials: Credentials,
+    /// What the key was given, if there is one.
+    pub(crate) grant: Option<Arc<Grant>>,
+}
+
+/// What a request came with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Credentials {
+    Key(ApiKeyId),
+    Session {
+        id: SessionId,
+        role: Role,
+        /// When the person last showed who they are.
+        auth_at: UnixMillis,
+    },
+}
+
+impl Credentials {
+    /// Whether what was valid still is, for answers that take long.
+    pub(crate) async fn are_valid(self, app: &App) -> Result<bool, StoreError> {
+        match self {
+            Self::Key(key) => key_is_active(app.read(), key, app.now()).await,
+            Self::Session { id, .. } => session_is_active(app.read(), id, app.now()).await,
+        }
+    }
+}
+
+impl Caller {
+    /// # Errors
+    /// They may not: a role that has not the scope, or a key without it.
+    pub(crate) fn require(&self, scope: Scope) -> Result<(), ApiError> {
+        if self.scopes.has(scope) {
+            return Ok(());
+        }
+        Err(match self.credentials {
+            Credentials::Key(_) => ApiError::InsufficientScope(scope),
+            Credentials::Session { .. } => ApiError::Forbidden(scope),
+        })
+    }
 }
 
 impl FromRequestParts<App> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let token = bearer(&parts.headers)?;
-        // The checksum first: a flood of invented keys does not reach the database.
-        let secret = Secret::parse(token).ok_or(ApiError::BadCredentials)?;
-        app.metrics().key_lookups.add(1);
-        let found = key_find(app.read(), &secret.hash()).await?;
-        let (key, workspace) = found.ok_or(ApiError::BadCredentials)?;
-        Ok(Self { key, workspace })
+        if parts.headers.contains_key(header::AUTHORIZATION) {
+            return by_key(parts, app).await;
+        }
+        let signed_in = SignedIn::from_request_parts(parts, app).await?;
+        let asked = parts.headers.get(WORKSPACE).map(|value| {
+            let id = value.to_str().ok().and_then(|text| text.parse().ok());
+            id.ok_or(ApiError::NotFound("workspace"))
+        });
+        by_session(parts, app, signed_in, asked.transpose()?).await
+    }
+}
+
+async fn by_key(parts: &mut Parts, app: &App) -> Result<Caller, ApiError> {
+    let token = bearer(&parts.headers)?;
+    // The checksum first: a flood of invented keys does not reach the database.
+    let secret = Secret::parse(token).ok_or(ApiError::BadCredentials)?;
+    app.metrics().key_lookups.add(1);
+    let Some((key, scopes)) = key_find(app.read(), &secret.hash(), app.now()).await? else {
+        return Err(count_failed(parts, app, ApiError::BadCredentials).await);
+    };
+    let actor = Actor { account: key.account, key: Some(key.id), ..actor(parts) };
+    if !key.grant.allows_address(actor.address) {
+        return Err(count_failed(parts, app, ApiError::KeyAddress).await);
+    }
+    count_key(parts, app, (key.id, key.grant.rate_per_minute), key.workspace).await?;
+    app.key_uses().note(&key, app.now(), actor.address);
+    let KeyRow { id, workspace, grant, .. } = key;
+    let (credentials, grant) = (Credentials::Key(id), Some(Arc::new(grant)));
+    let caller = Caller { actor, workspace, scopes, credentials, grant };
+    caller.require_route(parts, app).await?;
+    Ok(caller)
+}
+
+/// Somebody who is signed in, in this workspace, or in the first that they came into.
+pub(crate) async fn by_session(
+    parts: &Parts,
+    app: &App,
+    signed_in: SignedIn,
+    workspace: Option<WorkspaceId>,
+) -> Result<Caller, ApiError> {
+    let found = member_find(app.read(), signed_in.account, workspace).await?;
+    let (workspace, role) = found.ok_or(ApiError::NotFound("workspace"))?;
+    count_workspace(parts, app, workspace).await?;
+    Ok(Caller {
+        actor: Actor { account: Some(signed_in.account), ..actor(parts) },
+        workspace,
+        scopes: role.scopes(),
+        credentials: Credentials::Session {
+            id: signed_in.session,
+            role,
+            auth_at: signed_in.auth_at,
+        },
+        grant: None,
+    })
+}
+
+/// From where a request came, before it is known whose it is.
+pub(crate) fn actor(parts: &Parts) -> Actor {
+    let address = parts.extensions.get::<ClientAddress>().and_then(|address| address.0);
+    let request = parts.extensions.get::<RequestId>().map(|id| id.as_str().to_owned());
+    Actor { account: None, key: None, address, request: request.unwrap_or_default() }
+}
+
+/// A caller who may do what `P` names.
+#[derive(Clone, Debug)]
+pub(crate) struct By<P>(Caller, PhantomData<P>);
+
+impl<P> Deref for By<P> {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.0
+    }
+}
+
+impl<P: allow::Permission> FromRequestParts<App> for By<P> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, app).await?;
+        caller.require(P::SCOPE)?;
+        Ok(Self(caller, PhantomData))
     }
 }
 

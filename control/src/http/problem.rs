@@ -16,10 +16,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::RequestId;
+use crate::access::Scope;
 use crate::db::StoreError;
 use crate::link::command::Refusal;
 use crate::link::store::{CreateRefused, EditRefused};
-use crate::openapi::responses::OfOne;
+use crate::openapi::responses::{Limited, OfOne};
 use crate::write::WriteError;
 
 /// The media type of RFC 9457.
@@ -77,6 +78,29 @@ pub(crate) enum ApiError {
     Invalid(Vec<FieldError>),
     NoCredentials,
     BadCredentials,
+    /// The role has not the scope.
+    Forbidden(Scope),
+    /// The key has not the scope.
+    InsufficientScope(Scope),
+    /// The key is not for the address that it came from.
+    KeyAddress,
+    /// The key is for some domains, and the call is about all of them.
+    KeyDomain,
+    /// It is long ago that the person showed who they are.
+    Reauthenticate,
+    /// Address and password, code or ticket do not belong together.
+    WrongLogin,
+    /// A browser sent it for another site, or does not say for which.
+    CrossSite,
+    /// Too much was asked of a limit; what it is and when to come back.
+    Limited {
+        detail: String,
+        retry_after_s: u64,
+    },
+    /// What there is does not allow it; a sentence says why.
+    Conflict(String),
+    /// A mail would have to be sent, and mail.url is not set.
+    NoMail,
     CodeReserved(String),
     CodeTaken(String),
     /// The version that there is, where the client will have changed another.
@@ -92,6 +116,8 @@ pub(crate) enum ApiError {
     Unknown,
     /// They are another control plane's.
     NoClicks,
+    /// Their store cannot be reached.
+    ClicksAway,
     Internal(Arc<dyn Error + Send + Sync>),
 }
 
@@ -134,6 +160,28 @@ kinds! {
         "Send the header Authorization: Bearer crm_..., with a key made by carom key create.";
     BAD_CREDENTIALS = "invalid-credentials" UNAUTHORIZED "The API key is not valid"
         "It is mistyped, or it was revoked. Make a new one with carom key create.";
+    WRONG_LOGIN = "wrong-login" UNAUTHORIZED "This does not sign in"
+        "E-mail address, password or code is wrong, or a code was used before. After too many codes, \
+         begin again with the password.";
+    FORBIDDEN = "forbidden" FORBIDDEN "Your role does not allow this"
+        "An admin or an owner of the workspace can do it, or can give you another role.";
+    INSUFFICIENT_SCOPE = "insufficient-scope" FORBIDDEN "The API key does not allow this"
+        "The scope that the detail names is missing: use a key that has it.";
+    KEY_ADDRESS = "address-not-allowed" FORBIDDEN "The API key is not for this address"
+        "The key may be used from some network addresses only, and the request came from another.";
+    KEY_DOMAIN = "domain-restricted" FORBIDDEN "The API key is for some domains only"
+        "This call is about the whole workspace. Use a key that is not bound to domains.";
+    REAUTHENTICATE = "reauthentication-required" FORBIDDEN "Show once more who you are"
+        "This needs a password (or second factor) that was entered within the last ten minutes.";
+    CROSS_SITE = "cross-site-request" FORBIDDEN "The request came from another site"
+        "A change with a session's cookie needs the header Origin or Sec-Fetch-Site, and the \
+         dashboard's own origin in it. Programs send an API key instead.";
+    LIMITED = "rate-limited" TOO_MANY_REQUESTS "Too many requests"
+        "Nothing was done. Wait as long as the Retry-After header says, then go on more slowly.";
+    CONFLICT = "conflict" CONFLICT "This cannot be done as things are"
+        "The detail says what is in the way. Nothing was done.";
+    NO_MAIL = "mail-not-configured" SERVICE_UNAVAILABLE "This installation sends no mail"
+        "The operator sets mail.url and mail.from, or makes the account with carom user create.";
     CODE_TAKEN = "code-taken" CONFLICT "The code is not available"
         "Another link has it, or it is a reserved word. Choose another, or none for a random one.";
     PRECONDITION = "precondition-failed" PRECONDITION_FAILED "It has changed since"
@@ -153,6 +201,9 @@ kinds! {
     NO_CLICKS = "clicks-elsewhere" SERVICE_UNAVAILABLE "Clicks are kept elsewhere"
         "This control plane keeps no clicks (clicks.url is none), or must not at the moment; another \
          one on the same database does. Ask that one.";
+    CLICKS_AWAY = "clicks-unavailable" SERVICE_UNAVAILABLE "The store of clicks is away"
+        "Statistics cannot be read at the moment; clicks are counted all the same, and are shown once it \
+         is back. Wait as long as the Retry-After header says, then try again.";
     INTERNAL = "internal" INTERNAL_SERVER_ERROR "Something went wrong"
         "The operator finds the cause in the log, under the request id that instance ends with.";
 }
@@ -181,6 +232,16 @@ impl ApiError {
             Self::Invalid(_) => Kind::VALIDATION,
             Self::NoCredentials => Kind::NO_CREDENTIALS,
             Self::BadCredentials => Kind::BAD_CREDENTIALS,
+            Self::Forbidden(_) => Kind::FORBIDDEN,
+            Self::InsufficientScope(_) => Kind::INSUFFICIENT_SCOPE,
+            Self::KeyAddress => Kind::KEY_ADDRESS,
+            Self::KeyDomain => Kind::KEY_DOMAIN,
+            Self::Reauthenticate => Kind::REAUTHENTICATE,
+            Self::WrongLogin => Kind::WRONG_LOGIN,
+            Self::CrossSite => Kind::CROSS_SITE,
+            Self::Limited { .. } => Kind::LIMITED,
+            Self::Conflict(_) => Kind::CONFLICT,
+            Self::NoMail => Kind::NO_MAIL,
             Self::CodeReserved(_) | Self::CodeTaken(_) => Kind::CODE_TAKEN,
             Self::Precondition { .. } => Kind::PRECONDITION,
             Self::KeyUsed => Kind::KEY_USED,
@@ -189,6 +250,7 @@ impl ApiError {
             Self::Timeout => Kind::TIMEOUT,
             Self::Unknown => Kind::UNKNOWN,
             Self::NoClicks => Kind::NO_CLICKS,
+            Self::ClicksAway => Kind::CLICKS_AWAY,
             Self::Internal(_) => Kind::INTERNAL,
         }
     }
@@ -198,7 +260,16 @@ impl ApiError {
             Self::NoRoute => "this address does not exist".into(),
             Self::NotFound(what) => format!("there is no such {what}"),
             Self::BodyTooLarge { max } => format!("a body has at most {max} bytes"),
-            Self::Json(detail) | Self::Request(detail) => detail.clone(),
+            Self::Json(detail)
+            | Self::Request(detail)
+            | Self::Conflict(detail)
+            | Self::Limited { detail, .. } => detail.clone(),
+            Self::Forbidden(scope) => {
+                format!("this needs the role {} in the workspace", scope.least_role())
+            }
+            Self::InsufficientScope(scope) => {
+                format!("the key has not the scope {}", scope.as_str())
+            }
             Self::CodeReserved(code) => format!("the code {code} is a reserved word"),
             Self::CodeTaken(code) => format!("the code {code} is taken"),
             Self::Precondition { version } => {
@@ -210,12 +281,19 @@ impl ApiError {
             | Self::Invalid(_)
             | Self::NoCredentials
             | Self::BadCredentials
+            | Self::KeyAddress
+            | Self::KeyDomain
+            | Self::Reauthenticate
+            | Self::WrongLogin
+            | Self::CrossSite
+            | Self::NoMail
             | Self::KeyUsed
             | Self::KeyUnderWay
             | Self::Busy
             | Self::Timeout
             | Self::Unknown
             | Self::NoClicks
+            | Self::ClicksAway
             | Self::Internal(_) => self.kind().help.into(),
         }
     }
@@ -232,6 +310,12 @@ impl ApiError {
             code: kind.code.into(),
             errors: if let Self::Invalid(errors) = self { errors.clone() } else { Vec::new() },
         }
+    }
+
+    /// What a page says of it.
+    pub(crate) fn words(&self) -> (StatusCode, &'static str, String) {
+        let kind = self.kind();
+        (kind.status, kind.title, self.detail())
     }
 
     /// What axum answered by itself: a status without a body. A handler that means to answer
@@ -258,6 +342,7 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::NoClicks => Self::NoClicks,
+            StoreError::Clicks(error) if error.is_unavailable() => Self::ClicksAway,
             error if error.is_unavailable() => Self::Busy,
             error => Self::Internal(Arc::new(error)),
         }
@@ -345,17 +430,27 @@ pub(super) fn render(
     headers.insert(header::CONTENT_TYPE, MEDIA_TYPE);
     match error {
         // RFC 6750, 3: no error code where there were no credentials.
-        ApiError::NoCredentials => {
+        ApiError::NoCredentials | ApiError::WrongLogin => {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         ApiError::BadCredentials => {
             let value = HeaderValue::from_static("Bearer error=\"invalid_token\"");
             headers.insert(header::WWW_AUTHENTICATE, value);
         }
+        ApiError::InsufficientScope(scope) => {
+            let challenge =
+                format!("Bearer error=\"insufficient_scope\", scope=\"{}\"", scope.as_str());
+            headers
+                .extend(HeaderValue::try_from(challenge).map(|it| (header::WWW_AUTHENTICATE, it)));
+        }
+        ApiError::Limited { retry_after_s, .. } => {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after_s));
+        }
         ApiError::Busy
         | ApiError::Closing
         | ApiError::Timeout
         | ApiError::Unknown
+        | ApiError::ClicksAway
         | ApiError::KeyUnderWay => {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
@@ -378,7 +473,7 @@ pub(super) fn render(
     tag = "document",
     security(()),
     params(("code" = String, Path, description = "The last part of a problem's `type`")),
-    responses((status = 200, body = String, content_type = "text/plain; charset=utf-8"), OfOne)
+    responses((status = 200, body = String, content_type = "text/plain; charset=utf-8"), OfOne, Limited)
 )]
 pub(crate) async fn describe(Path(code): Path<String>) -> Result<Response, ApiError> {
     let kind = Kind::ALL.iter().find(|kind| kind.code == code);

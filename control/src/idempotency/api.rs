@@ -14,7 +14,7 @@ use crate::http::extract::{JsonBody, read_bytes, to_json};
 use crate::http::problem::ApiError;
 use crate::write::OnceRequest;
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// The body of a request that may come with a key, and what makes it this request.
@@ -29,7 +29,7 @@ impl<B> Keyed<B> {
     /// came without a key.
     pub(crate) fn request<T>(
         &self,
-        caller: Caller,
+        caller: &Caller,
         route: &'static str,
         store: impl FnOnce(&T) -> Option<Answer> + Send + 'static,
     ) -> Option<OnceRequest<T>> {

@@ -176,7 +176,9 @@ async fn clicks(
         Ok(Stored::TooOld) => {
             Ok(never("it is older than the store's memory of what it has".into()))
         }
-        Err(error @ StoreBatchError::Batch { .. }) => Ok(never(chain(&error))),
+        Err(error @ (StoreBatchError::Batch { .. } | StoreBatchError::Refused { .. })) => {
+            Ok(never(chain(&error)))
+        }
         Err(StoreBatchError::Store { source, .. }) => Err(source.into()),
     }
 }

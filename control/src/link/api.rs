@@ -3,21 +3,24 @@
 pub(crate) mod bulk;
 mod view;
 
-pub(crate) use view::rfc3339;
+pub(crate) use view::{rfc3339, state_word};
+
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use carom_shared::LinkId;
+use carom_shared::{LinkId, RouteState};
 use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Link;
 use super::command::{Edit, EditLink, Field, LinkBody, Rules, check_change, check_create};
-use super::list::{ListParams, check_list};
+use super::list::{ListParams, check_list_of};
 use super::store::{CreateRefused, link_fetch, link_list, target_history};
+use crate::access::allow;
 use crate::app::App;
-use crate::http::auth::Caller;
+use crate::http::auth::{By, Caller};
 use crate::http::extract::{Id, Json, MergePatch, NoParams, Params};
 use crate::http::precondition::{IfMatch, etag, is_known, tag_of};
 use crate::http::problem::ApiError;
@@ -37,6 +40,7 @@ use view::{LinkView, TargetView};
     post,
     path = "/api/v1/links",
     tag = "links",
+    security(("api_key" = ["links:write"]), ("session" = ["links:write"])),
     params(OnceHeader),
     request_body = NewLink,
     responses(
@@ -59,7 +63,7 @@ use view::{LinkView, TargetView};
 )]
 pub(crate) async fn create(
     State(app): State<App>,
-    caller: Caller,
+    caller: By<allow::LinksWrite>,
     request: Keyed<Json<LinkBody>>,
 ) -> Result<Response, ApiError> {
     let answer = |app: &App, link: &Link| {
@@ -68,7 +72,7 @@ pub(crate) async fn create(
         let answer = Answer::json(StatusCode::CREATED, &LinkView::new(app, link.clone()))?;
         Ok(Answer { location, etag, ..answer })
     };
-    make(&app, caller, &request.body.0, &request, "POST /api/v1/links", answer).await
+    make(&app, &caller, &request.body.0, &request, "POST /api/v1/links", answer).await
 }
 
 /// The body of `POST /shorten`.
@@ -96,6 +100,7 @@ struct ShortenView {
     post,
     path = "/shorten",
     tag = "links",
+    security(("api_key" = ["links:write"]), ("session" = ["links:write"])),
     params(OnceHeader),
     request_body = ShortenBody,
     responses((status = 201, body = ShortenView), Any, WithBody, MayConflict),
@@ -103,7 +108,7 @@ struct ShortenView {
 )]
 pub(crate) async fn shorten(
     State(app): State<App>,
-    caller: Caller,
+    caller: By<allow::LinksWrite>,
     request: Keyed<Json<ShortenBody>>,
 ) -> Result<Response, ApiError> {
     let body = LinkBody { url: request.body.0.url.clone(), ..LinkBody::default() };
@@ -112,7 +117,7 @@ pub(crate) async fn shorten(
         let view = ShortenView { code: link.code.to_string(), short_url };
         Answer::json(StatusCode::CREATED, &view)
     };
-    make(&app, caller, &body, &request, "POST /shorten", answer).await
+    make(&app, &caller, &body, &request, "POST /shorten", answer).await
 }
 
 /// The path of a link.
@@ -127,18 +132,20 @@ pub(crate) struct LinkPath {
 
 async fn make<B: Sync>(
     app: &App,
-    caller: Caller,
+    caller: &Caller,
     body: &LinkBody,
     request: &Keyed<B>,
     route: &'static str,
     answer: fn(&App, &Link) -> Result<Answer, ApiError>,
 ) -> Result<Response, ApiError> {
-    let rules = Rules { domains: app.domain_set(), policy: app.policy(), now: app.now() };
+    let (domains, policy) = (app.domain_set(), app.policy());
+    let rules = Rules { domains: &domains, policy: &policy, now: app.now() };
     let stored = app.clone();
     let once = request.request(caller, route, move |made: &Result<Link, CreateRefused>| {
         made.as_ref().ok().and_then(|link| answer(&stored, link).ok())
     });
-    let command = match check_create(body, caller.workspace, Some(caller.key), rules) {
+    let command = match check_create(body, caller.workspace, &Arc::new(caller.actor.clone()), rules)
+    {
         Ok(command) => command,
         // What makes no sense any more may have made sense when it was done.
         Err(refusal) => match once {
@@ -148,6 +155,7 @@ async fn make<B: Sync>(
             None => return Err(refusal.into()),
         },
     };
+    caller.require_domain(command.domain)?;
     match app.link_create(command, once).await? {
         Performed::Now(made) => Ok(answer(app, &made?)?.into_response()),
         Performed::Before(answer) => Ok(answer.replay()),
@@ -159,6 +167,7 @@ async fn make<B: Sync>(
     get,
     path = "/api/v1/links/{id}",
     tag = "links",
+    security(("api_key" = ["links:read"]), ("session" = ["links:read"])),
     params(
         LinkPath,
         IfNoneMatchHeader,
@@ -176,7 +185,7 @@ async fn make<B: Sync>(
 )]
 pub(crate) async fn fetch(
     State(app): State<App>,
-    caller: Caller,
+    caller: By<allow::LinksRead>,
     Id(id): Id<LinkId>,
     _: Params<NoParams>,
     headers: HeaderMap,
@@ -201,6 +210,7 @@ fn show(app: &App, link: Link) -> Response {
     patch,
     path = "/api/v1/links/{id}",
     tag = "links",
+    security(("api_key" = ["links:write"]), ("session" = ["links:write"])),
     params(LinkPath, IfMatchHeader),
     request_body(
         content((LinkPatch = "application/merge-patch+json"), (LinkPatch = "application/json"))
@@ -217,14 +227,14 @@ fn show(app: &App, link: Link) -> Response {
 )]
 pub(crate) async fn change(
     State(app): State<App>,
-    caller: Caller,
+    caller: By<allow::LinksWrite>,
     Id(id): Id<LinkId>,
     _: Params<NoParams>,
     headers: HeaderMap,
     MergePatch(body): MergePatch<LinkBody>,
 ) -> Result<Response, ApiError> {
-    let change = check_change(&body, app.policy())?;
-    let link = edit(&app, caller, id, &headers, Edit::Change(Box::new(change))).await?;
+    let change = check_change(&body, &app.policy())?;
+    let link = edit(&app, &caller, id, &headers, Edit::Change(Box::new(change))).await?;
     Ok(show(&app, link))
 }
 
@@ -236,18 +246,19 @@ pub(crate) async fn change(
     delete,
     path = "/api/v1/links/{id}",
     tag = "links",
+    security(("api_key" = ["links:delete"]), ("session" = ["links:delete"])),
     params(LinkPath, IfMatchHeader),
     responses((status = 204, description = "It is deleted."), Any, OfOne, Conditional),
     operation_id = "delete_link",
 )]
 pub(crate) async fn delete(
     State(app): State<App>,
-    caller: Caller,
+    caller: By<allow::LinksDelete>,
     Id(id): Id<LinkId>,
     _: Params<NoParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    edit(&app, caller, id, &headers, Edit::Delete).await?;
+    edit(&app, &caller, id, &headers, Edit::Delete).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -258,6 +269,7 @@ pub(crate) async fn delete(
     post,
     path = "/api/v1/links/{id}/restore",
     tag = "links",
+    security(("api_key" = ["links:write"]), ("session" = ["links:write"])),
     params(LinkPath, IfMatchHeader),
     responses(
         (
@@ -271,26 +283,30 @@ pub(crate) async fn delete(
 )]
 pub(crate) async fn restore(
     State(app): State<App>,
-    caller: Caller,
+    caller: By<allow::LinksWrite>,
     Id(id): Id<LinkId>,
     _: Params<NoParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let link = edit(&app, caller, id, &headers, Edit::Restore).await?;
+    let link = edit(&app, &caller, id, &headers, Edit::Restore).await?;
     Ok(show(&app, link))
 }
 
 async fn edit(
     app: &App,
-    caller: Caller,
+    caller: &Caller,
     link: LinkId,
     headers: &HeaderMap,
     edit: Edit,
 ) -> Result<Link, ApiError> {
     let if_match = IfMatch::from_headers(headers)?;
-    let (workspace, edited_by) = (caller.workspace, Some(caller.key));
-    let command = Box::new(EditLink { workspace, link, edited_by, if_match, edit });
-    Ok(app.write(|reply| Command::EditLink(command, reply)).await??)
+    let (workspace, by) = (caller.workspace, Arc::new(caller.actor.clone()));
+    let command = Box::new(EditLink { workspace, link, by, if_match, edit });
+    let link = app.write(|reply| Command::EditLink(command, reply)).await??;
+    if link.state == RouteState::Blocked {
+        app.blocked_notify().notify_one();
+    }
+    Ok(link)
 }
 
 /// The targets of a link, newest first; at most 100.
@@ -304,13 +320,14 @@ struct History {
     get,
     path = "/api/v1/links/{id}/history",
     tag = "links",
+    security(("api_key" = ["links:read"]), ("session" = ["links:read"])),
     params(LinkPath),
     responses((status = 200, body = History), Any, OfOne),
     operation_id = "link_history",
 )]
 pub(crate) async fn history(
     State(app): State<App>,
-    caller: Caller,
+    caller: By<allow::LinksRead>,
     Id(id): Id<LinkId>,
     _: Params<NoParams>,
 ) -> Result<Response, ApiError> {
@@ -336,16 +353,19 @@ struct Page {
     get,
     path = "/api/v1/links",
     tag = "links",
+    security(("api_key" = ["links:read"]), ("session" = ["links:read"])),
     params(ListParams),
     responses((status = 200, body = Page), Any),
     operation_id = "list_links",
 )]
 pub(crate) async fn list(
     State(app): State<App>,
-    caller: Caller,
+    caller: By<allow::LinksRead>,
     Params(params): Params<ListParams>,
 ) -> Result<Response, ApiError> {
-    let query = check_list(&params, caller.workspace, app.domain_set(), app.cursor_key())?;
+    let (domains, key) = (app.domain_set(), app.cursor_key());
+    let domain_of = |named| caller.domain_of(named);
+    let query = check_list_of(&params, caller.workspace, &domains, key, domain_of)?;
     // One more than asked for tells whether there is a next page.
     let mut links = link_list(app.read(), &query, query.limit + 1).await?;
     let has_more = links.len() > query.limit as usize;

@@ -8,16 +8,20 @@ mod field;
 
 pub(crate) use field::time as check_time;
 
+use std::sync::Arc;
+
 use carom_shared::{
-    ApiKeyId, Code, DomainId, Forward, LinkId, RedirectStatus, RouteRecord, RouteState,
-    TargetPolicy, TargetUrl, UnixMillis, WorkspaceId,
+    Code, DomainId, Forward, LinkId, RedirectStatus, RouteRecord, RouteState, TargetUrl,
+    UnixMillis, WorkspaceId,
 };
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use super::Link;
 use super::tag::Tags;
-use crate::domain::Domains;
+use crate::audit::Actor;
+use crate::blocklist::Policy;
+use crate::domain::{Domain, Domains};
 use crate::http::extract::Object;
 use crate::http::precondition::IfMatch;
 use crate::http::problem::FieldError;
@@ -152,9 +156,10 @@ pub(crate) struct LinkSettings {
 #[derive(Clone, Debug)]
 pub(crate) struct CreateLink {
     pub(crate) workspace: WorkspaceId,
-    /// `None`: it is imported.
-    pub(crate) created_by: Option<ApiKeyId>,
+    pub(crate) by: Arc<Actor>,
     pub(crate) domain: DomainId,
+    /// Case does not matter on the domain: the code is in lower case.
+    pub(crate) folds_case: bool,
     /// `None`: a random one.
     pub(crate) code: Option<Code>,
     pub(crate) target: TargetUrl,
@@ -166,8 +171,7 @@ pub(crate) struct CreateLink {
 pub(crate) struct EditLink {
     pub(crate) workspace: WorkspaceId,
     pub(crate) link: LinkId,
-    /// `None`: by an import.
-    pub(crate) edited_by: Option<ApiKeyId>,
+    pub(crate) by: Arc<Actor>,
     pub(crate) if_match: IfMatch,
     pub(crate) edit: Edit,
 }
@@ -201,7 +205,7 @@ pub(crate) enum Refusal {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules<'a> {
     pub(crate) domains: &'a Domains,
-    pub(crate) policy: &'a TargetPolicy,
+    pub(crate) policy: &'a Policy,
     pub(crate) now: UnixMillis,
 }
 
@@ -209,7 +213,7 @@ pub(crate) struct Rules<'a> {
 pub(crate) fn check_create(
     body: &LinkBody,
     workspace: WorkspaceId,
-    created_by: Option<ApiKeyId>,
+    by: &Arc<Actor>,
     rules: Rules<'_>,
 ) -> Result<CreateLink, Refusal> {
     let mut errors = Vec::new();
@@ -230,11 +234,14 @@ pub(crate) fn check_create(
     if let Some(code) = code.as_ref().filter(|code| code.is_reserved()) {
         return Err(Refusal::Reserved(code.clone()));
     }
-    Ok(CreateLink { workspace, created_by, domain, code, target, settings })
+    let Domain { id: domain, folds_case, .. } = *domain;
+    let code = code.map(|code| if folds_case { code.folded() } else { code });
+    let by = Arc::clone(by);
+    Ok(CreateLink { workspace, by, domain, folds_case, code, target, settings })
 }
 
 /// Checks every field of a change by itself; [`LinkChange::apply_to`] checks the outcome.
-pub(crate) fn check_change(body: &LinkBody, policy: &TargetPolicy) -> Result<LinkChange, Refusal> {
+pub(crate) fn check_change(body: &LinkBody, policy: &Policy) -> Result<LinkChange, Refusal> {
     let mut errors = Vec::new();
     let target = match &body.url {
         Field::Absent => None,
@@ -255,11 +262,7 @@ pub(crate) fn check_change(body: &LinkBody, policy: &TargetPolicy) -> Result<Lin
     }
 }
 
-fn check_settings(
-    body: &LinkBody,
-    policy: &TargetPolicy,
-    errors: &mut Vec<FieldError>,
-) -> LinkSettings {
+fn check_settings(body: &LinkBody, policy: &Policy, errors: &mut Vec<FieldError>) -> LinkSettings {
     let title = read(errors, &body.title, String::new(), |title| field::title(title));
     let notes = read(errors, &body.notes, String::new(), |notes| field::notes(notes));
     let tags = read(errors, &body.tags, Tags::default(), |tags| field::tags(tags));

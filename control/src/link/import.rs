@@ -13,6 +13,7 @@
 
 pub(crate) mod api;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use carom_shared::{Code, LinkId, Random, RouteState, UnixMillis, WorkspaceId};
@@ -24,6 +25,7 @@ use super::command::{
     Rules, check_create, check_time,
 };
 use super::store::new_link;
+use crate::audit::Actor;
 use crate::http::extract::Object;
 use crate::http::precondition::IfMatch;
 use crate::http::problem::FieldError;
@@ -165,12 +167,13 @@ pub(crate) enum Imported {
 pub(crate) fn check_import(
     record: &LinkRecord,
     workspace: WorkspaceId,
+    by: &Arc<Actor>,
     rules: Rules<'_>,
 ) -> Result<ImportLink, Vec<FieldError>> {
     let mut errors = Vec::new();
     // Before all times: a link that has expired goes on saying so.
     let ended = Rules { now: UnixMillis::new(i64::MIN), ..rules };
-    let create = match check_create(&record.body(), workspace, None, ended) {
+    let create = match check_create(&record.body(), workspace, by, ended) {
         Ok(create) => Some(create),
         Err(Refusal::Invalid(refused)) => {
             errors = refused;
@@ -282,7 +285,7 @@ impl ImportLink {
         EditLink {
             workspace: self.create.workspace,
             link,
-            edited_by: None,
+            by: Arc::clone(&self.create.by),
             if_match: IfMatch::Any,
             edit: Edit::Change(Box::new(self.change())),
         }

@@ -23,29 +23,29 @@ const TEXT_MAX: usize = 200;
 pub(crate) struct ListParams {
     /// Links of a page; 50 unless it says otherwise.
     #[param(minimum = 1, maximum = 100)]
-    limit: Option<u32>,
+    pub(crate) limit: Option<u32>,
     /// `next_cursor` of the page before, with the same filters.
     #[param(max_length = 1000)]
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
     /// Only links in this state; without it, all but deleted ones.
     #[param(inline)]
-    state: Option<ListState>,
+    pub(crate) state: Option<ListState>,
     /// Archived links only, none of them (so it is without this), or any.
     #[param(inline)]
-    archived: Option<Archived>,
+    pub(crate) archived: Option<Archived>,
     /// Only links with this tag; case makes no difference.
     #[param(max_length = 50)]
-    tag: Option<String>,
+    pub(crate) tag: Option<String>,
     /// Only links on this host.
     #[param(max_length = 253)]
-    domain: Option<String>,
+    pub(crate) domain: Option<String>,
     /// Only links whose code, target, title or notes hold this text; case makes no difference.
     #[param(min_length = 1, max_length = 200)]
-    q: Option<String>,
+    pub(crate) q: Option<String>,
     /// `created` (newest first) unless it says otherwise. Under `clicks` and `last_click`, a link
     /// that is clicked while somebody pages may move across a page's end.
     #[param(inline)]
-    sort: Option<Sort>,
+    pub(crate) sort: Option<Sort>,
 }
 
 /// The order of a list. Links that are equal in it come newest first.
@@ -75,7 +75,7 @@ pub(crate) enum ListState {
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Archived {
+pub(crate) enum Archived {
     True,
     #[default]
     False,
@@ -133,10 +133,24 @@ pub(crate) fn check_list(
     domains: &Domains,
     key: &CursorKey,
 ) -> Result<ListQuery, ApiError> {
+    check_list_of(params, workspace, domains, key, Ok)
+}
+
+/// Checks what a client asks for who may see some domains only: `domain_of` says which domain the list
+/// is of, where one is named or none.
+pub(crate) fn check_list_of(
+    params: &ListParams,
+    workspace: WorkspaceId,
+    domains: &Domains,
+    key: &CursorKey,
+    domain_of: impl FnOnce(Option<DomainId>) -> Result<Option<DomainId>, ApiError>,
+) -> Result<ListQuery, ApiError> {
     let limit = params.limit.unwrap_or(PAGE_DEFAULT);
     if !(1..=PAGE_MAX).contains(&limit) {
         return Err(ApiError::Request(format!("limit is from 1 to {PAGE_MAX}")));
     }
+    let named = params.domain.as_deref();
+    let named = named.map(|host| domain(host, workspace, domains)).transpose()?;
     let filter = ListFilter {
         workspace,
         state: params.state,
@@ -145,11 +159,7 @@ pub(crate) fn check_list(
             Archived::False => Some(false),
             Archived::Any => None,
         },
-        domain: params
-            .domain
-            .as_deref()
-            .map(|host| domain(host, workspace, domains))
-            .transpose()?,
+        domain: domain_of(named)?,
         tag: params.tag.as_deref().map(tag).transpose()?,
         text: params.q.as_deref().map(text).transpose()?,
     };

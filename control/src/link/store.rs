@@ -7,7 +7,7 @@ macro_rules! link_columns {
         "id, workspace_id, domain_id, code, target, target_revision, title, notes, tags, \
          redirect_status, max_age_s, state, archived, not_before_ms, expires_at_ms, fallback, \
          query_forward, query_visitor_wins, version, created_at_ms, updated_at_ms, deleted_at_ms, \
-         created_by, clicks, imported_clicks, moved_clicks, last_click_ms"
+         created_by, created_by_account, clicks, imported_clicks, moved_clicks, last_click_ms"
     };
 }
 
@@ -37,6 +37,7 @@ macro_rules! bind_editable {
     };
 }
 
+mod block;
 mod clicks;
 mod create;
 mod edit;
@@ -47,23 +48,27 @@ mod place;
 mod route;
 mod search;
 
+pub(crate) use block::{
+    BlockRow, TargetRow, block_read, block_write, blocked_targets, link_targets,
+};
 pub(crate) use clicks::{click_cursor, link_clicks_set};
 pub(crate) use create::{CreateRefused, link_create, new_link};
-pub(crate) use edit::{EditRefused, link_edit};
-pub(crate) use export::links_after;
-pub(crate) use import::links_import;
+pub(crate) use edit::{EditRefused, Edited, link_edit};
+pub(crate) use export::{links_after, links_of};
+pub(crate) use import::{ImportDone, links_import};
 pub(crate) use list::{link_count, link_list};
 pub(crate) use place::{LinkPlace, link_places};
 pub(crate) use route::{RouteRow, route_columns, route_resolve, routes_after};
 pub(crate) use search::{links_index, unindexed_count};
 
 use carom_shared::{
-    ApiKeyId, Forward, LinkId, ParameterNames, QueryPolicy, RedirectStatus, RouteState, UnixMillis,
-    WorkspaceId,
+    AccountId, ApiKeyId, DomainId, Forward, LinkId, ParameterNames, QueryPolicy, RedirectStatus,
+    RouteState, UnixMillis, WorkspaceId,
 };
 
 use super::tag::Tags;
 use super::{Link, fold};
+use crate::audit::Author;
 use crate::db::{Db, StoreError, Tx, on_db, on_tx};
 
 /// Targets of a link's history that are shown, at most; older ones are kept.
@@ -94,6 +99,7 @@ struct LinkRow {
     updated_at_ms: i64,
     deleted_at_ms: Option<i64>,
     created_by: Option<i64>,
+    created_by_account: Option<i64>,
     clicks: i64,
     imported_clicks: i64,
     moved_clicks: i64,
@@ -126,7 +132,7 @@ impl TryFrom<LinkRow> for Link {
             created_at: UnixMillis::new(row.created_at_ms),
             updated_at: UnixMillis::new(row.updated_at_ms),
             deleted_at: row.deleted_at_ms.map(UnixMillis::new),
-            created_by: row.created_by.map(ApiKeyId::try_from).transpose().map_err(corrupt)?,
+            created_by: author(row.created_by, row.created_by_account)?,
             clicks: sound(row.clicks.try_into())?,
             // Never more than there were: clicks of a file may be others.
             imported_clicks: sound((row.imported_clicks - row.moved_clicks).max(0).try_into())?,
@@ -141,6 +147,13 @@ fn sound<T, E>(value: Result<T, E>) -> Result<T, StoreError> {
 
 fn corrupt<E>(_: E) -> StoreError {
     StoreError::Corrupt("link row")
+}
+
+fn author(key: Option<i64>, account: Option<i64>) -> Result<Author, StoreError> {
+    Ok(Author {
+        account: account.map(AccountId::try_from).transpose().map_err(corrupt)?,
+        key: key.map(ApiKeyId::try_from).transpose().map_err(corrupt)?,
+    })
 }
 
 fn redirect_status(number: i64) -> Result<RedirectStatus, StoreError> {
@@ -199,13 +212,26 @@ pub(crate) async fn link_owner(db: &Db, id: LinkId) -> Result<Option<WorkspaceId
     owner.map(WorkspaceId::try_from).transpose().map_err(corrupt)
 }
 
+/// The domain that a link of this workspace is on, or was before it was deleted.
+pub(crate) async fn link_domain(
+    db: &Db,
+    workspace: WorkspaceId,
+    id: LinkId,
+) -> Result<Option<DomainId>, StoreError> {
+    const DOMAIN: &str = "select domain_id from link where id = $1 and workspace_id = $2";
+    let domain: Option<i64> = on_db!(db, |pool| {
+        sqlx::query_scalar(DOMAIN).bind(id.get()).bind(workspace.get()).fetch_optional(pool).await
+    })?;
+    domain.map(DomainId::try_from).transpose().map_err(corrupt)
+}
+
 /// A target that a link has or had.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PastTarget {
     pub(crate) revision: u32,
     pub(crate) target: String,
     pub(crate) set_at: UnixMillis,
-    pub(crate) set_by: Option<ApiKeyId>,
+    pub(crate) set_by: Author,
 }
 
 impl PastTarget {
@@ -219,39 +245,42 @@ impl PastTarget {
     }
 }
 
+type PastRow = (i64, String, i64, Option<i64>, Option<i64>);
+
 /// The targets of a link, newest first; at most 100.
 pub(crate) async fn target_history(db: &Db, link: &Link) -> Result<Vec<PastTarget>, StoreError> {
     if link.target_revision == 1 {
         return Ok(vec![PastTarget::first(link)]);
     }
     // Not newer than the link that was read before: both tell of one moment.
-    const LIST: &str = "select revision, target, set_at_ms, set_by from link_target \
+    const LIST: &str = "select revision, target, set_at_ms, set_by, set_by_account from link_target \
          where link_id = $1 and revision <= $2 order by revision desc limit $3";
-    let rows: Vec<(i64, String, i64, Option<i64>)> = on_db!(db, |pool| {
+    let rows: Vec<PastRow> = on_db!(db, |pool| {
         let query = sqlx::query_as(LIST).bind(link.id.get()).bind(i64::from(link.target_revision));
         query.bind(HISTORY_MAX).fetch_all(pool).await
     })?;
-    let read = |(revision, target, set_at_ms, set_by): (i64, String, i64, Option<i64>)| {
+    let read = |(revision, target, set_at_ms, set_by, account): PastRow| {
         Ok(PastTarget {
             revision: sound(revision.try_into())?,
             target,
             set_at: UnixMillis::new(set_at_ms),
-            set_by: set_by.map(ApiKeyId::try_from).transpose().map_err(corrupt)?,
+            set_by: author(set_by, account)?,
         })
     };
     rows.into_iter().map(read).collect()
 }
 
 async fn target_append(tx: &mut Tx, link: LinkId, past: PastTarget) -> Result<(), StoreError> {
-    const INSERT: &str = "insert into link_target (link_id, revision, target, set_at_ms, set_by) \
-         values ($1, $2, $3, $4, $5)";
+    const INSERT: &str = "insert into link_target (link_id, revision, target, set_at_ms, set_by, \
+         set_by_account) values ($1, $2, $3, $4, $5, $6)";
     on_tx!(tx, |conn| {
         let query = sqlx::query(INSERT)
             .bind(link.get())
             .bind(i64::from(past.revision))
             .bind(past.target.as_str())
             .bind(past.set_at.get())
-            .bind(past.set_by.map(ApiKeyId::get));
+            .bind(past.set_by.key.map(ApiKeyId::get))
+            .bind(past.set_by.account.map(AccountId::get));
         query.execute(conn).await.map(|done| done.rows_affected())
     })?;
     Ok(())

@@ -7,8 +7,9 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::store::missing_list;
 use super::{CODES_MAX, MissingCode};
+use crate::access::allow;
 use crate::app::App;
-use crate::http::auth::Caller;
+use crate::http::auth::By;
 use crate::http::extract::{Json, Params};
 use crate::http::problem::ApiError;
 use crate::link::api::rfc3339;
@@ -74,13 +75,14 @@ impl From<MissingCode> for MissingView {
     get,
     path = "/api/v1/missing",
     tag = "statistics",
+    security(("api_key" = ["stats:read"]), ("session" = ["stats:read"])),
     params(MissingParams),
     responses((status = 200, body = MissingPage), Any),
     operation_id = "missing_codes",
 )]
 pub(crate) async fn list(
     State(app): State<App>,
-    caller: Caller,
+    caller: By<allow::StatsRead>,
     Params(params): Params<MissingParams>,
 ) -> Result<Response, ApiError> {
     let limit = params.limit.unwrap_or(LIMIT_DEFAULT);
@@ -88,7 +90,8 @@ pub(crate) async fn list(
         return Err(ApiError::Request(format!("limit is from 1 to {CODES_MAX}")));
     }
     let host = params.domain.as_deref();
-    let domain = host.map(|host| domain(host, caller.workspace, app.domain_set())).transpose()?;
+    let domain = host.map(|host| domain(host, caller.workspace, &app.domain_set())).transpose()?;
+    let domain = caller.domain_of(domain)?;
     let codes = missing_list(app.read(), caller.workspace, domain, limit).await?;
     let data = codes.into_iter().map(MissingView::from).collect();
     Ok(Json(MissingPage { data }).into_response())

@@ -20,6 +20,20 @@ pub(crate) enum Any {
         headers(("WWW-Authenticate" = String, description = "`Bearer` (RFC 6750)"))
     )]
     Unauthorized(Problem),
+    /// `insufficient-scope`, `forbidden`: the key, or your role, does not allow it.
+    #[response(status = 403, content_type = PROBLEM)]
+    Forbidden(Problem),
+    /// `rate-limited`: nothing was done. The headers say of which limit there is nothing left.
+    #[response(
+        status = 429,
+        content_type = PROBLEM,
+        headers(
+            ("Retry-After" = u32, description = "Seconds to wait"),
+            ("RateLimit-Policy" = String, description = "The limits that the request counted for"),
+            ("RateLimit" = String, description = "What is left of them")
+        )
+    )]
+    Limited(Problem),
     /// `internal`: something went wrong; the operator finds the cause under the request's id.
     #[response(status = 500, content_type = PROBLEM)]
     Internal(Problem),
@@ -30,6 +44,23 @@ pub(crate) enum Any {
         headers(("Retry-After" = u32, description = "Seconds to wait"))
     )]
     Unavailable(Problem),
+}
+
+/// A call for everybody.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "read by its derive alone")]
+pub(crate) enum Limited {
+    /// `rate-limited`: nothing was done. The headers say of which limit there is nothing left.
+    #[response(
+        status = 429,
+        content_type = PROBLEM,
+        headers(
+            ("Retry-After" = u32, description = "Seconds to wait"),
+            ("RateLimit-Policy" = String, description = "The limits that the request counted for"),
+            ("RateLimit" = String, description = "What is left of them")
+        )
+    )]
+    Limited(Problem),
 }
 
 /// A call with a body.
@@ -65,6 +96,16 @@ pub(crate) enum MayConflict {
     /// is under way; send it again after `Retry-After` seconds.
     #[response(status = 409, content_type = PROBLEM)]
     Conflict(Problem),
+}
+
+/// A call of somebody who is signed in.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "read by its derive alone")]
+pub(crate) enum Fresh {
+    /// `cross-site-request`: the request does not come from the dashboard's own origin.
+    /// `reauthentication-required`: show once more who you are, and send it again.
+    #[response(status = 403, content_type = PROBLEM)]
+    Refused(Problem),
 }
 
 /// A call with `If-Match`.

@@ -5,7 +5,10 @@ use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, SchemaT
 use utoipa::openapi::{KnownFormat, RefOr, Schema, SchemaFormat};
 use utoipa::{PartialSchema, ToSchema};
 
+use crate::access::Scope;
+use crate::domain::command::DomainBody;
 use crate::link::command::LinkBody;
+use crate::report::{ReportReason, ReportState};
 
 /// An id: a positive 63-bit integer, as a string.
 pub(crate) fn id() -> Schema {
@@ -30,6 +33,23 @@ pub(crate) fn optional_id() -> Schema {
     nullable(id())
 }
 
+/// Ids.
+pub(crate) fn ids() -> Schema {
+    ArrayBuilder::new().items(RefOr::T(id())).into()
+}
+
+/// At most 50 ids, or none.
+pub(crate) fn optional_ids() -> Schema {
+    let ids = ArrayBuilder::new().items(RefOr::T(id())).max_items(Some(50));
+    OneOfBuilder::new().item(ids).item(ObjectBuilder::new().schema_type(Type::Null)).into()
+}
+
+/// What a key may do.
+pub(crate) fn scopes() -> Schema {
+    let scope = words(&Scope::ALL.map(Scope::as_str));
+    ArrayBuilder::new().items(RefOr::T(scope)).min_items(Some(1)).into()
+}
+
 /// The status of a redirect.
 pub(crate) fn redirect_status() -> Schema {
     ObjectBuilder::new().schema_type(Type::Integer).enum_values(Some([301, 302, 307, 308])).into()
@@ -42,6 +62,21 @@ pub(crate) fn optional_redirect_status() -> Schema {
 /// What a link's owner decides about its code.
 pub(crate) fn optional_state() -> Schema {
     nullable(words(&["active", "disabled"]))
+}
+
+/// What is wrong with a link.
+pub(crate) fn report_reason() -> Schema {
+    words(&ReportReason::ALL.map(ReportReason::as_str))
+}
+
+/// What became of a report.
+pub(crate) fn report_state() -> Schema {
+    words(&ReportState::ALL.map(ReportState::as_str))
+}
+
+/// How far a domain is.
+pub(crate) fn domain_state() -> Schema {
+    words(&crate::domain::api::STATES)
 }
 
 /// What a link's code is good for.
@@ -136,6 +171,28 @@ impl PartialSchema for LinkPatch {
 impl ToSchema for LinkPatch {
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
         LinkBody::schemas(schemas);
+    }
+}
+
+/// A change of a domain.
+pub(crate) struct DomainPatch;
+
+impl PartialSchema for DomainPatch {
+    fn schema() -> RefOr<Schema> {
+        let mut schema = DomainBody::schema();
+        if let RefOr::T(Schema::Object(object)) = &mut schema {
+            object.description = None;
+            object.properties.remove("host");
+            object.properties.remove("folds_case");
+            object.examples.push(json!({"home_url": "https://www.rust-lang.org/"}));
+        }
+        schema
+    }
+}
+
+impl ToSchema for DomainPatch {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        DomainBody::schemas(schemas);
     }
 }
 

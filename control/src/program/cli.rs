@@ -3,12 +3,15 @@
 use carom_process::Inherited;
 use clap::{Parser, Subcommand};
 
+use super::abuse::{LinkCommand, ReportCommand};
 use super::error::ProgramError;
 use super::keys::KeyCommand;
-use super::operator::with_operator;
+use super::operator::{Operator, with_operator};
 use super::settings::{self, Settings, SettingsArgs};
+use super::users::UserCommand;
+use super::workspaces::{AuditArgs, WorkspaceCommand};
 use super::{client, output, serve};
-use crate::app::App;
+use crate::app::{App, OpenError};
 use crate::config::SECRETS;
 
 /// The control plane of a fleet: API, statistics, and what edges follow. No redirects.
@@ -33,6 +36,20 @@ enum Command {
     /// API keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Accounts: people who sign in
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Links: take one down, or bring it back
+    #[command(subcommand)]
+    Link(LinkCommand),
+    /// What the public reports as abuse
+    #[command(subcommand)]
+    Report(ReportCommand),
+    /// Workspaces: take one out of service, or bring it back
+    #[command(subcommand)]
+    Workspace(WorkspaceCommand),
+    /// Show who changed what, newest first
+    Audit(AuditArgs),
     /// The settings
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -64,6 +81,19 @@ impl Cli {
                 settings::check(&loaded)?;
                 match command {
                     Some(Command::Key(command)) => key(settings, &command),
+                    Some(Command::User(command)) => user(settings, &command),
+                    Some(Command::Link(command)) => {
+                        ask(settings, async |operator| command.run(operator).await)
+                    }
+                    Some(Command::Report(command)) => {
+                        ask(settings, async |operator| command.run(operator).await)
+                    }
+                    Some(Command::Workspace(command)) => {
+                        ask(settings, async |operator| command.run(operator).await)
+                    }
+                    Some(Command::Audit(args)) => {
+                        ask(settings, async |operator| args.run(operator).await)
+                    }
                     Some(Command::Migrate) => migrate(settings),
                     Some(Command::Config(_)) => output::line("The settings are valid."),
                     _ => serve::run(settings, inherited),
@@ -80,11 +110,29 @@ fn key(settings: &Settings, command: &KeyCommand) -> Result<(), ProgramError> {
     })
 }
 
+fn user(settings: &Settings, command: &UserCommand) -> Result<(), ProgramError> {
+    let open = async || Ok(App::open(serve::options(settings)).await?);
+    with_operator(&settings.data_dir, command.makes_folder(), open, async |operator| {
+        command.run(operator).await
+    })
+}
+
+fn ask(
+    settings: &Settings,
+    call: impl AsyncFnOnce(&Operator) -> Result<(), ProgramError>,
+) -> Result<(), ProgramError> {
+    let open = async || Ok(App::open(serve::options(settings)).await?);
+    with_operator(&settings.data_dir, false, open, call)
+}
+
 /// Opening is migrating. Several may do so at once, and beside control planes of this version.
 fn migrate(settings: &Settings) -> Result<(), ProgramError> {
     runtime()?.block_on(async {
         let _folder = super::Folder::lock(&settings.data_dir).await?;
-        App::open(serve::options(settings)).await?.close().await;
+        let app = App::open(serve::options(settings)).await?;
+        let migrated = app.migrate_clicks().await.map_err(OpenError::from);
+        app.close().await;
+        migrated?;
         output::line("The databases have this version's schema.")
     })
 }

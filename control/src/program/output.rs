@@ -7,6 +7,7 @@ use carom_shared::settings::{Effective, Settings};
 use serde::Serialize;
 
 use super::error::ProgramError;
+use crate::app::App;
 
 /// Prints a text that ends its last line itself. Whole texts: half a line helps nobody.
 ///
@@ -48,6 +49,21 @@ pub fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// What to say of the link that makes the first account; nothing once there is one. Without a link it
+/// serves all the same, and the log says why there is none.
+pub async fn setup(app: &App) -> String {
+    match app.setup_link().await {
+        Ok(None) => String::new(),
+        Ok(Some(link)) => format!(
+            "There is no account yet. To make the first one, within 30 minutes:\n  {link}\n\n"
+        ),
+        Err(error) => {
+            tracing::error!("{error}");
+            String::new()
+        }
+    }
 }
 
 /// Prints every setting and where its value comes from.

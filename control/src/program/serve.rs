@@ -83,6 +83,7 @@ async fn serve(settings: &Settings, inherited: Inherited) -> Result<(), ProgramE
         control.internal_listen,
         control.admin_listen,
     ))?;
+    output::text(&output::setup(&app).await)?;
 
     signals.stop().await;
     output::line("Stopping: answering what is under way ...")?;

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ProgramError;
 use crate::config::{
-    ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig, RedisConfig,
+    AbuseConfig, AccountsConfig, AuditConfig, ClicksConfig, Config, ControlConfig, DatabaseConfig,
+    DomainsConfig, InternalConfig, LimitsConfig, MailConfig, RedisConfig,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,12 @@ pub(super) struct Settings {
     pub(super) database: DatabaseConfig,
     pub(super) clicks: ClicksConfig,
     pub(super) redis: RedisConfig,
+    pub(super) accounts: AccountsConfig,
+    pub(super) audit: AuditConfig,
+    pub(super) mail: MailConfig,
+    pub(super) limits: LimitsConfig,
+    pub(super) abuse: AbuseConfig,
+    pub(super) domains: DomainsConfig,
 }
 
 impl Default for Settings {
@@ -44,6 +51,12 @@ impl Default for Settings {
             database: DatabaseConfig::default(),
             clicks: ClicksConfig::default(),
             redis: RedisConfig::default(),
+            accounts: AccountsConfig::default(),
+            audit: AuditConfig::default(),
+            mail: MailConfig::default(),
+            limits: LimitsConfig::default(),
+            abuse: AbuseConfig::default(),
+            domains: DomainsConfig::default(),
         }
     }
 }
@@ -60,6 +73,12 @@ impl Settings {
             database: self.database.clone(),
             clicks: self.clicks.clone(),
             redis: self.redis.clone(),
+            accounts: self.accounts.clone(),
+            audit: self.audit.clone(),
+            mail: self.mail.clone(),
+            limits: self.limits.clone(),
+            abuse: self.abuse.clone(),
+            domains: self.domains.clone(),
         }
     }
 }

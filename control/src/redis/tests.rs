@@ -4,7 +4,7 @@
 mod faults;
 #[cfg(feature = "postgres-tests")]
 mod several;
-mod support;
+pub(crate) mod support;
 
 use std::time::Duration;
 

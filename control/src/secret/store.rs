@@ -2,6 +2,7 @@
 
 use carom_shared::Random;
 
+use super::seal::SealKey;
 use crate::db::{StoreError, Tx, on_tx};
 use crate::http::cursor::CursorKey;
 
@@ -33,6 +34,23 @@ pub(crate) async fn secret_ensure(
     key.map(CursorKey::new).map_err(|_| StoreError::Corrupt("cursor key"))
 }
 
+/// The key that seals second factors; made if the database has none yet. Call it after
+/// [`secret_ensure`].
+pub(crate) async fn seal_key_ensure(
+    tx: &mut Tx,
+    random: &dyn Random,
+) -> Result<SealKey, StoreError> {
+    // The writer's lock keeps two instances from making one each.
+    const SET: &str = "update secret set seal_key = coalesce(seal_key, $1) where id = 1 \
+         returning seal_key";
+    let mut key = [0_u8; SealKey::LEN];
+    random.fill(&mut key);
+    let key: Vec<u8> =
+        on_tx!(tx, |conn| sqlx::query_scalar(SET).bind(key.as_slice()).fetch_one(conn).await)?;
+    let key = <[u8; SealKey::LEN]>::try_from(key);
+    key.map(|key| SealKey::new(&key)).map_err(|_| StoreError::Corrupt("seal key"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,5 +65,9 @@ mod tests {
         let again = secret_ensure(&mut tx, &SeededRandom::new(2)).await.unwrap();
         let place = [7; 16];
         assert_eq!(first.sign(place, b"list"), again.sign(place, b"list"));
+        let first = seal_key_ensure(&mut tx, &SeededRandom::new(3)).await.unwrap();
+        let again = seal_key_ensure(&mut tx, &SeededRandom::new(4)).await.unwrap();
+        let sealed = first.seal(1, b"secret", &test.random);
+        assert_eq!(again.open(1, &sealed).as_deref(), Some(&b"secret"[..]));
     }
 }

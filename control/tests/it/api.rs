@@ -10,8 +10,8 @@ async fn the_simplest_call() {
 content-type: application/json
 
 {
-  "code": "DWTNTDy",
-  "short_url": "https://go.example/DWTNTDy"
+  "code": "B5tM8V3",
+  "short_url": "https://go.example/B5tM8V3"
 }
 "##);
 }
@@ -33,7 +33,7 @@ async fn a_link_with_everything_is_made_and_read_back() {
     assert_snapshot!(made.shown(), @r##"
 201 Created
 content-type: application/json
-location: /api/v1/links/3706140701492857403
+location: /api/v1/links/3706140701492208904
 etag: "1"
 
 {
@@ -41,12 +41,13 @@ etag: "1"
   "clicks": 0,
   "code": "Sale-2026",
   "created_at": "2026-01-01T00:00:00Z",
-  "created_by": "3706140701491879360",
+  "created_by": "3706140701493103459",
+  "created_by_account": null,
   "deleted_at": null,
   "domain": "go.example",
   "expires_at": "2026-03-01T00:00:00Z",
   "fallback_url": "https://example.com/over",
-  "id": "3706140701492857403",
+  "id": "3706140701492208904",
   "imported_clicks": 0,
   "last_click_at": null,
   "max_age": 60,

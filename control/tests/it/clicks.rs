@@ -65,7 +65,7 @@ content-type: application/json
       "bots": 2,
       "clicks": 3,
       "last_click_at": "2026-01-01T00:00:02Z",
-      "link_id": "3706140701492857403",
+      "link_id": "3706140701492208904",
       "short_url": "https://go.example/a"
     }
   ],

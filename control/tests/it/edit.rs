@@ -62,12 +62,13 @@ etag: "2"
   "clicks": 0,
   "code": "x",
   "created_at": "2026-01-01T00:00:00Z",
-  "created_by": "3706140701491879360",
+  "created_by": "3706140701493103459",
+  "created_by_account": null,
   "deleted_at": null,
   "domain": "go.example",
   "expires_at": null,
   "fallback_url": null,
-  "id": "3706140701492857403",
+  "id": "3706140701492208904",
   "imported_clicks": 0,
   "last_click_at": null,
   "max_age": 300,
@@ -311,13 +312,15 @@ content-type: application/json
   "data": [
     {
       "at": "2026-01-01T00:01:00Z",
-      "by": "3706140701491879360",
+      "by": "3706140701493103459",
+      "by_account": null,
       "revision": 2,
       "url": "https://example.com/b"
     },
     {
       "at": "2026-01-01T00:00:00Z",
-      "by": "3706140701491879360",
+      "by": "3706140701493103459",
+      "by_account": null,
       "revision": 1,
       "url": "https://example.com/a"
     }

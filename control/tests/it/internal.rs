@@ -26,7 +26,7 @@ impl Internal {
         config.internal.previous_token = PREVIOUS.into();
         config.home_url = "https://example.com/welcome".into();
         test.app.close().await;
-        test.app = open(config, test.clock.clone(), 2).await.unwrap();
+        test.reopened(open(config, test.clock.clone(), 2).await.unwrap());
         Self(test)
     }
 

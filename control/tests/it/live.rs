@@ -56,6 +56,7 @@ impl Feed {
         assert_eq!(answer.headers()["cache-control"], "no-store");
         let mut feed = Self(answer.into_body());
         assert_eq!(feed.next().await.unwrap(), "retry: 2000\n\n");
+        assert!(test.app.bundle().await.unwrap().are_clicks_watched, "edges are told");
         feed
     }
 
@@ -69,6 +70,7 @@ impl Feed {
 #[tokio::test]
 async fn clicks_are_seen_as_they_are_stored() {
     let test = Test::new().await;
+    assert!(!test.app.bundle().await.unwrap().are_clicks_watched);
     test.post("/api/v1/links", r#"{"url":"https://example.com/","code":"a"}"#).await;
     test.post("/api/v1/links", r#"{"url":"https://example.com/","code":"b"}"#).await;
     let domain = test.app.domains()[0].id;

@@ -4,20 +4,27 @@
 //! runs them on PostgreSQL: which one is asked in `database` alone.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod abuse;
+mod accounts;
 mod admin;
 mod api;
 mod bulk;
 mod clicks;
 mod create;
 mod database;
+mod domains;
 mod edit;
 mod idempotency;
 mod import;
 mod internal;
+mod keys;
 mod live;
+mod matrix;
 mod missing;
 mod openapi;
 mod operator;
+mod pages;
+mod people;
 #[cfg(feature = "postgres-tests")]
 #[path = "../support/postgres.rs"]
 pub(crate) mod postgres;
@@ -34,8 +41,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use carom_control::{
-    App, ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig, OpenError,
-    OpenOptions, RedisConfig, admin as admin_surface, api_router, operator as operator_surface,
+    App, Config, OpenError, OpenOptions, admin as admin_surface, api_router,
+    operator as operator_surface,
 };
 use carom_shared::{SeededRandom, TestClock, UnixMillis};
 use http::{HeaderMap, Method, Request, StatusCode};
@@ -46,18 +53,14 @@ use database::TestDatabase;
 /// 2026-01-01T00:00:00Z
 const NOW: UnixMillis = UnixMillis::new(1_767_225_600_000);
 
-/// Settings for a folder, with what they are by default: both stores are files in it.
+/// Settings for a folder, without limits of requests: both stores are files in it.
 fn config(folder: &Path) -> Config {
-    Config {
-        data_dir: folder.into(),
-        public_url: "https://go.example".into(),
-        home_url: String::new(),
-        control: ControlConfig::default(),
-        internal: InternalConfig::default(),
-        database: DatabaseConfig::default(),
-        clicks: ClicksConfig::default(),
-        redis: RedisConfig::default(),
-    }
+    let mut config = Config::new(folder.into(), "https://go.example");
+    // Time stands still in most tests, and no quota comes back.
+    config.limits.key_per_minute = 0;
+    config.limits.workspace_per_minute = 0;
+    config.limits.address_per_minute = 0;
+    config
 }
 
 async fn open(config: Config, clock: Arc<TestClock>, seed: u64) -> Result<App, OpenError> {
@@ -67,6 +70,8 @@ async fn open(config: Config, clock: Arc<TestClock>, seed: u64) -> Result<App, O
 /// A fresh installation with one API key.
 struct Test {
     app: App,
+    /// Made once: it writes the API's whole document.
+    router: Router,
     clock: Arc<TestClock>,
     folder: tempfile::TempDir,
     database: TestDatabase,
@@ -81,7 +86,8 @@ impl Test {
         let mut config = config(folder.path());
         config.database.url = database.url();
         let app = open(config, Arc::clone(&clock), 1).await.unwrap();
-        let mut test = Self { app, clock, folder, database, key: String::new() };
+        let router = api_router(&app);
+        let mut test = Self { app, router, clock, folder, database, key: String::new() };
         let made = test.operator(Method::POST, "/v1/keys", r#"{"name":"test"}"#).await;
         test.key = made.json()["key"].as_str().unwrap().to_owned();
         test
@@ -94,8 +100,14 @@ impl Test {
         config
     }
 
+    /// The same installation, opened again.
+    fn reopened(&mut self, app: App) {
+        self.router = api_router(&app);
+        self.app = app;
+    }
+
     fn api(&self) -> Router {
-        api_router(&self.app)
+        self.router.clone()
     }
 
     /// A call with the key and a JSON body.

@@ -11,12 +11,23 @@ async fn keys_are_made_shown_once_and_revoked() {
 content-type: application/json
 
 {
+  "account_id": null,
+  "addresses": [],
   "created_at": "2026-01-01T00:00:00Z",
-  "hint": "ZIKF",
-  "id": "3706140701492208904",
-  "key": "crm_xCxfNK8gbBxggqftkhPWM0MqDpmQt80oZIKF",
+  "domains": [],
+  "expires_at": null,
+  "hint": "KFKI",
+  "id": "3706140701492446892",
+  "key": "crm_8drrtObe8BldgAeGW6gUyRTKJJMNEt43KFKI",
+  "last_used_at": null,
+  "last_used_from": null,
   "name": "CI",
+  "rate_per_minute": null,
+  "replaced_by": null,
   "revoked_at": null,
+  "scopes": [
+    "*"
+  ],
   "workspace_id": "3706140701491354817"
 }
 "##);

@@ -83,7 +83,7 @@ async fn links_are_listed_by_their_clicks_also_after_a_restart() {
     test.clicked(2, &[("b", 2), ("b", 2)]).await;
     test.app.close().await;
     let config = test.config();
-    test.app = open(config, Arc::clone(&test.clock), 2).await.unwrap();
+    test.reopened(open(config, Arc::clone(&test.clock), 2).await.unwrap());
     test.comes_to("sort=clicks", "b:3 a:2 c:0").await;
     assert_eq!(test.metric("carom_control_feed_seq").await, 3);
 }

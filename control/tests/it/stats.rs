@@ -101,7 +101,7 @@ content-type: application/json
   },
   "detail_since": null,
   "last_click_at": "2025-12-31T23:30:00Z",
-  "link_id": "3706140701492857403",
+  "link_id": "3706140701492208904",
   "range": {
     "from": "2026-01-01T00:00:00+05:30",
     "interval": "day",
@@ -267,7 +267,7 @@ content-type: application/json
       "visitor": "0000000000000003"
     }
   ],
-  "next_cursor": "00000000695467800000000000040000950fd57574c2d94078692bd954ab813d"
+  "next_cursor": "000000006954678000000000000400008e1e5284b3346f5c593f4c33087bc029"
 }
 "##);
     let mut path = format!("{link}/clicks?limit=2&from=2025-12-31&format=csv");

@@ -1,7 +1,7 @@
 //! A database of its own for a test, on the ClickHouse that `TEST_CLICKHOUSE_URL` names.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(crate) struct TestClickHouse {
@@ -26,6 +26,14 @@ impl TestClickHouse {
         made
     }
 
+    /// The same database behind a port on which nobody listens yet.
+    pub(crate) fn later(&self) -> Later {
+        let port =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let to = self.server.strip_prefix("http://").unwrap().to_owned();
+        Later { url: format!("http://127.0.0.1:{port}/{}", self.name), port, to }
+    }
+
     /// What a statement answers, without the last line's end.
     pub(crate) fn ask(&self, sql: &str) -> String {
         self.send(&self.name, sql)
@@ -45,6 +53,33 @@ impl TestClickHouse {
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         answer.split_once("\r\n\r\n").unwrap().1.trim_end().to_owned()
+    }
+}
+
+/// A server that is away until it [comes](Self::come).
+pub(crate) struct Later {
+    pub(crate) url: String,
+    port: u16,
+    to: String,
+}
+
+impl Later {
+    /// From now on connections are passed on, until the test ends.
+    pub(crate) fn come(&self) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, self.port)).unwrap();
+        let to = self.to.clone();
+        std::thread::spawn(move || {
+            for from in listener.incoming() {
+                let (from, to) = (from.unwrap(), TcpStream::connect(&to).unwrap());
+                let back = (to.try_clone().unwrap(), from.try_clone().unwrap());
+                for (mut from, mut to) in [(from, to), back] {
+                    std::thread::spawn(move || {
+                        drop(std::io::copy(&mut from, &mut to));
+                        drop(to.shutdown(std::net::Shutdown::Write));
+                    });
+                }
+            }
+        });
     }
 }
 

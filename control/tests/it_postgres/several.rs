@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use carom_control::{
-    App, Change, ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig, OpenOptions,
-    RedisConfig, Subscriber, api_router, operator,
+    App, Change, ClicksConfig, Config, DatabaseConfig, InternalConfig, OpenOptions, Subscriber,
+    api_router, operator,
 };
 use carom_shared::{SeededRandom, TestClock, UnixMillis};
 use http::{Method, Request, StatusCode};
@@ -33,14 +33,10 @@ impl Plane {
     pub(crate) async fn with_clicks(url: String, seed: u64, clicks: ClicksConfig) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = Config {
-            data_dir: folder.path().into(),
-            public_url: "https://go.example".into(),
-            home_url: String::new(),
-            control: ControlConfig::default(),
             internal: InternalConfig { token: TOKEN.into(), ..InternalConfig::default() },
             database: DatabaseConfig { url, max_connections: 4 },
             clicks,
-            redis: RedisConfig::default(),
+            ..Config::new(folder.path().into(), "https://go.example")
         };
         let clock = Arc::new(TestClock::new(NOW));
         let random = Arc::new(SeededRandom::new(seed));
@@ -100,6 +96,23 @@ impl Subscriber for Seen {
     }
 
     fn missed(&self) {}
+}
+
+/// With the second in which edges ask for their bundle, that is within two.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_domain_that_changed_elsewhere_is_noticed_within_a_second() {
+    let database = TestPostgres::new(true).await;
+    let plane = Plane::open(database.url.clone(), 1).await;
+    assert_eq!(plane.app.domains().len(), 1);
+    let mut connection = database.connect().await;
+    let insert = "insert into domain (id, host, is_default, created_at_ms) \
+         values (77, 'b.example', false, 1)";
+    sqlx::query(insert).execute(&mut connection).await.unwrap();
+    let begin = std::time::Instant::now();
+    while plane.app.domains().len() == 1 {
+        assert!(begin.elapsed() < Duration::from_secs(1));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Two control planes take the same codes in opposite orders: each code once, no deadlock, and

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use carom_control::{ClicksConfig, KeepClicksError, internal_router};
-use carom_shared::batch::{BatchBuilder, Token};
+use carom_shared::batch::{BatchBuilder, BatchFile, Token};
 use carom_shared::internal::CLICKS_PATH;
 use carom_shared::{Code, FeedPosition};
 use http::{Method, Request, StatusCode};
@@ -130,9 +130,6 @@ async fn clicks_in_a_file_have_one_keeper() {
 #[cfg(feature = "clickhouse-tests")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clicks_that_are_shared_have_one_leader() {
-    use carom_shared::click::{Channel, Detail, Details, Device, Kind, Privacy, Via};
-    use carom_shared::{Click, DomainId, LinkId, WorkspaceId};
-
     const LEADERS: &str = "select count(*) from pg_locks where locktype = 'advisory' and granted \
          and classid = 25441 and objid = 1919905028 and database = (select oid from pg_database where datname = current_database())";
     let database = TestPostgres::new(true).await;
@@ -151,25 +148,7 @@ async fn clicks_that_are_shared_have_one_leader() {
     assert!(a.app.bundle().await.unwrap().are_clicks_shared);
     assert!(b.app.bundle().await.unwrap().are_clicks_shared);
 
-    let mut batch = BatchBuilder::new();
-    batch.push(&Click {
-        workspace: WorkspaceId::try_from(1).unwrap(),
-        link: LinkId::try_from(1).unwrap(),
-        domain: DomainId::try_from(1).unwrap(),
-        at_s: u32::try_from(NOW.as_secs() - 86_400).unwrap(),
-        n: 1,
-        kind: Kind::Human,
-        via: Via::Link,
-        variant: 0,
-        status: 302,
-        target_revision: 1,
-        visitor: 0,
-        privacy: Privacy::default(),
-        channel: Channel::Direct,
-        device: Device::Unknown,
-        details: Details::of(&[(Detail::Referrer, "")]),
-    });
-    let batch = batch.finish(NOW, &[]);
+    let batch = one_click();
     let token = Token::new(1, 1, 1, batch.rows, batch.crc);
     for (plane, status) in [(&b, StatusCode::CREATED), (&a, StatusCode::OK), (&b, StatusCode::OK)] {
         let request = Request::post(format!("{CLICKS_PATH}/{token}"));
@@ -197,6 +176,49 @@ async fn clicks_that_are_shared_have_one_leader() {
     leads(0).await;
 }
 
+/// The same file of clicks through both at once: each click is stored once, whoever was first.
+#[cfg(feature = "clickhouse-tests")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_of_clicks_through_both_at_once_counts_once() {
+    use carom_control::operator::{self, ClickRow, ImportClicksRequest, click_columns as columns};
+
+    let database = TestPostgres::new(true).await;
+    let clicks = crate::clickhouse::TestClickHouse::new();
+    let config = || ClicksConfig { url: clicks.url.clone(), ..ClicksConfig::default() };
+    let a = Plane::with_clicks(database.url.clone(), 1, config()).await;
+    let b = Plane::with_clicks(database.url.clone(), 2, config()).await;
+    let key = a.key().await;
+    assert_eq!(a.create(&key, "imported").await.status, StatusCode::CREATED);
+    let page = |from: i64| {
+        let rows = (from..from + 40).map(|second| {
+            let mut cells = vec![String::new(); columns().count()];
+            let place = |name: &str| columns().position(|column| column == name).unwrap();
+            cells[place("code")] = "imported".to_owned();
+            cells[place("at")] = format!("2025-12-01T00:{:02}:{:02}Z", second / 60, second % 60);
+            ClickRow { nth: 0, cells }
+        });
+        let rows = rows.collect();
+        serde_json::to_vec(&ImportClicksRequest { dry_run: false, rows }).unwrap()
+    };
+    // Pages that overlap, each through both.
+    for round in 0..6 {
+        let import = async |plane: &Plane| {
+            let request = Request::post("/v1/import/clicks")
+                .header("content-type", "application/json")
+                .body(Body::from(page(round * 20)))
+                .unwrap();
+            send(operator::router(&plane.app), request).await.status
+        };
+        let (first, second) = tokio::join!(import(&a), import(&b));
+        assert_eq!((first, second), (StatusCode::OK, StatusCode::OK), "round {round}");
+        let stored = (40 + round * 20).to_string();
+        assert_eq!(clicks.ask("SELECT count() FROM click"), stored);
+        assert_eq!(clicks.ask("SELECT uniqExact(at) FROM click"), stored);
+    }
+    a.app.close().await;
+    b.app.close().await;
+}
+
 /// One without clicks takes none and says nothing of them; everything else it does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_without_clicks_says_so() {
@@ -216,4 +238,76 @@ async fn one_without_clicks_says_so() {
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
     // So that the edge's next try may come to another one.
     assert_eq!(refused.headers["connection"], "close");
+}
+
+/// ClickHouse is away when a control plane starts: links are made, statistics and clicks are refused for
+/// now, it is ready and says what is missing. Once ClickHouse is there, it has its schema and answers.
+#[cfg(feature = "clickhouse-tests")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_of_clicks_may_come_later() {
+    let database = TestPostgres::new(true).await;
+    let clicks = crate::clickhouse::TestClickHouse::new();
+    let later = clicks.later();
+    let config = ClicksConfig { url: later.url.clone(), ..ClicksConfig::default() };
+    let plane = Plane::with_clicks(database.url.clone(), 1, config).await;
+    let admin = async |path: &str| {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        send(carom_control::admin::router(&plane.app), request).await
+    };
+    let key = plane.key().await;
+    assert_eq!(plane.create(&key, "early").await.status, StatusCode::CREATED);
+    let stats = async || plane.call(&key, Method::GET, "/api/v1/stats", String::new()).await;
+    let refused = stats().await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(refused.json()["code"], "clicks-unavailable");
+    assert!(refused.headers.contains_key("retry-after"));
+    let batch = one_click();
+    let token = Token::new(1, 1, 1, batch.rows, batch.crc);
+    let bring = async || {
+        let request = Request::post(format!("{CLICKS_PATH}/{token}"));
+        plane.internal(request, batch.bytes.to_vec()).await.status
+    };
+    assert_eq!(bring().await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(admin("/readyz").await.status, StatusCode::OK);
+    assert!(admin("/metrics").await.body.contains("\ncarom_control_click_store_up 0\n"));
+    assert!(plane.app.migrate_clicks().await.is_err(), "a command that is for that says so");
+
+    later.come();
+    let begun = Instant::now();
+    while stats().await.status != StatusCode::OK {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(bring().await, StatusCode::CREATED);
+    while !admin("/metrics").await.body.contains("\ncarom_control_click_store_up 1\n") {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    plane.app.close().await;
+}
+
+/// A batch with one click of yesterday.
+fn one_click() -> BatchFile {
+    use carom_shared::click::{Channel, Detail, Details, Device, Kind, Privacy, Via};
+    use carom_shared::{Click, DomainId, LinkId, WorkspaceId};
+
+    let mut batch = BatchBuilder::new();
+    batch.push(&Click {
+        workspace: WorkspaceId::try_from(1).unwrap(),
+        link: LinkId::try_from(1).unwrap(),
+        domain: DomainId::try_from(1).unwrap(),
+        at_s: u32::try_from(NOW.as_secs() - 86_400).unwrap(),
+        n: 1,
+        kind: Kind::Human,
+        via: Via::Link,
+        variant: 0,
+        status: 302,
+        target_revision: 1,
+        visitor: 0,
+        privacy: Privacy::default(),
+        channel: Channel::Direct,
+        device: Device::Unknown,
+        details: Details::of(&[(Detail::Referrer, "")]),
+    });
+    batch.finish(NOW, &[])
 }

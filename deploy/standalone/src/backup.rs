@@ -33,6 +33,15 @@
 //! Lists of links show clicks that are carried over from the store of clicks. None are between 2
 //! and 3: the links of a backup never show clicks that its other file does not have.
 //!
+//! # Clicks in ClickHouse
+//!
+//! They are left out, unless they are asked for. What is left out has a backup of its own, which has to
+//! be made after this one: then each click that was answered before the cut is in the outbox of the one, in the other,
+//! or in both, and the restore gives each batch of the outbox to the restored ClickHouse, whose rows and
+//! ledger tell whether it has it. Clicks that came between the two have no link here, if their link
+//! did too. If clicks are asked for, 2 copies the tables as they are at one moment by their parts, and
+//! makes a file of them: all above holds.
+//!
 //! # What is not in it
 //!
 //! The rings: addresses are there, and nowhere else. Damaged segments in the quarantine, for the
@@ -55,7 +64,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use carom_control::App;
-use carom_control::backup::{CheckError, ClicksCopied, Copied, CopyError, LinksCopied};
+use carom_control::backup::{
+    CheckError, ClicksCopied, ClicksElsewhere, Copied, CopyError, JoinError, LinksCopied,
+    SharedClicks,
+};
 use carom_edge::spool::snapshot::{BatchFileError, batches, read_batch};
 use carom_edge::{SnapshotError, SpoolAccess, SpoolAtRest, SpoolSnapshot};
 use carom_shared::{Clock, Random, UnixMillis};
@@ -92,6 +104,8 @@ struct Inner {
     spool: SpoolSource,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    /// Whether clicks in ClickHouse are copied into backups that nobody asks for one by one.
+    with_clicks: bool,
     busy: tokio::sync::Mutex<()>,
     /// Looked at by what runs on threads of its own.
     interrupted: Arc<AtomicBool>,
@@ -109,7 +123,10 @@ pub(crate) struct Made {
     pub(crate) took_ms: u64,
     pub(crate) cut_at: String,
     pub(crate) links: LinksCopied,
-    pub(crate) clicks: ClicksCopied,
+    /// `None`: they are elsewhere.
+    pub(crate) clicks: Option<ClicksCopied>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) elsewhere: Option<ClicksElsewhere>,
     pub(crate) outbox: OutboxCopied,
     pub(crate) left_out: usize,
 }
@@ -130,7 +147,7 @@ pub(crate) enum State {
     None,
     Running,
     Done {
-        made: Made,
+        made: Box<Made>,
     },
     Failed {
         error: String,
@@ -172,6 +189,8 @@ pub(crate) enum BadBackup {
     #[error("{} is damaged: {what}; use another backup", .path.display())]
     Damaged { path: PathBuf, what: String },
     #[error("{} cannot be restored", .path.display())]
+    Join { path: PathBuf, source: JoinError },
+    #[error("{} cannot be restored", .path.display())]
     Store { path: PathBuf, source: CheckError },
     #[error("cannot unpack {}", .path.display())]
     Unpack { path: PathBuf, source: io::Error },
@@ -194,12 +213,14 @@ impl Backups {
         spool: SpoolSource,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
+        with_clicks: bool,
     ) -> Self {
         Self(Arc::new(Inner {
             app,
             spool,
             clock,
             random,
+            with_clicks,
             busy: tokio::sync::Mutex::default(),
             interrupted: Arc::default(),
             kept: Kept::default(),
@@ -209,29 +230,31 @@ impl Backups {
         }))
     }
 
-    /// Makes a backup in a folder, which is made if it is not there.
-    pub(crate) async fn make(&self, to: &Path) -> Result<Made, BackupError> {
+    /// Makes a backup in a folder, which is made if it is not there. `with_clicks`: also if they are in
+    /// ClickHouse; as the settings say, if that is false.
+    pub(crate) async fn make(&self, to: &Path, with_clicks: bool) -> Result<Made, BackupError> {
         let Ok(_busy) = self.0.busy.try_lock() else { return Err(BackupError::Busy) };
         tokio::select! {
-            made = self.make_alone(to) => made,
+            made = self.make_alone(to, with_clicks || self.0.with_clicks) => made,
             () = self.0.stop.cancelled() => Err(BackupError::Stopping),
         }
     }
 
-    async fn make_alone(&self, to: &Path) -> Result<Made, BackupError> {
+    async fn make_alone(&self, to: &Path, with_clicks: bool) -> Result<Made, BackupError> {
         let inner = &self.0;
+        let shared = if with_clicks { SharedClicks::Copy } else { SharedClicks::LeaveOut };
         let began = Instant::now();
         let failed = |source| BackupError::Io { path: to.to_owned(), source };
         if to.to_str().is_none() {
             return Err(BackupError::Path(to.to_owned()));
         }
         // Before anything is done, where it would be for nothing.
-        inner.app.can_be_copied()?;
+        inner.app.can_be_copied(shared)?;
         let staging = Staging::create(to, &*inner.random).map_err(failed)?;
         let cut_at = inner.clock.now();
         let this = self.clone();
         let spool = self.wait(move || this.0.spool.snapshot()).await??;
-        let copied = inner.app.copy_stores(staging.dir()).await?;
+        let copied = inner.app.copy_stores(staging.dir(), shared).await?;
         let packing = Packing {
             to: to.to_owned(),
             cut_at,
@@ -292,12 +315,13 @@ impl Packing {
         let outbox = OutboxCopied::of(&self.spool.dir().join("outbox"))?;
         let sources = file::sources(self.staging.dir(), self.spool.dir()).map_err(failed)?;
         let manifest = Manifest {
-            format: manifest::FORMAT,
+            format: manifest::format_of(self.copied.clicks.is_some()),
             carom: env!("CARGO_PKG_VERSION").to_owned(),
             cut_at: manifest::rfc3339(self.cut_at),
             cut_at_ms: self.cut_at,
             links: self.copied.links,
             clicks: self.copied.clicks,
+            elsewhere: self.copied.elsewhere.clone(),
             outbox,
             left_out: self.spool.left_out(),
             entries: file::entries(&sources, &self.interrupted).map_err(failed)?,
@@ -320,6 +344,7 @@ impl Packing {
             cut_at: manifest.cut_at,
             links: manifest.links,
             clicks: manifest.clicks,
+            elsewhere: manifest.elsewhere,
             outbox,
             left_out: manifest.left_out,
         })

@@ -3,12 +3,19 @@
 use clap::{Parser, Subcommand};
 
 use carom_control::SECRETS;
+use carom_control::program::abuse::{LinkCommand, ReportCommand};
 use carom_control::program::client;
 use carom_control::program::keys::KeyCommand;
+use carom_control::program::users::UserCommand;
+use carom_control::program::workspaces::{AuditArgs, WorkspaceCommand};
 use carom_control::program::{ProgramError, SettingsArgs};
+use carom_edge::EdgeError;
 use carom_edge::process::Inherited;
+use carom_edge::spool::retry::retry;
+use carom_shared::SystemRandom;
 
 use crate::backup::{BackupArgs, RestoreArgs};
+use crate::data_dir::spool_path;
 use crate::doctor::DoctorArgs;
 use crate::error::CommandError;
 use crate::export::ExportArgs;
@@ -37,6 +44,20 @@ enum Command {
     /// API keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Accounts: people who sign in
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Links: take one down, or bring it back
+    #[command(subcommand)]
+    Link(LinkCommand),
+    /// What the public reports as abuse
+    #[command(subcommand)]
+    Report(ReportCommand),
+    /// Workspaces: take one out of service, or bring it back
+    #[command(subcommand)]
+    Workspace(WorkspaceCommand),
+    /// Show who changed what, newest first
+    Audit(AuditArgs),
     /// Clicks: totals and the most clicked links, or a report with a plot
     Stats(StatsArgs),
     /// Make a backup, while it serves or not; or check one
@@ -52,6 +73,9 @@ enum Command {
     Move(MoveArgs),
     /// Look for what is wrong, while it serves or not; exit code 1 if there are errors
     Doctor(DoctorArgs),
+    /// The folder of clicks that are not stored yet
+    #[command(subcommand)]
+    Spool(SpoolCommand),
     /// The settings
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -65,6 +89,12 @@ enum ConfigCommand {
     Check,
     /// Print every setting and where its value comes from
     Show,
+}
+
+#[derive(Debug, Subcommand)]
+enum SpoolCommand {
+    /// Give the batches that were set aside back, to be stored at the next start; while nobody serves
+    Retry,
 }
 
 impl Cli {
@@ -81,6 +111,19 @@ impl Cli {
         match self.command {
             None | Some(Command::Serve) => serve::run(settings, inherited, program),
             Some(Command::Key(command)) => key(settings, &command),
+            Some(Command::User(command)) => user(settings, &command),
+            Some(Command::Link(command)) => {
+                with_operator(settings, false, async |operator| Ok(command.run(operator).await?))
+            }
+            Some(Command::Report(command)) => {
+                with_operator(settings, false, async |operator| Ok(command.run(operator).await?))
+            }
+            Some(Command::Workspace(command)) => {
+                with_operator(settings, false, async |operator| Ok(command.run(operator).await?))
+            }
+            Some(Command::Audit(args)) => {
+                with_operator(settings, false, async |operator| Ok(args.run(operator).await?))
+            }
             Some(Command::Stats(args)) => args.run(settings, environment),
             Some(Command::Backup(args)) => args.run(settings),
             Some(Command::Restore(args)) => args.run(settings),
@@ -88,6 +131,11 @@ impl Cli {
             Some(Command::Export(args)) => args.run(settings),
             Some(Command::Move(args)) => args.run(settings),
             Some(Command::Doctor(args)) => args.run(settings, environment),
+            Some(Command::Spool(SpoolCommand::Retry)) => {
+                let dir = spool_path(&settings.data_dir);
+                let retried = retry(&dir, &SystemRandom).map_err(EdgeError::from)?;
+                output::line(&retried.to_string())
+            }
             Some(Command::Config(ConfigCommand::Check)) => {
                 settings.check()?;
                 output::line("The settings are valid.")
@@ -101,6 +149,12 @@ impl Cli {
 fn key(settings: &Settings, command: &KeyCommand) -> Result<(), CommandError> {
     with_operator(settings, command.makes_folder(), async |operator| {
         Ok(command.run(operator, &settings.control.public_url).await?)
+    })
+}
+
+fn user(settings: &Settings, command: &UserCommand) -> Result<(), CommandError> {
+    with_operator(settings, command.makes_folder(), async |operator| {
+        Ok(command.run(operator).await?)
     })
 }
 

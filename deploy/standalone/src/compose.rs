@@ -6,15 +6,17 @@ use std::time::Duration;
 use carom_control::{App, Change, StoreBatchError, Subscriber};
 use carom_edge::resolve::{Origin, OriginError, OriginFuture, RouteChange};
 use carom_edge::ship::{ClickSink, SinkError, SinkFuture, Stored};
-use carom_edge::{EdgeFeed, MissingCodes};
+use carom_edge::{Domains, EdgeFeed, MissingCodes};
 use carom_shared::batch::Token;
-use carom_shared::{Code, DomainId, FeedPage, FeedPosition};
+use carom_shared::{Code, DomainId, FeedPage, FeedPosition, ServedDomain};
 
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
 /// How often salts are looked at. Tomorrow's are there a day ahead, so being late costs nothing.
 const SALTS_EVERY: Duration = Duration::from_secs(600);
+/// How often it is looked which workspaces are out of service.
+const DISABLED_EVERY: Duration = Duration::from_secs(1);
 /// How often missing codes are brought over: so much of them is lost with a process that is killed.
 const MISSING_EVERY: Duration = Duration::from_secs(60);
 
@@ -59,6 +61,10 @@ impl Origin for ControlOrigin {
 pub(crate) struct ControlSink(pub(crate) App);
 
 impl ClickSink for ControlSink {
+    fn takes_several(&self) -> bool {
+        self.0.are_clicks_shared()
+    }
+
     fn store(&self, token: Token, batch: Bytes) -> SinkFuture {
         let app = self.0.clone();
         Box::pin(async move {
@@ -68,7 +74,7 @@ impl ClickSink for ControlSink {
                 Ok(carom_control::Stored::TooOld) => Err(SinkError::Refused(
                     "it is older than the store's memory of what it has".to_owned(),
                 )),
-                Err(error @ StoreBatchError::Batch { .. }) => {
+                Err(error @ (StoreBatchError::Batch { .. } | StoreBatchError::Refused { .. })) => {
                     Err(SinkError::Refused(chain(&error)))
                 }
                 Err(error @ StoreBatchError::Store { .. }) => {
@@ -80,24 +86,36 @@ impl ClickSink for ControlSink {
 }
 
 /// Changes go straight into the edge's memory, before their command is answered.
-pub(crate) struct EdgeSubscriber(pub(crate) EdgeFeed);
+pub(crate) struct EdgeSubscriber {
+    pub(crate) feed: EdgeFeed,
+    pub(crate) report_url: String,
+}
+
+/// The domains that an edge of this process serves.
+pub(crate) fn served(domains: &[ServedDomain], report_url: &str) -> Domains {
+    Domains::serving(domains).with_report_url(Some(report_url))
+}
 
 impl Subscriber for EdgeSubscriber {
     fn apply(&self, changes: &[Change]) {
         for change in changes {
-            self.0.apply(RouteChange {
+            self.feed.apply(RouteChange {
                 domain: change.domain,
                 code: change.code.clone(),
                 record: change.record.clone(),
             });
         }
         if let Some((first, last)) = changes.first().zip(changes.last()) {
-            self.0.advance(first.epoch, first.seq, last.seq);
+            self.feed.advance(first.epoch, first.seq, last.seq);
         }
     }
 
+    fn domains(&self, domains: &[ServedDomain]) {
+        self.feed.set_domains(served(domains, &self.report_url));
+    }
+
     fn missed(&self) {
-        self.0.missed();
+        self.feed.missed();
     }
 }
 
@@ -112,6 +130,28 @@ pub(crate) async fn keep_salts(app: App, feed: EdgeFeed, stop: CancellationToken
             Ok(salts) => feed.set_salts(salts),
             // The edge has tomorrow's already.
             Err(error) => tracing::warn!("{error}"),
+        }
+    }
+}
+
+/// Lets the edge know each second which workspaces are out of service, until `stop`.
+pub(crate) async fn keep_disabled(app: App, feed: EdgeFeed, stop: CancellationToken) {
+    let mut known = None;
+    loop {
+        match app.disabled_workspaces().await {
+            Ok(disabled) => {
+                if known.as_ref() != Some(&disabled) {
+                    feed.set_disabled_workspaces(&disabled);
+                    known = Some(disabled);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "disabled workspaces are not heard of")
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(DISABLED_EVERY) => {}
         }
     }
 }

@@ -4,6 +4,7 @@
 //! what only the process that serves knows is asked of it ([`process`]). Each file of `doctor/`
 //! looks at one area and returns its findings; nothing there prints.
 
+mod clickhouse;
 mod finding;
 mod folder;
 mod process;
@@ -77,6 +78,8 @@ async fn examine(settings: &Settings, depth: Depth, clock: &dyn Clock) -> Report
             // Told with the settings.
             Err(_) => findings.extend(Findings::of(Area::Stores).into_inner()),
         }
+        let config = settings.control_config();
+        findings.extend(clickhouse::examine(&config, clock).await.into_inner());
         findings.extend(redis::examine(&settings.redis.url).await.into_inner());
         findings.extend(spool::examine(&spool, is_live).into_inner());
     }

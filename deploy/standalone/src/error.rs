@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use carom_control::OpenError;
 use carom_control::check::CheckError;
+use carom_control::clicks_moving::ClicksMoveError;
 use carom_control::moving::MoveError;
 use carom_control::program::ProgramError;
 use carom_edge::EdgeError;
@@ -30,6 +31,8 @@ pub(crate) enum CommandError {
     Restore(#[from] RestoreError),
     #[error(transparent)]
     Move(#[from] MoveError),
+    #[error(transparent)]
+    MoveClicks(#[from] ClicksMoveError),
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]

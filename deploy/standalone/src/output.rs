@@ -46,13 +46,18 @@ pub(crate) fn error(error: &CommandError) {
     program::error(error);
 }
 
-pub(crate) fn started(settings: &Settings, recovered: Recovered, program: &str) -> Printed {
+pub(crate) fn started(
+    settings: &Settings,
+    recovered: Recovered,
+    program: &str,
+    setup: &str,
+) -> Printed {
     let edge = &settings.edge;
     let control = &settings.control;
     let mut text = format!(
         "Carom {} is serving.\n\n  \
          short links   {}   (listening on {})\n  \
-         API           {}   (listening on {})\n  \
+         dashboard     {}   (and the API; listening on {})\n  \
          health        http://{}/readyz and http://{}/readyz\n  \
          data          {}\n\n",
         env!("CARGO_PKG_VERSION"),
@@ -78,6 +83,7 @@ pub(crate) fn started(settings: &Settings, recovered: Recovered, program: &str) 
             settings.data_dir.join("spool/quarantine").display()
         ));
     }
+    text.push_str(setup);
     text.push_str(&format!(
         "Next, in another terminal, make a key:   {program} key create --name first\n\
          Stop with Ctrl-C.\n"

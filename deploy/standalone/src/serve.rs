@@ -10,13 +10,14 @@ use carom_control::program::{
 };
 use carom_control::{App, Limits, OpenOptions, admin, api_router, internal_router, operator};
 use carom_edge::process::{Inherited, Signals, SteadyClock, raise_file_limit, serving_runtime};
-use carom_edge::{Domains, Edge, EdgeParts};
+use carom_edge::{Edge, EdgeParts};
 use carom_shared::settings::InvalidSetting;
 use carom_shared::{Clock, Random, SystemClock, SystemRandom};
 
 use crate::backup::{Backups, SpoolSource, router as backup_router};
 use crate::compose::{
-    ControlOrigin, ControlSink, EdgeSubscriber, keep_missing, keep_salts, note_missing,
+    ControlOrigin, ControlSink, EdgeSubscriber, keep_disabled, keep_missing, keep_salts,
+    note_missing, served,
 };
 use crate::data_dir::{DataDir, snapshot_path, spool_path};
 use crate::doctor::Probe;
@@ -67,7 +68,8 @@ impl Server {
         let mut signals = Signals::new().map_err(ProgramError::Runtime)?;
 
         let server = Self::start(settings, inherited).await?;
-        output::started(settings, server.edge.recovered(), program)?;
+        let setup = carom_control::program::output::setup(&server.app).await;
+        output::started(settings, server.edge.recovered(), program, &setup)?;
         signals.stop().await;
         output::line("Stopping: answering what is under way, storing what was clicked ...")?;
         tokio::select! {
@@ -106,7 +108,7 @@ impl Server {
             spool: settings.spool.clone(),
             spool_dir: spool_path(data_dir.path()),
             snapshot: Some(snapshot_path(data_dir.path())),
-            domains: Domains::serving(&app.domains()),
+            domains: served(&app.domains(), &app.report_url()),
             salts,
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
@@ -115,17 +117,20 @@ impl Server {
             background: Handle::current(),
         })?;
         // Before the first command can be taken, so that the edge hears of every change.
-        app.subscribe(Arc::new(EdgeSubscriber(edge.feed()))).map_err(|_| CommandError::Feed)?;
+        let subscriber = EdgeSubscriber { feed: edge.feed(), report_url: app.report_url() };
+        app.subscribe(Arc::new(subscriber)).map_err(|_| CommandError::Feed)?;
         // What was written since the edge caught up.
         edge.feed().missed();
 
         let spool = SpoolSource::Live(edge.spool());
-        let backups = Backups::new(app.clone(), spool, Arc::clone(&clock), random);
+        let backups =
+            Backups::new(app.clone(), spool, Arc::clone(&clock), random, settings.backup.clicks);
         let server =
             Self { app, edge, backups, listeners: Listeners::default(), _data_dir: data_dir };
         let Self { app, edge, backups, listeners, .. } = &server;
         listeners.spawn(|stop| steady.keep(stop));
         listeners.spawn(|stop| keep_salts(app.clone(), edge.feed(), stop));
+        listeners.spawn(|stop| keep_disabled(app.clone(), edge.feed(), stop));
         listeners.spawn(|stop| keep_missing(app.clone(), edge.missing_codes(), stop));
         // It ends with `Backups::stop`.
         listeners.spawn(|_| backups.clone().keep(settings.backup.clone()));

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use carom_control::{
-    ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig, RedisConfig,
+    AbuseConfig, AccountsConfig, AuditConfig, ClicksConfig, Config, ControlConfig, DatabaseConfig,
+    DomainsConfig, InternalConfig, LimitsConfig, MailConfig, RedisConfig,
 };
 use carom_edge::process::{LogConfig, OtelConfig};
 use carom_edge::{EdgeConfig, SpoolConfig};
@@ -32,6 +33,12 @@ pub(crate) struct Settings {
     pub(crate) database: DatabaseConfig,
     pub(crate) clicks: ClicksConfig,
     pub(crate) redis: RedisConfig,
+    pub(crate) accounts: AccountsConfig,
+    pub(crate) audit: AuditConfig,
+    pub(crate) mail: MailConfig,
+    pub(crate) limits: LimitsConfig,
+    pub(crate) abuse: AbuseConfig,
+    pub(crate) domains: DomainsConfig,
     pub(crate) backup: BackupConfig,
     pub(crate) upgrade: UpgradeConfig,
 }
@@ -51,6 +58,12 @@ impl Default for Settings {
             database: DatabaseConfig::default(),
             clicks: ClicksConfig::default(),
             redis: RedisConfig::default(),
+            accounts: AccountsConfig::default(),
+            audit: AuditConfig::default(),
+            mail: MailConfig::default(),
+            limits: LimitsConfig::default(),
+            abuse: AbuseConfig::default(),
+            domains: DomainsConfig::default(),
             backup: BackupConfig::default(),
             upgrade: UpgradeConfig::default(),
         }
@@ -69,6 +82,12 @@ impl Settings {
             database: self.database.clone(),
             clicks: self.clicks.clone(),
             redis: self.redis.clone(),
+            accounts: self.accounts.clone(),
+            audit: self.audit.clone(),
+            mail: self.mail.clone(),
+            limits: self.limits.clone(),
+            abuse: self.abuse.clone(),
+            domains: self.domains.clone(),
         }
     }
 

@@ -5,14 +5,16 @@
 //! that it does not matter who does.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::breaker::Breaker;
-use super::pool::Pool;
 use super::{ControlUrl, ControlUrls};
+use crate::pool::{Peer, Pool};
 
 /// Connections for visitors' questions, and for everything else; for each control plane.
 const QUESTION_CONNECTIONS: usize = 32;
 const OTHER_CONNECTIONS: usize = 16;
+const IDLE_MAX: Duration = Duration::from_secs(10);
 
 /// One control plane.
 pub(super) struct Plane {
@@ -32,11 +34,16 @@ pub(super) struct Planes {
 
 impl Planes {
     pub(super) fn new(urls: &ControlUrls) -> Self {
-        let plane = |url: &ControlUrl| Plane {
-            url: url.clone(),
-            questions: Pool::new(url.clone(), QUESTION_CONNECTIONS),
-            others: Pool::new(url.clone(), OTHER_CONNECTIONS),
-            breaker: Breaker::default(),
+        let plane = |url: &ControlUrl| {
+            let (host, port) = url.host_and_port();
+            let host = host.to_owned();
+            let peer = Peer { host, port, authority: url.authority(), idle_max: IDLE_MAX };
+            Plane {
+                url: url.clone(),
+                questions: Pool::new(peer.clone(), QUESTION_CONNECTIONS),
+                others: Pool::new(peer, OTHER_CONNECTIONS),
+                breaker: Breaker::default(),
+            }
         };
         Self { planes: urls.iter().map(plane).collect(), turn: AtomicUsize::new(0) }
     }

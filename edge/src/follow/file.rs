@@ -49,12 +49,8 @@ mod tests {
         assert_eq!(read(&path).unwrap(), None);
         fs::write(path.with_extension("tmp"), "half of one").unwrap();
         for id in [1, 2] {
-            let domain = ServedDomain {
-                id: DomainId::try_from(id).unwrap(),
-                host: Host::parse("go.example.com").unwrap(),
-                is_default: true,
-                home: None,
-            };
+            let host = Host::parse("go.example.com").unwrap();
+            let domain = ServedDomain::new(DomainId::try_from(id).unwrap(), host, true);
             let salts = Salts::new([Salt { day: 20_000, key: [7; 16] }]);
             let bundle = Bundle::new(vec![domain], salts);
             write(&path, &bundle).unwrap();

@@ -14,6 +14,7 @@ Commands:
   serve           Answer visitors until SIGTERM (what carom-edge alone does)
   healthcheck     Ask the edge with these settings whether it is ready; exit code 1: no
   config check    Check the settings, and open nothing
+  spool retry     Give batches that were set aside back, to be stored at the next start; while nobody serves
 
 Options:
   --config FILE      Settings file [default: carom.toml, if it is there]
@@ -29,6 +30,7 @@ pub(super) enum Command {
     Serve,
     Healthcheck,
     CheckConfig,
+    RetrySpool,
     Help,
     Version,
 }
@@ -88,6 +90,7 @@ pub(super) fn parse(arguments: Vec<OsString>) -> Result<Invocation, ProgramError
         [] | ["serve"] => Command::Serve,
         ["healthcheck"] => Command::Healthcheck,
         ["config", "check"] => Command::CheckConfig,
+        ["spool", "retry"] => Command::RetrySpool,
         ["--help" | "-h" | "help"] => Command::Help,
         ["--version" | "-V"] => Command::Version,
         other => {
@@ -114,6 +117,7 @@ mod tests {
             ("serve", Command::Serve),
             ("healthcheck", Command::Healthcheck),
             ("config check", Command::CheckConfig),
+            ("spool retry", Command::RetrySpool),
             ("--help", Command::Help),
             ("-V", Command::Version),
         ] {

@@ -9,7 +9,6 @@ use carom_edge::follow::{FirstBundle, Follower, first_bundle};
 use carom_edge::l2::{L2, L2Origin};
 use carom_edge::process::{Inherited, Signals, SteadyClock, raise_file_limit};
 use carom_edge::resolve::Origin;
-use carom_edge::ship::ClickSink;
 use carom_edge::spool::adopt::Adopter;
 use carom_edge::{Domains, Edge, EdgeParts, Stopped};
 use carom_shared::settings::InvalidSetting;
@@ -72,21 +71,22 @@ async fn serve(settings: &Settings, inherited: Inherited) -> Result<(), ProgramE
 
     let steady = Arc::new(SteadyClock::start());
     let clock: Arc<dyn Clock> = Arc::clone(&steady) as Arc<dyn Clock>;
+    let sink = settings.sink(&client, &clock);
     let edge = Edge::start(EdgeParts {
         config: settings.edge.clone(),
         inherited,
         spool: settings.spool.clone(),
         spool_dir: folder.dir.join("spool"),
         snapshot: Some(folder.dir.join("routes.snapshot")),
-        domains: Domains::serving(&first.bundle.domains),
+        domains: Domains::serving(&first.bundle.domains)
+            .with_report_url(first.bundle.report_url.as_deref()),
         salts: first.bundle.salts.clone(),
         clock: Arc::clone(&clock),
         random: Arc::clone(&random),
         origin: origin(&client, l2.as_ref()),
-        sink: Arc::new(client.clone()),
+        sink: Arc::clone(&sink),
         background: Handle::current(),
     })?;
-    let sink: Arc<dyn ClickSink> = Arc::new(client.clone());
     let adopter = Adopter::new(
         folder.spool_of_other(),
         settings.edge.enrich.clone(),
@@ -94,6 +94,7 @@ async fn serve(settings: &Settings, inherited: Inherited) -> Result<(), ProgramE
         sink,
         edge.state(),
     );
+    edge.feed().set_disabled_workspaces(&first.bundle.disabled_workspaces);
     let follower = Follower::new(&edge, client, &settings.edge, first, bundle_path, clock, random);
     let follower = follower.with_l2(l2);
     tasks.spawn(follower.run(stop.clone()));

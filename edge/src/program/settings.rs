@@ -7,9 +7,10 @@ use std::time::Duration;
 use carom_edge::control::ControlClient;
 use carom_edge::l2::L2;
 use carom_edge::process::{LogConfig, OtelConfig};
+use carom_edge::ship::{ClickSink, StraightSink};
 use carom_edge::{EdgeConfig, SpoolConfig};
 use carom_shared::settings::{InvalidSetting, Layers};
-use carom_shared::{Random, SystemRandom};
+use carom_shared::{Clock, Random, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 use super::cli::SettingsArgs;
@@ -17,7 +18,7 @@ use super::error::ProgramError;
 
 /// The settings file that is read without being named, if it is there.
 const DEFAULT_FILE: &str = "carom.toml";
-const SECRETS: &[&str] = &["internal.token", "redis.url"];
+const SECRETS: &[&str] = &["internal.token", "redis.url", "edge.clicks_url"];
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -101,6 +102,20 @@ impl Settings {
     pub(super) fn l2(&self, random: Arc<dyn Random>) -> Result<Option<L2>, InvalidSetting> {
         let url = self.redis.url.as_deref().filter(|url| !url.is_empty());
         url.map(|url| L2::new(url, self.resolve_max(), random)).transpose()
+    }
+
+    /// Where batches of clicks go.
+    pub(super) fn sink(
+        &self,
+        client: &ControlClient,
+        clock: &Arc<dyn Clock>,
+    ) -> Arc<dyn ClickSink> {
+        let patience = Duration::from_millis(self.edge.clicks_patience_ms);
+        let (control, clock) = (client.clone(), Arc::clone(clock));
+        match StraightSink::new(&self.edge.clicks_url, control, clock, patience) {
+            Some(sink) => Arc::new(sink),
+            None => Arc::new(client.clone()),
+        }
     }
 
     /// What speaks to the control planes. It has the time that Redis leaves.

@@ -73,6 +73,19 @@ impl Key {
         Self { len, bytes }
     }
 
+    /// The same on a domain on which case does not matter.
+    #[must_use]
+    pub fn folded(mut self) -> Self {
+        self.bytes[Self::ID_LEN..].make_ascii_lowercase();
+        self
+    }
+
+    /// The code, if it is one.
+    #[must_use]
+    pub fn code(&self) -> Option<Code> {
+        Code::parse(std::str::from_utf8(&self.as_bytes()[Self::ID_LEN..]).ok()?).ok()
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }

@@ -2,27 +2,36 @@
 //!
 //! The destination is shown as it is sent: a host in another script stays `xn--...`, which no font
 //! can make look like a bank. What a link passes on of a query is not shown; it changes neither host
-//! nor path. Nothing of the request is in the page.
+//! nor path. Of the request, the page has the host and the code, which are ones that exist here.
 
 use bytes::Bytes;
 use http::StatusCode;
 
 use super::page::{HTML, page, page_begin, page_end};
 use super::{Answer, Redirect};
-use crate::request::Form;
+use crate::request::{Ask, Form, Head, Resource};
 
-/// The page of a link that leads somewhere; others have the error page of the link itself.
+/// Where the public reports the link that this asks about.
 #[must_use]
-pub fn answer(redirect: &Redirect<'_>, form: Form) -> Answer {
+pub fn report_url(base: Option<&str>, ask: &Ask<'_>, head: &Head<'_>) -> Option<String> {
+    let (Resource::Link(code) | Resource::Preview(code)) = ask.resource else { return None };
+    let host = std::str::from_utf8(head.host?).ok()?;
+    Some(format!("{}?url={host}/{code}", base?))
+}
+
+/// The page of a link that leads somewhere; others have the error page of the link itself. `report`
+/// is where the public reports it.
+#[must_use]
+pub fn answer(redirect: &Redirect<'_>, form: Form, report: Option<&str>) -> Answer {
     let destination = String::from_utf8_lossy(redirect.destination().as_bytes());
     let (content_type, body) = match form {
-        Form::Html => (HTML, html(&destination)),
+        Form::Html => (HTML, html(&destination, report)),
         Form::Json => ("application/json", json(&destination)),
     };
     page(StatusCode::OK, content_type, Bytes::from(body))
 }
 
-fn html(destination: &str) -> String {
+fn html(destination: &str, report: Option<&str>) -> String {
     let mut page = String::with_capacity(2048 + 2 * destination.len());
     page.push_str(page_begin!("This link leads to"));
     page.push_str("<p class=to><b>");
@@ -39,6 +48,11 @@ fn html(destination: &str) -> String {
         push_escaped(&mut page, destination);
     }
     page.push_str("<p>Continue only if you expected this address.");
+    if let Some(report) = report {
+        page.push_str(" <a rel=\"noopener nofollow\" href=\"");
+        push_escaped(&mut page, report);
+        page.push_str("\">Report this link</a>");
+    }
     page.push_str(page_end!());
     page
 }
@@ -94,14 +108,16 @@ mod tests {
 
     #[test]
     fn the_destination_is_a_text_and_a_link() {
-        let page = html("https://xn--80ak6aa92e.com/?a='\"><script>&amp;");
+        let page = html("https://xn--80ak6aa92e.com/?a='\"><script>&amp;", None);
         let shown = "https://xn--80ak6aa92e.com/?a=&#39;&quot;&gt;&lt;script&gt;&amp;amp;";
         assert!(page.contains(&format!(
             "<b>xn--80ak6aa92e.com</b>\
              <a rel=\"noopener noreferrer nofollow ugc\" href=\"{shown}\">{shown}</a>"
         )));
-        assert!(!html("javascript:alert(1)").contains("<a"));
-        assert!(!html("https:///").contains("<a"));
+        assert!(!html("javascript:alert(1)", None).contains("<a"));
+        assert!(!html("https:///", None).contains("<a"));
+        let reported = html("https://e.test/", Some("https://c.test/report?url=go.test/a\"b"));
+        assert!(reported.contains("href=\"https://c.test/report?url=go.test/a&quot;b\">Report"));
     }
 
     proptest! {
@@ -110,8 +126,8 @@ mod tests {
         fn any_destination_is_shown_and_nothing_else(
             destination in "https?://[a-z<\"'&]{1,9}[\\PC<>\"'&/]{0,40}|\\PC{0,40}",
         ) {
-            let frame = html("");
-            let page = html(&destination);
+            let frame = html("", None);
+            let page = html(&destination, None);
             let begin = frame.split("<b>").next().unwrap();
             let end = "<p>Continue";
             let middle = page.strip_prefix(begin).unwrap().split(end).next().unwrap();

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use hyper::body::{Body as _, Incoming};
 use hyper::{Request, Response};
 
-use carom_shared::{Code, UnixMillis};
+use carom_shared::UnixMillis;
 
 use super::Worker;
 use super::watch::{Fate, UnderWay, Watch};
@@ -95,9 +95,30 @@ impl Worker {
             Some(name) if !names_host(head, name) => ask.and(Err(Refusal::Misdirected)),
             _ => ask,
         };
-        ask.map_err(ErrorPage::from)
-            .and_then(|ask| self.fulfil(ask, head, peer.address, now))
-            .unwrap_or_else(|page| Begun::Answered(self.error(page, head), None))
+        let answer = match ask {
+            Ok(ask) => match self.fulfil(ask, head, peer.address, now) {
+                Ok(begun) => return begun,
+                Err(page) => self.lost(page, &ask, head),
+            },
+            Err(refusal) => self.error(refusal.into(), head),
+        };
+        Begun::Answered(answer, None)
+    }
+
+    /// The answer to those whom no link leads on: the page, or where the domain sends them instead.
+    #[cold]
+    fn lost(&self, page: ErrorPage, ask: &Ask<'_>, head: &Head<'_>) -> Answer {
+        let domains = self.shared.domains.load();
+        let way_out = match (ask.resource, page) {
+            // Who asks what a link leads to wants to know that it leads nowhere.
+            (Resource::Preview(_), _) => None,
+            (_, ErrorPage::NotFound) => domains.not_found(ask.domain),
+            (_, ErrorPage::Gone) => domains.expired(ask.domain),
+            _ => None,
+        };
+        let Some(way_out) = way_out else { return self.error(page, head) };
+        self.metrics().error(page);
+        respond::home(way_out)
     }
 
     fn error(&self, page: ErrorPage, head: &Head<'_>) -> Answer {
@@ -119,6 +140,7 @@ impl Worker {
         let answer = match ask.resource {
             Resource::Link(code) | Resource::Preview(code) => {
                 let key = Key::new(ask.domain, code);
+                let key = if ask.folds_case { key.folded() } else { key };
                 let route = match self.shared.resolver.known(&key) {
                     // By a setting, rather nobody is sent than to where a link may lead no more.
                     Known::Route(_) if self.shared.resolver.feed().refuses() => {
@@ -170,7 +192,9 @@ impl Worker {
         let redirect = self.judge(route, head, peer, now)?;
         if let Resource::Preview(_) = ask.resource {
             self.metrics().previews.add(1);
-            return Ok((preview::answer(&redirect, Form::wanted(head)), None));
+            let domains = self.shared.domains.load();
+            let report = preview::report_url(domains.report_url(), ask, head);
+            return Ok((preview::answer(&redirect, Form::wanted(head), report.as_deref()), None));
         }
         let synced = self.record(ask, head, peer, &redirect, now)?;
         self.metrics().redirects.add(1);
@@ -185,7 +209,7 @@ impl Worker {
         peer: IpAddr,
     ) -> Result<Option<Route>, ErrorPage> {
         self.metrics().look_ups.add(1);
-        let code = Code::parse(unknown.code).map_err(|_| ErrorPage::NotFound)?;
+        let code = unknown.key.code().ok_or(ErrorPage::NotFound)?;
         // Who has missed too often is still looked up for, while few others like it are.
         let _guess = match self.is_spent(head, peer, unknown.now) {
             true => match self.shared.limits.guesses.try_acquire() {
@@ -217,7 +241,7 @@ impl Worker {
                 Some(route) => self.lead(ask, head, peer, &route, *now),
                 None => Err(self.absent(ask, code, head, peer, *now)),
             })
-            .unwrap_or_else(|page| (self.error(page, head), None))
+            .unwrap_or_else(|page| (self.lost(page, ask, head), None))
     }
 
     /// A code that does not exist.
@@ -245,6 +269,9 @@ impl Worker {
         peer: IpAddr,
         now: UnixMillis,
     ) -> Result<Redirect<'a>, ErrorPage> {
+        if self.shared.disabled.load().contains(&route.workspace) {
+            return Err(ErrorPage::Gone);
+        }
         Redirect::of(route, now).map_err(|page| match page {
             ErrorPage::NotFound => self.miss(head, peer, now),
             page => page,

@@ -44,7 +44,10 @@ impl Worker {
             (address, None)
         };
         match protocols {
-            Protocols::Http => self.http1(stream, Peer { address, server_name: None }).await,
+            Protocols::Http => {
+                let watched = self.watch().await;
+                self.http1(stream, Peer { address, server_name: None }, &watched.watch).await;
+            }
             #[cfg(feature = "tls")]
             Protocols::Tls => self.tls(stream, address).await,
         }
@@ -82,14 +85,13 @@ impl Worker {
     }
 
     /// Serves HTTP/1: plain requests here, and from the first that is not on, hyper.
-    pub(super) async fn http1<S>(self: &Rc<Self>, mut stream: S, peer: Peer)
+    pub(super) async fn http1<S>(self: &Rc<Self>, mut stream: S, peer: Peer, watch: &Rc<Watch>)
     where
         S: Stream,
     {
-        let watched = self.watch().await;
-        if let Some(unread) = self.plain(&mut stream, &peer, &watched.watch).await {
+        if let Some(unread) = self.plain(&mut stream, &peer, watch).await {
             // Apart: an idle connection would hold the room for it.
-            Box::pin(self.hyper(stream, unread, &peer, &watched.watch)).await;
+            Box::pin(self.hyper(stream, unread, &peer, watch)).await;
         }
     }
 
@@ -105,7 +107,37 @@ impl Worker {
         let stream = TokioIo::new(Heard { unread: unread.into(), stream, watch: Rc::clone(watch) });
         let connection = pin!(self.http1.serve_connection(stream, service));
         let close = http1::Connection::graceful_shutdown;
-        note(drive(watch, connection, Fate::Closes, close).await);
+        note(self.drive(watch, connection, Fate::Closes, close).await);
+    }
+
+    /// Runs a connection by turns, closes it once its fate is at least `closes_at`, and drops it if that
+    /// is to be cut.
+    pub(super) async fn drive<C: Future<Output = hyper::Result<()>>>(
+        &self,
+        watch: &Rc<Watch>,
+        mut connection: Pin<&mut C>,
+        closes_at: Fate,
+        close: impl Fn(Pin<&mut C>),
+    ) -> hyper::Result<()> {
+        let mut is_closing = false;
+        poll_fn(|context| {
+            let fate = watch.fate();
+            if fate == Fate::IsCut {
+                return Poll::Ready(Ok(()));
+            }
+            if fate >= closes_at && !is_closing {
+                is_closing = true;
+                close(connection.as_mut());
+            }
+            if watch.has_had_its_turn() {
+                self.turnstile.enter(watch);
+            }
+            if watch.waits() {
+                return Poll::Pending;
+            }
+            connection.as_mut().poll(context)
+        })
+        .await
     }
 
     /// Lets the thread's sweep watch over the connection of this task.
@@ -140,29 +172,6 @@ impl Drop for Watched {
     fn drop(&mut self) {
         self.worker.watches.leave(&self.watch);
     }
-}
-
-/// Runs a connection, closes it once its fate is at least `closes_at`, and drops it if that is to be
-/// cut.
-pub(super) async fn drive<C: Future<Output = hyper::Result<()>>>(
-    watch: &Watch,
-    mut connection: Pin<&mut C>,
-    closes_at: Fate,
-    close: impl Fn(Pin<&mut C>),
-) -> hyper::Result<()> {
-    let mut is_closing = false;
-    poll_fn(|context| {
-        let fate = watch.fate();
-        if fate == Fate::IsCut {
-            return Poll::Ready(Ok(()));
-        }
-        if fate >= closes_at && !is_closing {
-            is_closing = true;
-            close(connection.as_mut());
-        }
-        connection.as_mut().poll(context)
-    })
-    .await
 }
 
 /// Clients go away and send nonsense all day; hyper has answered what can be answered.
@@ -204,6 +213,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
         }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if read.is_pending() {
+            self.watch.rests();
+        }
         if buffer.filled().len() > before {
             self.watch.heard();
         }

@@ -8,8 +8,9 @@
 //!
 //! All of it happens in one poll of the connection's task, in plain calls ([`Worker::turn`]). Between
 //! two of them a connection holds nothing but what it has to: what was not answered yet, or what
-//! its client does not take. A turn ends after [`ANSWERS_PER_TURN`] answers: whoever sends many requests at
-//! once waits until the others have had theirs. What cannot go on like this leaves the loop:
+//! its client does not take. A turn ends after [`ANSWERS_PER_TURN`](super::watch::ANSWERS_PER_TURN)
+//! answers: whoever sends many requests at once waits until the others have had theirs
+//! ([`Turnstile`](super::turnstile::Turnstile)). What cannot go on like this leaves the loop:
 //!
 //! - **something odd** came: what is unread goes to hyper, with the connection, for good;
 //! - **an answer waits**, for the origin or the disk;
@@ -21,6 +22,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -38,9 +40,6 @@ use crate::spool::sync::Synced;
 
 /// Bytes that are read at once.
 const INPUT_BYTES: usize = 16 << 10;
-/// Answers of a connection until others have their turn: about 20 us. With more, a few who pipeline make
-/// everybody wait for all they ask; with fewer, they cost a write for each answer.
-const ANSWERS_PER_TURN: usize = 8;
 /// Bytes of answers from which on they are written before more is answered.
 const OUTPUT_BYTES: usize = 16 << 10;
 
@@ -62,8 +61,6 @@ struct Line {
     held: Vec<u8>,
     /// How much of it is known not to hold a whole head.
     seen: usize,
-    /// Answers since others had their turn.
-    answers: usize,
 }
 
 /// What comes next on a connection.
@@ -104,7 +101,7 @@ impl Worker {
         &self,
         stream: &mut S,
         peer: &Peer,
-        watch: &Watch,
+        watch: &Rc<Watch>,
     ) -> Option<Vec<u8>>
     where
         S: Stream,
@@ -141,7 +138,7 @@ impl Worker {
         stream: &mut S,
         line: &mut Line,
         peer: &Peer,
-        watch: &Watch,
+        watch: &Rc<Watch>,
     ) -> Poll<Turn>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -155,9 +152,10 @@ impl Worker {
                 }
                 Fate::Stays | Fate::LastAnswer | Fate::Closes => {}
             }
-            if line.answers >= ANSWERS_PER_TURN {
-                line.answers = 0;
-                context.waker().wake_by_ref();
+            if watch.has_had_its_turn() {
+                self.turnstile.enter(watch);
+            }
+            if watch.waits() {
                 return Poll::Pending;
             }
             let mut next = Next::Reads;
@@ -167,7 +165,7 @@ impl Worker {
                 let mut buffer = ReadBuf::new(input);
                 let Poll::Ready(came) = Pin::new(&mut *stream).poll_read(context, &mut buffer)
                 else {
-                    line.answers = 0;
+                    watch.rests();
                     return Poll::Pending;
                 };
                 let len = buffer.filled().len();
@@ -179,7 +177,7 @@ impl Worker {
                 let came = &mut input[..len];
                 if line.held.is_empty() {
                     let used;
-                    (used, next) = self.answer_all(came, &mut line.answers, peer, watch, output);
+                    (used, next) = self.answer_all(came, peer, watch, output);
                     if used < len {
                         line.hold(came[used..].to_vec(), &next);
                         watch.heard();
@@ -210,7 +208,7 @@ impl Worker {
     /// Answers what is held.
     fn go_on(&self, line: &mut Line, peer: &Peer, watch: &Watch, output: &mut Vec<u8>) -> Next {
         let held = std::mem::take(&mut line.held);
-        let (used, next) = self.answer_all(&held, &mut line.answers, peer, watch, output);
+        let (used, next) = self.answer_all(&held, peer, watch, output);
         let rest = if used == 0 { held } else { held[used..].to_vec() };
         if !rest.is_empty() {
             watch.heard();
@@ -224,14 +222,13 @@ impl Worker {
     fn answer_all(
         &self,
         bytes: &[u8],
-        answers: &mut usize,
         peer: &Peer,
         watch: &Watch,
         output: &mut Vec<u8>,
     ) -> (usize, Next) {
         let mut used = 0;
         while used < bytes.len() {
-            if output.len() >= OUTPUT_BYTES || *answers >= ANSWERS_PER_TURN {
+            if output.len() >= OUTPUT_BYTES || watch.has_had_its_turn() {
                 return (used, Next::Answers);
             }
             let Plain { head, len, closes } = match read(&bytes[used..]) {
@@ -239,7 +236,6 @@ impl Worker {
                 Read::Part => return (used, Next::Reads),
                 Read::Odd => return (used, Next::Hyper),
             };
-            *answers += 1;
             let _under_way = UnderWay::begin(watch);
             let now = self.shared.clock.now();
             match self.begin(&head, peer, now) {

@@ -3,7 +3,8 @@
 //! h2 limits what streams may do; what a connection may do besides, it does not: each PING and SETTINGS is
 //! answered, however many come. So frames are counted on their way to h2 ([`Frames`]), and a connection with
 //! too many for its requests ends. They also come in small pieces, and after a piece others have their
-//! turn: a hundred requests at once are not a hundred before everybody else's next.
+//! turn: a hundred requests at once are not a hundred before everybody else's next. A connection that
+//! waits for its turn opens no streams, so the tasks of streams that are ready are those of one piece.
 
 use std::convert::Infallible;
 use std::io;
@@ -24,8 +25,8 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::task::TaskTracker;
 
 use super::answer::Peer;
-use super::connection::{drive, note, refuse};
-use super::watch::{Fate, Watch};
+use super::connection::{note, refuse};
+use super::watch::{ANSWERS_PER_TURN, Fate, Watch};
 use super::{HEAD_BYTES_MAX, Worker};
 
 /// From the first byte to the last of a handshake; less, if a head has less.
@@ -41,13 +42,18 @@ const LOCAL_RESETS_MAX: usize = 1024;
 const WINDOW: u32 = 64 << 10;
 /// Bytes of an answer that wait for the client's window: more than any answer has.
 const SEND_BUFFER: usize = 16 << 10;
-/// Bytes that h2 gets of a connection until others have their turn: some ten requests of a client that
-/// has asked before, or half the first of a browser.
+/// Bytes that h2 gets of a connection until others have their turn: the first request of a browser. A
+/// turn also ends with as many requests as one of HTTP/1 has answers.
 const TURN_BYTES: usize = 512;
+/// Bytes that h2 gets at once: some requests of a client that has asked before, so that a turn ends not
+/// far from its last one.
+const PIECE_BYTES: usize = 64;
 /// Bytes before each frame's payload (RFC 9113 4.1).
 const FRAME_HEAD: usize = 9;
-/// Of these, the ones that say how long that is.
-const LENGTH_BYTES: usize = 3;
+/// Of these, the ones that say how long that is, and what it is.
+const KIND_BYTES: usize = 4;
+/// The kind of a frame that begins a request.
+const HEADERS: usize = 1;
 const PREFACE: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
@@ -89,23 +95,25 @@ impl Worker {
             return refuse(&stream);
         };
         let patience = HANDSHAKE_TIMEOUT.min(self.shared.limits.patience.head);
-        let handshake = timeout(patience, tls.acceptor.accept(stream));
-        let Ok(Ok(stream)) = handshake.await else {
+        let watched = self.watch().await;
+        let watch = &watched.watch;
+        let handshake = self.turnstile.by_turns(watch, tls.acceptor.accept(stream));
+        let Ok(Ok(stream)) = timeout(patience, handshake).await else {
             self.shared.metrics.connections_refused.tls.add(1);
             return;
         };
+        watch.renew();
         let (_, session) = stream.get_ref();
         let peer = Peer { address, server_name: session.server_name().map(Into::into) };
         if session.alpn_protocol() == Some(b"h2") {
-            self.http2(stream, peer).await;
+            self.http2(stream, peer, watch).await;
         } else {
-            self.http1(stream, peer).await;
+            self.http1(stream, peer, watch).await;
         }
     }
 
-    async fn http2(self: &Rc<Self>, stream: TlsStream<TcpStream>, peer: Peer) {
-        let watched = self.watch().await;
-        let visit = Rc::new((Rc::clone(self), Rc::clone(&watched.watch), peer));
+    async fn http2(self: &Rc<Self>, stream: TlsStream<TcpStream>, peer: Peer, watch: &Rc<Watch>) {
+        let visit = Rc::new((Rc::clone(self), Rc::clone(watch), peer));
         let service = service_fn(move |request| {
             let visit = Rc::clone(&visit);
             async move {
@@ -113,12 +121,12 @@ impl Worker {
                 Ok::<_, Infallible>(worker.serve(&request, peer, watch).await)
             }
         });
-        let stream = TokioIo::new(Frames::of(stream, Rc::clone(&watched.watch)));
+        let stream = TokioIo::new(Frames::of(stream, Rc::clone(watch)));
         let connection = pin!(self.http2.serve_connection(stream, service));
         // A last answer is what GOAWAY leads to: streams under way are answered, new ones refused.
         let close = http2::Connection::graceful_shutdown;
-        note(drive(&watched.watch, connection, Fate::LastAnswer, close).await);
-        if watched.watch.has_too_many_frames() {
+        note(self.drive(watch, connection, Fate::LastAnswer, close).await);
+        if watch.has_too_many_frames() {
             self.shared.metrics.connections_ended.frames.add(1);
         }
     }
@@ -130,16 +138,17 @@ struct Frames<S> {
     watch: Rc<Watch>,
     /// Bytes until the next frame begins.
     ahead: usize,
-    /// What has come of a frame's head: the length of its payload.
+    /// What has come of a frame's head: the length of its payload, and its kind.
     head: usize,
     head_len: usize,
-    /// Bytes since others had their turn.
+    /// Bytes and requests since others had their turn.
     taken: usize,
+    requests: u32,
 }
 
 impl<S> Frames<S> {
     fn of(stream: S, watch: Rc<Watch>) -> Self {
-        Self { stream, watch, ahead: PREFACE, head: 0, head_len: 0, taken: 0 }
+        Self { stream, watch, ahead: PREFACE, head: 0, head_len: 0, taken: 0, requests: 0 }
     }
 
     /// Counts the frames that begin in these bytes; whether there are too many.
@@ -155,8 +164,9 @@ impl<S> Frames<S> {
             self.head = self.head << 8 | usize::from(bytes[0]);
             self.head_len += 1;
             bytes = &bytes[1..];
-            if self.head_len == LENGTH_BYTES {
-                self.ahead = FRAME_HEAD - LENGTH_BYTES + self.head;
+            if self.head_len == KIND_BYTES {
+                self.ahead = FRAME_HEAD - KIND_BYTES + (self.head >> 8);
+                self.requests += u32::from(self.head & 0xff == HEADERS);
                 (self.head, self.head_len) = (0, 0);
                 is_over |= self.watch.frame();
             }
@@ -172,15 +182,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Frames<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.taken >= TURN_BYTES {
-            this.taken = 0;
+        if this.taken >= TURN_BYTES || this.requests >= ANSWERS_PER_TURN {
+            (this.taken, this.requests) = (0, 0);
+            this.watch.has_taken_its_turn();
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let room = buffer.initialize_unfilled_to(buffer.remaining().min(TURN_BYTES - this.taken));
+        let room = buffer.initialize_unfilled_to(buffer.remaining().min(PIECE_BYTES));
         let mut piece = ReadBuf::new(room);
         let Poll::Ready(came) = Pin::new(&mut this.stream).poll_read(context, &mut piece) else {
-            this.taken = 0;
+            (this.taken, this.requests) = (0, 0);
+            this.watch.rests();
             return Poll::Pending;
         };
         came?;

@@ -29,6 +29,10 @@ const SWEEP_MS: std::ops::RangeInclusive<u64> = 10..=1000;
 /// Connections that a sweep looks at before it lets others run: some ten microseconds.
 const AT_ONCE: usize = 512;
 
+/// Answers of a connection until others have their turn: about 20 us. With more, a few who pipeline make
+/// everybody wait for all they ask; with fewer, they cost a write for each answer.
+pub(super) const ANSWERS_PER_TURN: u32 = 8;
+
 /// Frames of HTTP/2 that a connection may send from one sweep to the next beside its requests. Browsers
 /// send some ten at the begin and then one for each answer; PING and SETTINGS have no limit of their own
 /// in h2, and are answered (CVE-2019-9512, CVE-2019-9515).
@@ -91,6 +95,10 @@ pub(super) struct Watch {
     fated_at: Cell<Tick>,
     /// Frames of HTTP/2 since the last sweep, less those of requests.
     frames: Cell<u32>,
+    /// Answers since it last had nothing to ask, or others had their turn.
+    answers: Cell<u32>,
+    /// Whether it waits for its next turn.
+    waits: Cell<bool>,
     waker: Waker,
     place: Cell<usize>,
 }
@@ -111,6 +119,45 @@ impl Watch {
     /// It has taken in everything.
     pub(super) fn taken(&self) {
         self.enter(Phase::Idle);
+    }
+
+    /// Whether it is the turn of others, if they are ready.
+    pub(super) fn has_had_its_turn(&self) -> bool {
+        self.answers.get() >= ANSWERS_PER_TURN
+    }
+
+    /// It has nothing to ask for now.
+    pub(super) fn rests(&self) {
+        self.answers.set(0);
+    }
+
+    /// It took as much of the thread's time as a turn is.
+    #[cfg(feature = "tls")]
+    pub(super) fn has_taken_its_turn(&self) {
+        self.answers.set(ANSWERS_PER_TURN);
+    }
+
+    /// Whether it waits for its next turn: its task has nothing to do until then.
+    pub(super) fn waits(&self) -> bool {
+        self.waits.get()
+    }
+
+    /// It waits from now on.
+    pub(super) fn wait(&self) {
+        self.waits.set(true);
+    }
+
+    /// It is its turn.
+    pub(super) fn pass(&self) {
+        self.waits.set(false);
+        self.answers.set(0);
+        self.waker.wake_by_ref();
+    }
+
+    /// Another protocol begins on it, with the time that a new connection has.
+    #[cfg(feature = "tls")]
+    pub(super) fn renew(&self) {
+        self.enter(Phase::New);
     }
 
     /// A frame of HTTP/2 came; whether it is one too many.
@@ -152,6 +199,7 @@ impl<'a> UnderWay<'a> {
     pub(super) fn begin(watch: &'a Watch) -> Self {
         watch.under_way.set(watch.under_way.get() + 1);
         watch.frames.set(watch.frames.get().saturating_sub(FRAMES_OF_REQUEST));
+        watch.answers.set(watch.answers.get().saturating_add(1));
         watch.enter(Phase::Answering);
         Self(watch)
     }
@@ -203,6 +251,8 @@ impl Watches {
             fate: Cell::new(fate),
             fated_at: Cell::new(now),
             frames: Cell::new(0),
+            answers: Cell::new(0),
+            waits: Cell::new(false),
             waker,
             place: Cell::new(list.len()),
         });

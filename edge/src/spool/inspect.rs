@@ -286,7 +286,7 @@ impl Damage {
     }
 }
 
-fn token_of(path: &Path) -> Option<Token> {
+pub(super) fn token_of(path: &Path) -> Option<Token> {
     let is_batch = path.extension().is_some_and(|extension| extension == "clk");
     path.file_stem()?.to_str()?.parse().ok().filter(|_| is_batch)
 }

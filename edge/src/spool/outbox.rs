@@ -23,8 +23,8 @@ use super::{Spool, disk};
 
 const EXTENSION: &str = "clk";
 /// How many batches the mark of what was sent is ahead: so many cannot be compacted, and so many
-/// times fewer syncs are needed.
-const AHEAD: u32 = 64;
+/// times fewer syncs are needed, of which each batch costs two anyway.
+const AHEAD: u32 = 16;
 /// Of its quota, in percent: beyond it the outbox is compacted, until it is back at the other.
 const COMPACT_ABOVE: u64 = 80;
 const COMPACT_TO: u64 = 70;
@@ -160,10 +160,11 @@ impl Outbox {
         self.handed_over.notify_one();
     }
 
-    /// The batch that is to be shipped next; waits for one.
-    pub(crate) async fn next(&self) -> Token {
+    /// The batch that is to be shipped next, but for those that are under way; waits for one.
+    pub(crate) async fn next(&self, is_under_way: impl Fn(&Token) -> bool) -> Token {
         loop {
-            if let Some(waiting) = self.queue().ready.front() {
+            let next = |waiting: &&Waiting| !is_under_way(&waiting.token);
+            if let Some(waiting) = self.queue().ready.iter().find(next) {
                 return waiting.token.clone();
             }
             self.handed_over.notified().await;

@@ -13,6 +13,7 @@ use carom_edge::follow::{Follower, first_bundle};
 use carom_edge::l2::{L2, L2Origin};
 use carom_edge::process::Inherited;
 use carom_edge::resolve::Origin;
+use carom_edge::ship::{ClickSink, ClicksUrls, StraightSink};
 use carom_edge::{Domains, Edge, EdgeConfig, EdgeParts, OnStale, SpoolConfig};
 use carom_shared::internal::RoutePage;
 use carom_shared::{
@@ -25,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::client::Client;
 use crate::world::{DOMAIN, NOW, change, domain, eventually, metric, route};
 
-const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
 /// A control plane that a test can make forget.
 pub(crate) struct Control {
@@ -40,6 +41,8 @@ pub(crate) struct Control {
     pub(crate) asked_changes: u64,
     /// Batches that it was brought.
     pub(crate) batches: u64,
+    /// Whether it says that somebody watches clicks.
+    pub(crate) are_clicks_watched: bool,
     /// Pages of all routes that it still gives.
     pub(crate) listings: u64,
     /// How long an answer takes.
@@ -59,6 +62,7 @@ impl Control {
             asked: 0,
             asked_changes: 0,
             batches: 0,
+            are_clicks_watched: false,
             listings: 0,
             // It does not wait for changes, so it is asked the more often.
             delay: Duration::from_millis(10),
@@ -101,14 +105,12 @@ impl Control {
         };
         match path.strip_prefix("/internal/v1/").unwrap() {
             "bundle" => {
-                let served = ServedDomain {
-                    id: domain(DOMAIN),
-                    host: Host::parse("go.example.com").unwrap(),
-                    is_default: false,
-                    home: None,
-                };
+                let host = Host::parse("go.example.com").unwrap();
+                let served = ServedDomain::new(domain(DOMAIN), host, false);
                 let salts = Salts::default().roll(NOW, &SystemRandom);
-                (200, serde_json::to_vec(&Bundle::new(vec![served], salts)).unwrap())
+                let bundle = Bundle::new(vec![served], salts);
+                let bundle = bundle.with_watched_clicks(self.are_clicks_watched);
+                (200, serde_json::to_vec(&bundle).unwrap())
             }
             "changes" => {
                 self.asked_changes += 1;
@@ -194,6 +196,27 @@ impl Fleet {
         redis: Option<&str>,
         clock: &Arc<TestClock>,
     ) -> Self {
+        Self::start_whole(dir, control, redis, "", clock)
+    }
+
+    /// An edge that stores its clicks itself.
+    #[cfg(feature = "clickhouse-tests")]
+    pub(crate) fn start_storing(
+        dir: &Path,
+        control: &str,
+        clicks: &str,
+        clock: &Arc<TestClock>,
+    ) -> Self {
+        Self::start_whole(dir, control, None, clicks, clock)
+    }
+
+    fn start_whole(
+        dir: &Path,
+        control: &str,
+        redis: Option<&str>,
+        clicks: &str,
+        clock: &Arc<TestClock>,
+    ) -> Self {
         let runtime = Runtime::new().unwrap();
         let mut config = EdgeConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -222,6 +245,16 @@ impl Fleet {
         let kept = dir.join("bundle.json");
         let first = runtime.block_on(first_bundle(&client, &kept)).unwrap();
         let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
+        let straight = StraightSink::new(
+            &ClicksUrls::parse(clicks).unwrap(),
+            client.clone(),
+            Arc::clone(&clock),
+            Duration::from_secs(60),
+        );
+        let sink: Arc<dyn ClickSink> = match straight {
+            Some(sink) => Arc::new(sink),
+            None => Arc::new(client.clone()),
+        };
         let edge = Edge::start(EdgeParts {
             config: config.clone(),
             inherited: Inherited::default(),
@@ -233,7 +266,7 @@ impl Fleet {
             clock: Arc::clone(&clock),
             random: Arc::new(SystemRandom),
             origin,
-            sink: Arc::new(client.clone()),
+            sink,
             background: runtime.handle().clone(),
         })
         .unwrap();

@@ -240,3 +240,25 @@ fn a_thread_that_lags_tells_newcomers_and_answers_who_is_there() {
         client.next(Duration::from_millis(20)) == Next::Silence && client.get("/abc").status == 302
     });
 }
+
+/// Both ways of HTTP/1: one header makes a request hyper's.
+#[test]
+fn who_asks_for_much_at_once_waits_for_turns_and_nobody_else_does() {
+    let mut world = World::with_link();
+    world.config.threads = 1;
+    let edge = world.start();
+    let turns = || metric(&edge, "carom_edge_turns_total");
+    let mut client = Client::connect(edge.address());
+    for _ in 0..50 {
+        assert_eq!(client.get("/abc").status, 302);
+    }
+    assert_eq!(turns(), 0);
+    for odd in ["", "Connection: keep-alive, x\r\n"] {
+        let before = turns();
+        let request = format!("GET /abc HTTP/1.1\r\nHost: go.example.com\r\n{odd}\r\n");
+        client.send(request.repeat(200));
+        assert!((0..200).all(|_| client.reply().status == 302));
+        // Eight at a time, and with hyper sixteen.
+        assert!(turns() - before >= 200 / 16 - 1, "{}", turns() - before);
+    }
+}

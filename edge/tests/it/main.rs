@@ -4,6 +4,8 @@
 
 mod admin;
 mod adopt;
+#[cfg(feature = "clickhouse-tests")]
+mod clickhouse;
 mod client;
 mod connection;
 mod crash;

@@ -221,10 +221,8 @@ fn the_root_leads_to_the_domains_home_and_is_no_click() {
     assert_eq!(client.get("/").status, 404);
     let id = DomainId::try_from(DOMAIN).unwrap();
     edge.feed().set_domains(Domains::serving(&[ServedDomain {
-        id,
-        host: Host::parse("go.example.com").unwrap(),
-        is_default: false,
         home: Some("https://example.com/welcome".to_owned()),
+        ..ServedDomain::new(id, Host::parse("go.example.com").unwrap(), false)
     }]));
     let reply = client.get("/?via=qr");
     assert_eq!(reply.status, 302);
@@ -232,4 +230,78 @@ fn the_root_leads_to_the_domains_home_and_is_no_click() {
     expected.retain(|(name, _)| name != "x-robots-tag");
     assert_eq!(headers(&reply), expected);
     assert_eq!(edge.stop().clicks_recorded, 0);
+}
+
+#[test]
+fn a_domain_says_where_those_go_whom_no_link_leads_on() {
+    let world = World::with_link();
+    for (code, state) in [("off", RouteState::Disabled), ("bad", RouteState::Blocked)] {
+        world.links.put(code, RouteRecord { state, ..route(8, "https://example.com/") });
+    }
+    let edge = world.start();
+    let mut client = Client::connect(edge.address());
+    let mut ask = |path: &str| {
+        let reply = client.get(path);
+        let to = reply.header("location").unwrap_or_default().to_owned();
+        (reply.status, to, reply.header("cache-control").unwrap_or_default().to_owned())
+    };
+    assert_eq!([ask("/none").0, ask("/off").0, ask("/bad").0], [404, 410, 451]);
+    let id = DomainId::try_from(DOMAIN).unwrap();
+    edge.feed().set_domains(Domains::serving(&[ServedDomain {
+        not_found: Some("https://example.com/404".to_owned()),
+        expired: Some("https://example.com/over".to_owned()),
+        ..ServedDomain::new(id, Host::parse("go.example.com").unwrap(), false)
+    }]));
+    for (path, status, to) in [
+        ("/none", 302, "https://example.com/404"),
+        ("/never/a/code", 302, "https://example.com/404"),
+        ("/off", 302, "https://example.com/over"),
+        ("/bad", 451, ""),
+        ("/none+", 404, ""),
+        ("/off+", 410, ""),
+        // It has no home.
+        ("/", 302, "https://example.com/404"),
+    ] {
+        let (found, location, cache) = ask(path);
+        assert_eq!((found, location.as_str()), (status, to), "{path}");
+        assert!(cache.contains("no-store"), "{path}: {cache}");
+    }
+    assert_eq!(ask("/abc").1, "https://example.com/");
+    assert_eq!(edge.stop().clicks_recorded, 1);
+}
+
+#[test]
+fn case_matters_unless_the_domain_says_otherwise() {
+    let world = World::with_link();
+    let edge = world.start();
+    let mut client = Client::connect(edge.address());
+    assert_eq!([client.get("/abc").status, client.get("/ABC").status], [302, 404]);
+    let id = DomainId::try_from(DOMAIN).unwrap();
+    edge.feed().set_domains(Domains::serving(&[ServedDomain {
+        folds_case: true,
+        ..ServedDomain::new(id, Host::parse("go.example.com").unwrap(), false)
+    }]));
+    for path in ["/abc", "/ABC", "/aBc?x=1", "/Abc+"] {
+        assert!(matches!(client.get(path).status, 200 | 302), "{path}");
+    }
+    // Also where the origin has to be asked.
+    world.links.put("late", route(9, "https://example.com/late"));
+    assert_eq!(client.get("/LATE").status, 302);
+}
+
+#[test]
+fn a_preview_says_where_to_report_the_link() {
+    let world = World::with_link();
+    let edge = world.start();
+    let mut client = Client::connect(edge.address());
+    assert!(!client.get("/abc+").body.contains("report"));
+    let id = DomainId::try_from(DOMAIN).unwrap();
+    let host = Host::parse("go.example.com").unwrap();
+    let domains = Domains::serving(&[ServedDomain::new(id, host, false)]);
+    edge.feed().set_domains(domains.with_report_url(Some("https://carom.example/report")));
+    let page = client.get("/abc+").body;
+    assert!(
+        page.contains("href=\"https://carom.example/report?url=go.example.com/abc\""),
+        "{page}"
+    );
 }

@@ -69,6 +69,28 @@ fn an_answer_that_was_lost_brings_the_same_batch_again_and_counts_nothing_twice(
 }
 
 #[test]
+fn a_batch_without_an_answer_holds_up_no_other_where_the_store_takes_several() {
+    let world = World::new();
+    world.store.set(Mood::SilentAboutFirst);
+    let edge = world.start();
+    let mut client = Client::connect(edge.address());
+    follow(&world, &mut client, 1..=1);
+    eventually("it is under way", || world.store.tries().len() == 1);
+    for link in 2..=4 {
+        follow(&world, &mut client, link..=link);
+        let stored =
+            || metric(&edge, "carom_edge_batches_shipped_total") == link.unsigned_abs() - 1;
+        eventually("the next ones are stored", stored);
+    }
+    let tries = world.store.tries();
+    assert_eq!(tries.iter().filter(|token| **token == tries[0]).count(), 1);
+    assert_eq!(metric(&edge, "carom_edge_batches_waiting"), 1);
+    world.store.set(Mood::Stores);
+    eventually("none waits", || metric(&edge, "carom_edge_batches_waiting") == 0);
+    assert_once(&world, 4);
+}
+
+#[test]
 fn a_refused_batch_is_set_aside_whole_and_the_next_one_goes_on() {
     let world = World::new();
     world.store.set(Mood::Refuses);

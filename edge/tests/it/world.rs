@@ -140,12 +140,14 @@ pub(crate) enum Mood {
     /// Stores it, and the answer is lost on the way.
     StoresInSilence,
     Refuses,
+    /// Takes several at once, and has no answer about the first that it was ever given.
+    SilentAboutFirst,
 }
 
 /// The store's part: batches by token, each token once.
 #[derive(Default)]
 pub(crate) struct Store {
-    mood: Mutex<Mood>,
+    mood: Arc<Mutex<Mood>>,
     batches: Mutex<BTreeMap<Token, Bytes>>,
     /// The token of every try, in order.
     tries: Mutex<Vec<Token>>,
@@ -200,7 +202,7 @@ impl Store {
         match mood {
             Mood::Unavailable => return Err(SinkError::Unavailable("switched off".to_owned())),
             Mood::Refuses => return Err(SinkError::Refused("out of principle".to_owned())),
-            Mood::Stores | Mood::StoresInSilence => {}
+            Mood::Stores | Mood::StoresInSilence | Mood::SilentAboutFirst => {}
         }
         Batch::from_bytes(&batch).unwrap();
         let mut batches = self.batches.lock().unwrap();
@@ -223,8 +225,19 @@ impl Store {
 
 impl ClickSink for Store {
     fn store(&self, token: Token, batch: Bytes) -> SinkFuture {
-        let stored = self.take(token, batch);
-        Box::pin(async move { stored })
+        let stored = self.take(token.clone(), batch);
+        let mood = Arc::clone(&self.mood);
+        let is_first = self.tries.lock().unwrap().first() == Some(&token);
+        Box::pin(async move {
+            while is_first && *mood.lock().unwrap() == Mood::SilentAboutFirst {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            stored
+        })
+    }
+
+    fn takes_several(&self) -> bool {
+        *self.mood.lock().unwrap() == Mood::SilentAboutFirst
     }
 }
 

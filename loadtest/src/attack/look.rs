@@ -20,9 +20,9 @@ const EVERY: Duration = Duration::from_millis(100);
 const CLOSE_MAX: Duration = Duration::from_secs(30);
 const FREE_MAX: Duration = Duration::from_secs(5);
 /// Counters that tell of an attack: connections and answers by reason and status.
-const TELLING: [&str; 4] = [
+const TELLING: [&str; 5] = [
     "carom_edge_connections_refused_total", "carom_edge_connections_ended_total",
-    "carom_edge_answers_total", "carom_edge_connections_total",
+    "carom_edge_answers_total", "carom_edge_connections_total", "carom_edge_turns_total",
 ];
 
 /// What a process holds.
@@ -31,6 +31,40 @@ pub(crate) struct Look {
     /// Heap and stacks, without the mapped files of the click rings.
     pub(crate) anonymous_mib: f64,
     pub(crate) descriptors: u64,
+}
+
+/// What the threads that answer had of their processor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Share {
+    pub(crate) ran_ns: u64,
+    /// For how long they had work, and the processor ran something else.
+    pub(crate) waited_ns: u64,
+}
+
+impl Share {
+    /// Since they began; nothing, where the kernel does not tell.
+    pub(crate) fn of(pid: u32) -> Self {
+        let mut sum = Self::default();
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        for thread in threads {
+            let read = |name| fs::read_to_string(thread.path().join(name)).unwrap_or_default();
+            if read("comm").starts_with("edge-") {
+                let text = read("schedstat");
+                let mut numbers =
+                    text.split(' ').map(|number| number.trim().parse::<u64>().unwrap_or_default());
+                sum.ran_ns += numbers.next().unwrap_or_default();
+                sum.waited_ns += numbers.next().unwrap_or_default();
+            }
+        }
+        sum
+    }
+
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            ran_ns: self.ran_ns.saturating_sub(before.ran_ns),
+            waited_ns: self.waited_ns.saturating_sub(before.waited_ns),
+        }
+    }
 }
 
 /// Looks again and again, for the most that was held.

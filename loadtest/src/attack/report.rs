@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::attacker::Did;
 use super::good::{Seconds, Window};
-use super::look::Look;
+use super::look::{Look, Share};
 use crate::compare::pin::Cpus;
 use crate::traffic::Faults;
 
@@ -71,6 +71,9 @@ pub(super) struct Outcome {
     pub(super) strangers: u64,
     /// Counters of the edge that grew in the attacked window, the good client's requests among them.
     pub(super) counters: BTreeMap<String, u64>,
+    /// Of the edge's threads in the attacked window: what they waited for the processor is in the
+    /// latencies, and no order of theirs would make it less.
+    pub(super) share: Share,
     /// Why it is not stood; empty: it is.
     pub(super) problems: Vec<String>,
 }
@@ -104,6 +107,7 @@ impl Outcome {
         [quiet, attacked]: [&Seconds; 2],
         [before, peak, after]: [Look; 3],
         counters: BTreeMap<String, u64>,
+        share: Share,
     ) -> Self {
         let mut faults = quiet.faults.clone();
         faults.add(attacked.faults.clone());
@@ -127,6 +131,7 @@ impl Outcome {
             peak_max_mib: before.anonymous_mib + PEAK_MIB + held as f64 * PEAK_KIB_EACH / 1024.0,
             strangers: seen.saturating_sub(attacked.connections()),
             counters,
+            share,
             problems: Vec::new(),
         }
     }
@@ -263,7 +268,15 @@ impl fmt::Display for Outcome {
                 read_bytes as f64 / 1e6
             )?;
         }
-        writeln!(f, "    edge: {} connections of strangers", self.strangers)?;
+        let Share { ran_ns, waited_ns } = self.share;
+        writeln!(
+            f,
+            "    edge: {} connections of strangers; its threads ran {:.0} ms, and were ready while \
+             others had the processor for {:.0} ms",
+            self.strangers,
+            ran_ns as f64 / 1e6,
+            waited_ns as f64 / 1e6
+        )?;
         let counters: Vec<_> =
             self.counters.iter().map(|(name, count)| format!("{name} {count}")).collect();
         writeln!(f, "      {}", counters.join(", "))
@@ -292,6 +305,7 @@ mod tests {
             peak_max_mib: 60.0,
             strangers: 1,
             counters: BTreeMap::new(),
+            share: Share::default(),
             problems: Vec::new(),
         }
     }

@@ -82,6 +82,9 @@ const WHOLE: &[Row] = &[
 const DOUBTFUL: &[Row] = &[
     ("Connection: close", &[302], "GET /{one} HTTP/1.1\r\n{host}Connection: close\r\n\r\n"),
     ("HTTP/1.0", &[302], "GET /{one} HTTP/1.0\r\n{host}\r\n"),
+    // RFC 1945 4.1: an answer without a head, which ends with the connection. Another answer would be part
+    // of it.
+    ("HTTP/0.9", &[400], "GET /{one}\r\n\r\n"),
     ("a body", &[400], "GET /{one} HTTP/1.1\r\n{host}Content-Length: {length}\r\n\r\n"),
     (
         "a body, its length twice",
@@ -154,30 +157,49 @@ const DOUBTFUL: &[Row] = &[
 
 /// Wrong, but there is no doubt where they end: Carom refuses them and ends the connection. A proxy may
 /// mend them, or refuse them and go on with what follows.
+///
+/// What makes that harmless: none has a length or a coding, so its body is empty (RFC 9112 6.3), and
+/// each way to read what is wrong with it, strict or lenient, ends its head at the same blank line.
+/// Where a reading exists by which what follows is not a request, a case stands in [`DOUBTFUL`].
 const WRONG: &[Row] = &[
-    ("HTTP/0.9", &[400], "GET /{one}\r\n\r\n"),
+    // RFC 9110 2.5: another major version has another syntax. But these are lines of this one, and a proxy
+    // writes its own version into what it passes on (RFC 9112 2.3): HAProxy takes it for HTTP/1.1.
     ("HTTP/3.0", &[400], "GET /{one} HTTP/3.0\r\n{host}\r\n"),
+    // RFC 9110 9.3.6: only an answer of 2xx makes a tunnel, and nobody here gives one. A client that does not
+    // wait for it may pass on what others wrote; against that Carom ends the connection, HAProxy does not.
+    ("CONNECT", &[400], "CONNECT go.example.com:443 HTTP/1.1\r\n{host}\r\n"),
+    // RFC 9112 3: the line has three parts. Lenient readers take the first blank and the last.
     ("two versions", &[400], "GET /{one} HTTP/1.1 HTTP/1.1\r\n{host}\r\n"),
+    ("a blank in the path", &[400], "GET /{one} x HTTP/1.1\r\n{host}\r\n"),
+    // RFC 9112 3: a recipient may split at a tab as at a blank. The line ends where it ends.
     ("tabs between the parts", &[400], "GET\t/{one}\tHTTP/1.1\r\n{host}\r\n"),
+    // RFC 9110 5.1, 5.6.2: no token. Dropped, kept or refused, it is one line, and no field of framing.
     ("a tab in a name", &[400], "GET /{one} HTTP/1.1\r\n{host}A\tB: c\r\n\r\n"),
+    // RFC 9112 5.2: refused, or its fold becomes a blank. Either way the field's own line is not blank.
     ("a folded line", &[400], "GET /{one} HTTP/1.1\r\n{host}A: b\r\n c\r\n\r\n"),
+    // RFC 9112 2.2: refused, or the line that begins with a blank is not looked at; the host is in another.
     (
         "a first line that is folded",
         &[400],
         "GET /{one} HTTP/1.1\r\n Host: go.example.com\r\n{host}\r\n",
     ),
+    // RFC 9112 2.2: refused, or read as a blank. Who takes it for the end of a line finds one without a
+    // colon, not a blank one.
     ("CR alone in a value", &[400], "GET /{one} HTTP/1.1\r\n{host}A: b\rc\r\n\r\n"),
+    // RFC 9110 5.5: refused, or read as a blank. Who ends the value there still looks for the line's end.
     ("NUL in a value", &[400], "GET /{one} HTTP/1.1\r\n{host}A: b\u{0}c\r\n\r\n"),
-    ("a blank in the path", &[400], "GET /{one} x HTTP/1.1\r\n{host}\r\n"),
-    ("CONNECT", &[400], "CONNECT go.example.com:443 HTTP/1.1\r\n{host}\r\n"),
+    // Who expects such a line takes it away and reads the request after it; for all others that request's
+    // first line is a field without a colon. Both end at the same blank line.
     (
         "a PROXY line of a stranger",
         &[400],
         "PROXY TCP4 198.51.100.1 192.0.2.1 4711 80\r\nGET /{one} HTTP/1.1\r\n{host}\r\n",
     ),
+    // RFC 9112 3.2: to be refused with 400. Hosts say whom it is for, not how long it is.
     ("no host", &[400], "GET /{one} HTTP/1.1\r\n\r\n"),
     ("two hosts", &[400], "GET /{one} HTTP/1.1\r\n{host}{host}\r\n"),
     ("two hosts that differ", &[400], "GET /{one} HTTP/1.1\r\n{host}Host: other.example\r\n\r\n"),
+    // RFC 3986 2: no path, but bytes that are neither blanks nor ends of lines to anybody.
     ("a path in UTF-8", &[404, 302], "GET /\u{c3}\u{a9} HTTP/1.1\r\n{host}\r\n"),
     ("a path of other bytes", &[400], "GET /\u{ff} HTTP/1.1\r\n{host}\r\n"),
 ];
@@ -195,7 +217,8 @@ pub(super) fn cases() -> Vec<Case> {
             request: request.to_owned(),
         })
         .collect();
-    // Too much of a head, in lines and in bytes.
+    // Too much of a head, in lines and in bytes (RFC 6585 5). Who reads all of it finds its blank line,
+    // who does not must end the connection.
     for (name, lines) in [("65 headers", "A: b\r\n".repeat(65)), ("a header of 17 KiB", long())] {
         let request = format!("GET /{{one}} HTTP/1.1\r\n{{host}}{lines}\r\n");
         cases.push(Case { name, reads: Reads::Two, statuses: &[431], request });

@@ -34,7 +34,7 @@ pub(super) async fn run(args: &TrialArgs, seed: u64) -> Result<Finding, Stop> {
         .older
         .as_deref()
         .ok_or_else(|| Impossible("needs an older `carom`: give --older PROGRAM".to_owned()))?;
-    let old = installation(args, older, "upgrade", &["spool.flush_ms=200"])?;
+    let old = installation(args, older, "upgrade", &["spool.flush_ms=200"])?.older();
     let data = old.data_dir();
     let folder = data.parent().unwrap_or(&data);
     let new = args.place.existing(&args.carom, folder)?;

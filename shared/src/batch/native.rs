@@ -20,6 +20,7 @@ pub(super) fn put_string(out: &mut Vec<u8>, text: &str) {
     out.extend(text.as_bytes());
 }
 
+#[derive(Default)]
 pub(super) struct BlockWriter(Vec<u8>);
 
 impl BlockWriter {

@@ -1,9 +1,15 @@
 use super::*;
-use crate::batch::{BatchBuilder, Token};
+use crate::batch::Batch;
+use crate::batch::{BatchBuilder, BatchFile, Token};
 use crate::click::{Channel, Details, Device, Kind, Privacy, Via};
 use crate::{Click, DomainId, LinkId, UnixMillis, WorkspaceId};
 
 fn batch() -> (Token, Batch) {
+    let file = file();
+    (Token::new(1, 2, 3, file.rows, file.crc), Batch::from_bytes(&file.bytes).unwrap())
+}
+
+fn file() -> BatchFile {
     let mut builder = BatchBuilder::new();
     for n in 1..=3 {
         builder.push(&Click {
@@ -24,8 +30,7 @@ fn batch() -> (Token, Batch) {
             details: Details::default(),
         });
     }
-    let file = builder.finish(UnixMillis::new(6), &[]);
-    (Token::new(1, 2, 3, file.rows, file.crc), Batch::from_bytes(&file.bytes).unwrap())
+    builder.finish(UnixMillis::new(6), &[])
 }
 
 #[test]
@@ -38,11 +43,22 @@ fn the_body_is_the_block_with_three_columns_behind_it() {
     let number = batch_number(token.as_str()).to_le_bytes();
     let mut end = b"\x05batch\x06UInt64".to_vec();
     end.extend(number.repeat(3));
-    end.extend(b"\x03row\x06UInt32");
-    end.extend([0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0]);
+    end.extend(b"\x03row\x06UInt16");
+    end.extend([0, 0, 1, 0, 2, 0]);
     end.extend(b"\x08imported\x05UInt8\x01\x01\x01");
     assert!(block.ends_with(&end));
     assert_eq!(insert_body(token.as_str(), &batch, true), body, "the same bytes each time");
+}
+
+#[test]
+fn a_prepared_batch_has_the_same_block() {
+    let (token, batch) = batch();
+    let prepared = PreparedBatch::new(&token, &file().bytes).unwrap();
+    let body = zstd::stream::decode_all(&prepared.body[..]).unwrap();
+    let whole = insert_body(token.as_str(), &batch, false);
+    assert_eq!(body, zstd::stream::decode_all(&whole[..]).unwrap());
+    assert_eq!((prepared.rows, prepared.clicks), (3, batch.header().clicks));
+    assert_eq!((prepared.made_at, prepared.links), (batch.made_at(), batch.links()));
 }
 
 /// Stored rows are found again by it: it must never change.

@@ -148,7 +148,7 @@ fn neighbours_of_special_blocks_are_public() {
 
 #[test]
 fn an_intranet_may_allow_private_hosts_but_no_loops() {
-    let own_hosts = vec![Host::parse("go").unwrap()];
+    let own_hosts = [Host::parse("go").unwrap()].into_iter().collect();
     let policy = TargetPolicy { allow_private: true, own_hosts, ..TargetPolicy::default() };
     for raw in ["http://wiki/", "http://10.0.0.1/", "http://localhost:3000/", "http://[::1]/"] {
         assert!(TargetUrl::parse(raw, &policy).is_ok(), "{raw}");

@@ -3,17 +3,18 @@
 //! Within a second, clicks are in the order of a number made of their batch's and their place in it,
 //! which differs for all of them: two batches would have to be alike in 46 bits.
 
-use carom_shared::LinkId;
 use carom_shared::click::{Channel, Detail, Device, Kind, Privacy, Via};
+use carom_shared::{LinkId, WorkspaceId};
 use serde::Deserialize;
 
 use super::ClickStore;
 use super::sql::{list, time};
 use crate::click::export::{ClickPlace, ExportQuery, StoredClick};
+use crate::click::moving::row::MovedClick;
 use crate::db::StoreError;
 
 /// A click's number within its second.
-const SEQ: &str = "reinterpretAsInt64(bitXor(batch, bitShiftLeft(toUInt64(row), 46)))";
+pub(super) const SEQ: &str = "reinterpretAsInt64(bitXor(batch, bitShiftLeft(toUInt64(row), 46)))";
 
 /// What [`StoredRow`] reads, in its order.
 pub(super) fn columns() -> String {
@@ -27,6 +28,22 @@ pub(super) fn columns() -> String {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct StoredRow([i64; 13], u64, Vec<String>);
+
+/// The same with the workspace behind it.
+#[derive(Debug, Deserialize)]
+pub(super) struct MovedRow([i64; 13], u64, Vec<String>, i64);
+
+impl MovedRow {
+    /// The click, read of a day.
+    pub(super) fn moved(self, day: u32) -> Result<MovedClick, StoreError> {
+        let Self(numbers, visitor, names, workspace) = self;
+        let (link, stored) = StoredRow(numbers, visitor, names).click()?;
+        let place = [day.into(), workspace, link.get(), stored.place.at_s.into(), stored.place.seq];
+        let workspace =
+            WorkspaceId::try_from(workspace).map_err(|_| StoreError::Corrupt("click"))?;
+        Ok(MovedClick { place, workspace, link, stored })
+    }
+}
 
 impl ClickStore {
     /// A page, and whether there are more.

@@ -8,11 +8,10 @@ use std::collections::HashMap;
 
 use carom_shared::UnixMillis;
 use carom_shared::click::Kind;
-use carom_shared::clickhouse::SETTINGS;
+use carom_shared::clickhouse::{SETTINGS, Statement};
 use serde::de::DeserializeOwned;
 
 use super::ClickStore;
-use super::http::Statement;
 use super::sql::{fitting, in_span, list, of_scope, time};
 use crate::click::report::filter::Filter;
 use crate::click::report::time::{Buckets, Span};

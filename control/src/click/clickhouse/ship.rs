@@ -5,14 +5,13 @@ use std::collections::BTreeSet;
 use carom_shared::UnixMillis;
 use carom_shared::batch::Batch;
 use carom_shared::clickhouse::{
-    Found, INSERT_ENCODING, INSERT_SETTINGS, Outcome, SETTINGS, Sent, Shipment, Step, attempt_name,
-    batch_number, count_statement, delete_part_statement, delete_statement, insert_body,
-    insert_statement, kill_statement, query_id,
+    CHANGE_STATEMENT, ClickHouseError, Found, INSERT_ENCODING, INSERT_SETTINGS, LinkKey, Look,
+    Outcome, SETTINGS, Sent, Shipment, Statement, Step, WRITE_SETTINGS, attempt_name, batch_number,
+    change_rows, count_statement, delete_part_statement, delete_statement, found, insert_body,
+    insert_statement, kill_statement, ledger_statement, look_statement, query_id,
 };
 
 use super::ClickStore;
-use super::http::{ClickHouseError, Statement};
-use super::sql::literal;
 use crate::click::Stored;
 use crate::click::sqlite::is_forgotten;
 use crate::db::StoreError;
@@ -35,19 +34,20 @@ impl ClickStore {
                 Step::Look => {
                     // A file's clicks have no age of their own; each file is imported under a new name.
                     let is_old = !is_imported && is_forgotten(batch.made_at(), now);
-                    let found = self.found(number, batch).await?;
-                    shipment.looked(Found { is_older_than_ledger: is_old, ..found });
+                    shipment.looked(self.found(number, batch, is_old).await?);
                 }
                 Step::Send(attempt) => {
                     let sent = self.send(token, attempt, batch, is_imported).await;
                     if let Err(error) = &sent {
                         tracing::warn!(%error, batch = token, attempt, "an insert of clicks failed");
                     }
-                    shipment.sent(match &sent {
-                        Ok(()) => Sent::Clean,
-                        Err(ClickHouseError::Lost(_) | ClickHouseError::Answer(_)) => Sent::Unknown,
-                        Err(_) => Sent::Refused,
-                    });
+                    let sent = match sent {
+                        Err(error) if error.is_content() => {
+                            return Err(StoreError::BatchRefused(error));
+                        }
+                        sent => sent,
+                    };
+                    shipment.sent(what_is_known(&sent));
                     refused = sent.err();
                 }
                 Step::Settle => {
@@ -78,7 +78,7 @@ impl ClickStore {
                     shipment.deleted();
                 }
                 Step::Note => {
-                    self.note(token, number, batch, now).await?;
+                    self.note(token, batch, now).await?;
                     shipment.noted();
                 }
                 Step::Done(Outcome::Stored) => {
@@ -95,30 +95,17 @@ impl ClickStore {
         }
     }
 
-    async fn found(&self, number: u64, batch: &Batch) -> Result<Found, ClickHouseError> {
-        let sql = format!(
-            "SELECT (SELECT count() FROM batch WHERE batch = {number}), \
-               ({}), \
-               (SELECT groupArray([workspace, link]) FROM erasure WHERE at_ms >= {}) \
-             FORMAT JSONCompactEachRow",
-            count_statement(number),
-            batch.made_at().get(),
-        );
-        let found: Vec<(u64, u64, Vec<[i64; 2]>)> = self.rows(&sql).await?;
-        let Some((noted, rows, erasures)) = found.into_iter().next() else {
-            return Err(ClickHouseError::Answer("nothing about a batch".to_owned()));
-        };
-        let erasures: BTreeSet<[i64; 2]> = erasures.into_iter().collect();
-        let is_erased = |workspace: i64, link: i64| {
-            erasures.contains(&[workspace, link]) || erasures.contains(&[workspace, 0])
-        };
-        let erased = if erasures.is_empty() {
-            0
-        } else {
-            let clicks = batch.clicks();
-            clicks.filter(|click| is_erased(click.workspace.get(), click.link.get())).count() as u64
-        };
-        Ok(Found { is_noted: noted > 0, rows, erased, is_older_than_ledger: false })
+    async fn found(
+        &self,
+        number: u64,
+        batch: &Batch,
+        is_old: bool,
+    ) -> Result<Found, ClickHouseError> {
+        let looked: Vec<Look> = self.rows(&look_statement(number, batch.made_at())).await?;
+        let look = looked.into_iter().next();
+        let look =
+            look.ok_or_else(|| ClickHouseError::Answer("nothing about a batch".to_owned()))?;
+        Ok(found(look, is_old, links(batch).map(|link| (link, 1))))
     }
 
     async fn send(
@@ -144,37 +131,28 @@ impl ClickStore {
     async fn note(
         &self,
         token: &str,
-        number: u64,
         batch: &Batch,
         now: UnixMillis,
     ) -> Result<(), ClickHouseError> {
-        let links = batch.clicks().map(|click| [click.workspace.get(), click.link.get()]);
-        let links: BTreeSet<[i64; 2]> = links.collect();
-        let stamp = self.note_changes(links, now).await?;
-        let ledger = format!(
-            "INSERT INTO batch (batch, token, rows, clicks, made_ms, stored_ms) \
-             VALUES ({number}, {}, {}, {}, {}, {stamp})",
-            literal(token),
-            batch.len(),
-            batch.header().clicks,
-            batch.made_at().get(),
-        );
-        self.write(&ledger).await
+        let stamp = self.note_changes(links(batch).collect::<BTreeSet<_>>(), now).await?;
+        let (rows, clicks) = (batch.len(), batch.header().clicks);
+        self.write(&ledger_statement(token, rows, clicks, batch.made_at(), stamp)).await
     }
 
     /// Writes down that links were clicked, under a time that is later than each before.
     pub(super) async fn note_changes(
         &self,
-        links: impl IntoIterator<Item = [i64; 2]>,
+        links: impl IntoIterator<Item = LinkKey>,
         now: UnixMillis,
     ) -> Result<i64, ClickHouseError> {
         let mut last = self.0.stamp.lock().await;
         let stamp = now.get().max(*last + 1);
-        let numbers: Vec<i64> =
-            links.into_iter().flat_map(|[workspace, link]| [stamp, workspace, link]).collect();
-        if !numbers.is_empty() {
+        let rows = change_rows(stamp, links);
+        if !rows.is_empty() {
             // While the lock is held: what is read up to one change has all that came before it.
-            self.insert_numbers("click_change", &numbers).await?;
+            let data = Some((rows, None));
+            let insert = Statement { data, ..Statement::new(CHANGE_STATEMENT, WRITE_SETTINGS) };
+            self.0.client.run(insert).await?;
         }
         *last = stamp;
         Ok(stamp)
@@ -182,5 +160,18 @@ impl ClickStore {
 
     async fn ask(&self, sql: &str) -> Result<(), ClickHouseError> {
         self.0.client.run(Statement::new(sql, SETTINGS)).await.map(drop)
+    }
+}
+
+fn links(batch: &Batch) -> impl Iterator<Item = LinkKey> {
+    batch.clicks().map(|click| [click.workspace.get(), click.link.get()])
+}
+
+/// What is known of an insert after its answer.
+const fn what_is_known(sent: &Result<(), ClickHouseError>) -> Sent {
+    match sent {
+        Ok(()) => Sent::Clean,
+        Err(ClickHouseError::Lost(_) | ClickHouseError::Answer(_)) => Sent::Unknown,
+        Err(_) => Sent::Refused,
     }
 }

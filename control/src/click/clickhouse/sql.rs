@@ -1,27 +1,10 @@
 //! Parts of statements.
 
+pub(super) use carom_shared::clickhouse::literal;
+
 use crate::click::report::ReportScope;
 use crate::click::report::filter::{Filter, Test};
 use crate::click::report::time::Span;
-
-/// A text as a literal: whatever is not plain ASCII is written as its bytes' numbers, so nothing in it
-/// means anything to the server but itself.
-///
-/// Parameters (`{name:String}`) are put into the text by the server in the same way; they come in the
-/// URL, which is shorter than a filter may be.
-pub(super) fn literal(text: &str) -> String {
-    let mut literal = String::with_capacity(text.len() + 2);
-    literal.push('\'');
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b" ._-/@:".contains(&byte) {
-            literal.push(byte.into());
-        } else {
-            literal.push_str(&format!("\\x{byte:02X}"));
-        }
-    }
-    literal.push('\'');
-    literal
-}
 
 pub(super) fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
@@ -72,15 +55,4 @@ fn condition(filter: &Filter) -> String {
         }
     };
     format!(" AND {not}({test})")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_literal_holds_nothing_but_plain_ascii() {
-        assert_eq!(literal("News-1 a.b/c@d:e_"), "'News-1 a.b/c@d:e_'");
-        assert_eq!(literal("a'b\\;é\0"), "'a\\x27b\\x5C\\x3B\\xC3\\xA9\\x00'");
-    }
 }

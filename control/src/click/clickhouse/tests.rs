@@ -2,6 +2,7 @@
 //! `deploy/services up clickhouse` starts one. A missing one is a failure.
 
 mod kill;
+mod late;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,16 +20,23 @@ use crate::click::sqlite::tests::{NOW, NOW_S, batch, click};
 use crate::link::clicks::ClickCursor;
 
 static NUMBER: AtomicU64 = AtomicU64::new(0);
+/// Later than any change.
+const FAR: UnixMillis = UnixMillis::new(i64::MAX);
 
 /// A store in a database of its own.
 pub(crate) async fn new_store() -> ClickStore {
+    ClickStore::open(ClickHouseAt::parse(&new_database().await).unwrap(), "").await.unwrap()
+}
+
+/// An empty database, by its URL.
+pub(crate) async fn new_database() -> String {
     let (name, url) = database();
     let server = Client::new(ClickHouseAt::parse(&url("default")).unwrap()).unwrap();
     let create = format!("CREATE DATABASE {name}");
     let created = server.run(Statement::new(&create, WRITE_SETTINGS)).await;
     created
         .expect("TEST_CLICKHOUSE_URL names a ClickHouse that runs: deploy/services up clickhouse");
-    ClickStore::open(ClickHouseAt::parse(&url(&name)).unwrap(), "").await.unwrap()
+    url(&name)
 }
 
 /// A name for a database, and what makes URLs of names.
@@ -47,7 +55,7 @@ pub(crate) async fn remove(store: &ClickStore) {
     store.write(&format!("DROP DATABASE {} SYNC", store.0.client.at().database())).await.unwrap();
 }
 
-async fn number(store: &ClickStore, sql: &str) -> i64 {
+pub(crate) async fn number(store: &ClickStore, sql: &str) -> i64 {
     let found: Vec<(i64,)> = store.rows(&format!("{sql} FORMAT JSONCompactEachRow")).await.unwrap();
     found[0].0
 }
@@ -215,19 +223,19 @@ async fn totals_of_links_are_carried_in_order_and_are_none_once_erased() {
     let store = new_store().await;
     let (token, one) = batch(1, NOW, &three());
     store.store(&token, &one, NOW).await.unwrap();
-    let (links, place) = store.changed_since(ClickCursor::default(), 10).await.unwrap();
+    let (links, place) = store.changed_since(ClickCursor::default(), FAR, 10).await.unwrap();
     let shown = |links: &[crate::link::clicks::LinkClicks]| -> Vec<_> {
         links.iter().map(|of| (of.link.get(), of.clicks, of.last_click_ms / 1000)).collect()
     };
     assert_eq!(shown(&links), [(1, 2, i64::from(NOW_S)), (2, 0, 0)]);
     assert_eq!(store.last_change().await.unwrap(), place.unwrap());
-    assert!(store.changed_since(place.unwrap(), 10).await.unwrap().1.is_none());
+    assert!(store.changed_since(place.unwrap(), FAR, 10).await.unwrap().1.is_none());
 
     let workspace = WorkspaceId::try_from(1).unwrap();
     let link = LinkId::try_from(1).unwrap();
     assert_eq!(store.erase_link(workspace, link, NOW).await.unwrap(), 2);
     assert_eq!(rows(&store).await, (3, 3));
-    let (links, _) = store.changed_since(place.unwrap(), 10).await.unwrap();
+    let (links, _) = store.changed_since(place.unwrap(), FAR, 10).await.unwrap();
     assert_eq!(shown(&links), [(1, 0, 0)]);
     store.erasures_resume().await.unwrap();
 
@@ -297,7 +305,7 @@ async fn clicks_of_files_are_stored_unless_they_are_there() {
     let fates = store.import(&file, 0, NOW, false).await.unwrap();
     assert_eq!(fates.iter().filter(|fate| **fate == Fate::Present).count(), 101);
     assert_eq!(rows(&store).await, (103, 103));
-    let (links, _) = store.changed_since(ClickCursor::default(), 10).await.unwrap();
+    let (links, _) = store.changed_since(ClickCursor::default(), FAR, 10).await.unwrap();
     assert_eq!((links[0].clicks, links[0].moved), (103, 103));
     // The same second's second click is another one.
     let second = store.import(&[(1, file[0].1)], 0, NOW, false).await.unwrap();
@@ -324,6 +332,33 @@ async fn a_wrong_password_or_a_missing_database_is_said() {
     let wrong = url("default").replacen("http://", "http://nobody:secret@", 1);
     let error = open(wrong).await;
     assert!(error.contains("516") && !error.contains("secret"), "{error}");
-    let away = open("http://127.0.0.1:1/default".to_owned()).await;
-    assert!(away.contains("cannot be reached"), "{away}");
+    // That passes by itself: the start does not wait for it.
+    let away = ClickHouseAt::parse("http://127.0.0.1:1/default").unwrap();
+    let store = ClickStore::open(away, "").await.unwrap();
+    let refused = store.summary().await.unwrap_err();
+    assert!(refused.is_unavailable(), "{refused:?}");
+}
+
+/// A batch that the engine refuses for what is in it is told apart from one that it cannot take now; it is
+/// stored, once, when the table takes it.
+#[tokio::test]
+async fn a_batch_that_is_refused_for_its_content_is_told_apart() {
+    let store = new_store().await;
+    const FORBID: &str =
+        "ALTER TABLE click ADD CONSTRAINT tried CHECK referrer != 'poison.example'";
+    store.write(FORBID).await.unwrap();
+    let clicks = [three()[0], click(1, Kind::Human, NOW_S, 1, "poison.example")];
+    let (token, poison) = batch(1, NOW, &clicks);
+    for _ in 0..2 {
+        let refused = store.store(&token, &poison, NOW).await.unwrap_err();
+        assert!(matches!(refused, StoreError::BatchRefused(_)), "{refused:?}");
+        assert!(!refused.is_unavailable());
+    }
+    let (other, good) = batch(2, NOW, &three());
+    let new = store.store(&other, &good, NOW).await.unwrap();
+    assert_eq!((new, rows(&store).await), (Stored::New { rows: 3, clicks: 5 }, (5, 5)));
+    store.write("ALTER TABLE click DROP CONSTRAINT tried").await.unwrap();
+    let new = store.store(&token, &poison, NOW).await.unwrap();
+    assert_eq!((new, rows(&store).await), (Stored::New { rows: 2, clicks: 2 }, (7, 7)));
+    remove(&store).await;
 }

@@ -15,10 +15,11 @@ use utoipa::ToSchema;
 
 use super::super::api::domains;
 use super::{ExportParams, StoredClick, check_export};
+use crate::access::allow;
 use crate::app::App;
 use crate::click::csv::Csv;
 use crate::click::report::params::Format;
-use crate::http::auth::Caller;
+use crate::http::auth::By;
 use crate::http::extract::{Id, Json, Params};
 use crate::http::problem::ApiError;
 use crate::link::api::{LinkPath, rfc3339};
@@ -95,6 +96,7 @@ impl ClickView {
     get,
     path = "/api/v1/links/{id}/clicks",
     tag = "statistics",
+    security(("api_key" = ["stats:read"]), ("session" = ["stats:read"])),
     params(LinkPath, ExportParams),
     responses(
         (
@@ -108,7 +110,7 @@ impl ClickView {
 )]
 pub(crate) async fn link_clicks(
     State(app): State<App>,
-    caller: Caller,
+    caller: By<allow::StatsRead>,
     Id(id): Id<LinkId>,
     uri: Uri,
     Params(params): Params<ExportParams>,
@@ -133,7 +135,8 @@ pub(crate) async fn link_clicks(
     Ok(response)
 }
 
-fn next_page(uri: &Uri, cursor: &str) -> Option<HeaderValue> {
+/// What the header `Link` says of the next page.
+pub(crate) fn next_page(uri: &Uri, cursor: &str) -> Option<HeaderValue> {
     let mut query = Serializer::new(String::new());
     let parameters = parse(uri.query().unwrap_or_default().as_bytes());
     query.extend_pairs(parameters.filter(|(name, _)| name != "cursor"));

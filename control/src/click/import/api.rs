@@ -76,10 +76,15 @@ pub(crate) async fn import_clicks(
     let clicks: Vec<_> = found.iter().flatten().copied().collect();
     let days = app.config().clicks.retention_days;
     let kept_since_s = if days == 0 { 0 } else { kept_since(days, now) };
-    let fates = app.clicks()?.import(&clicks, kept_since_s, now, dry_run).await?;
-    if !dry_run {
+    let fates = if dry_run {
+        app.clicks()?.import(&clicks, kept_since_s, now, true).await?
+    } else {
+        let turn = app.import_turn().await?;
+        let fates = app.clicks()?.import(&clicks, kept_since_s, now, false).await;
+        turn.end().await;
         app.clicks_were_stored();
-    }
+        fates?
+    };
     let mut fates = fates.into_iter();
     let answers = found.into_iter().map(|found| {
         Ok(match found {

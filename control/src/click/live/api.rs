@@ -13,7 +13,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use carom_shared::{ApiKeyId, LinkId};
+use carom_shared::LinkId;
 use http::{HeaderName, header};
 use hyper::body::Frame;
 use serde::Deserialize;
@@ -22,9 +22,9 @@ use tokio::time::{Instant, interval_at, sleep, timeout};
 use utoipa::IntoParams;
 
 use super::{Watch, event};
-use crate::apikey::store::key_is_active;
+use crate::access::allow;
 use crate::app::App;
-use crate::http::auth::Caller;
+use crate::http::auth::{By, Credentials};
 use crate::http::extract::Params;
 use crate::http::problem::ApiError;
 use crate::link::store::link_fetch;
@@ -69,6 +69,7 @@ pub(crate) struct LiveParams {
     get,
     path = "/api/v1/live",
     tag = "statistics",
+    security(("api_key" = ["stats:read"]), ("session" = ["stats:read"])),
     params(LiveParams),
     responses(
         (status = 200, body = String, content_type = "text/event-stream"),
@@ -78,10 +79,14 @@ pub(crate) struct LiveParams {
 )]
 pub(crate) async fn live(
     State(app): State<App>,
-    caller: Caller,
+    caller: By<allow::StatsRead>,
     Params(params): Params<LiveParams>,
 ) -> Result<Response, ApiError> {
+    if params.link.is_none() {
+        caller.require_whole()?;
+    }
     if let Some(id) = params.link {
+        caller.require_link(&app, id).await?;
         link_fetch(app.read(), caller.workspace, id).await?.ok_or(ApiError::NotFound("link"))?;
     }
     if app.is_draining() {
@@ -89,7 +94,7 @@ pub(crate) async fn live(
     }
     let watch = app.live().watch((caller.workspace, params.link)).ok_or(ApiError::Busy)?;
     let (chunks, body) = mpsc::channel(1);
-    app.spawn(Stream { app: app.clone(), key: caller.key, watch, chunks }.run());
+    app.spawn(Stream { app: app.clone(), credentials: caller.credentials, watch, chunks }.run());
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         // nginx would hold events back until it has a buffer full of them.
@@ -115,7 +120,7 @@ impl hyper::body::Body for Chunks {
 
 struct Stream {
     app: App,
-    key: ApiKeyId,
+    credentials: Credentials,
     watch: Watch,
     chunks: mpsc::Sender<Bytes>,
 }
@@ -123,7 +128,7 @@ struct Stream {
 impl Stream {
     /// Sends until the client is gone or does not read, or one of the reasons to end comes up.
     async fn run(self) {
-        let Self { app, key, mut watch, chunks } = self;
+        let Self { app, credentials, mut watch, chunks } = self;
         let mut keep_alive = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
         let mut life = pin!(sleep(LIFE));
         let mut chunk = Bytes::from_static(GREETING);
@@ -144,7 +149,7 @@ impl Stream {
                 () = &mut life => break end(&chunks, "age"),
                 _ = keep_alive.tick() => {
                     // Where the database does not answer, nobody is sent away for it.
-                    if key_is_active(app.read(), key).await.is_ok_and(|is_active| !is_active) {
+                    if credentials.are_valid(&app).await.is_ok_and(|are_valid| !are_valid) {
                         break end(&chunks, "key");
                     }
                     Bytes::from_static(b":\n\n")

@@ -119,6 +119,18 @@ impl Zone {
         at.display_with_offset(self.tz.to_offset(at)).to_string()
     }
 
+    /// The date that it is.
+    pub(crate) fn today(&self, now: UnixMillis) -> Date {
+        self.date(u32::try_from(now.as_secs()).unwrap_or_default())
+    }
+
+    /// The day of the week, from 0 for Monday, and the hour.
+    pub(crate) fn weekday_and_hour(&self, at_s: u32) -> (usize, usize) {
+        let at = self.tz.to_datetime(timestamp(at_s));
+        let (day, hour) = (at.weekday().to_monday_zero_offset(), at.hour());
+        (usize::from(day.unsigned_abs()), usize::from(hour.unsigned_abs()))
+    }
+
     fn date(&self, at_s: u32) -> Date {
         self.tz.to_datetime(timestamp(at_s)).date()
     }

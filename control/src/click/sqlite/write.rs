@@ -79,7 +79,7 @@ fn quarter(click: &Click<'_>) -> i64 {
 }
 
 /// The part of each quarter hour, of which there come so many rows.
-async fn part_of_each(
+pub(super) async fn part_of_each(
     tx: &mut Transaction<'static, Sqlite>,
     mut quarters: BTreeMap<i64, i64>,
     now: UnixMillis,

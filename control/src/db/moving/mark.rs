@@ -7,7 +7,7 @@ use crate::db::{Database, StoreError, Tx, on_tx};
 
 /// What becomes of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     /// Rows are taken from it.
     Leaving,
     /// All of them were.
@@ -19,7 +19,7 @@ pub(super) enum State {
 }
 
 impl State {
-    pub(super) const fn word(self) -> &'static str {
+    pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Leaving => "leaving",
             Self::Left => "left",
@@ -35,24 +35,24 @@ impl State {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
-    pub(super) state: State,
+pub(crate) struct Mark {
+    pub(crate) state: State,
     /// The same on both sides.
-    pub(super) token: i64,
+    pub(crate) token: i64,
     /// The other side, as messages call it.
-    pub(super) other: String,
-    pub(super) at: UnixMillis,
+    pub(crate) other: String,
+    pub(crate) at: UnixMillis,
 }
 
-pub(super) const READ: &str = "select state, token, other, at_ms from moving where id = 1";
-pub(super) const WRITE: &str = "insert into moving (id, state, token, other, at_ms) values (1, $1, $2, $3, $4) \
+pub(crate) const READ: &str = "select state, token, other, at_ms from moving where id = 1";
+pub(crate) const WRITE: &str = "insert into moving (id, state, token, other, at_ms) values (1, $1, $2, $3, $4) \
      on conflict (id) do update set state = excluded.state, token = excluded.token, \
        other = excluded.other, at_ms = excluded.at_ms";
 
-pub(super) type MarkRow = (String, i64, String, i64);
+pub(crate) type MarkRow = (String, i64, String, i64);
 
 impl Mark {
-    pub(super) fn of_row((state, token, other, at_ms): MarkRow) -> Result<Self, StoreError> {
+    pub(crate) fn of_row((state, token, other, at_ms): MarkRow) -> Result<Self, StoreError> {
         let state = State::parse(&state).ok_or(StoreError::Corrupt("state of a move"))?;
         Ok(Self { state, token, other, at: UnixMillis::new(at_ms) })
     }

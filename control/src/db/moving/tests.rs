@@ -14,22 +14,14 @@ use super::table::{Column, Kind, OWN, REBUILT};
 use super::*;
 use crate::db::{Db, SqliteFile};
 use crate::testing::{NOW, TestDb};
-use crate::{App, ClicksConfig, ControlConfig, InternalConfig, OpenOptions, RedisConfig, operator};
+use crate::{App, OpenOptions, operator};
 
 /// Rows of the largest table: some pages.
 const LINKS: i64 = 2500;
 
 fn config(dir: &Path, url: &str) -> Config {
-    Config {
-        data_dir: dir.to_owned(),
-        public_url: "http://go.example".into(),
-        home_url: String::new(),
-        control: ControlConfig::default(),
-        internal: InternalConfig::default(),
-        database: DatabaseConfig { url: url.to_owned(), max_connections: 4 },
-        clicks: ClicksConfig::default(),
-        redis: RedisConfig::default(),
-    }
+    let database = DatabaseConfig { url: url.to_owned(), max_connections: 4 };
+    Config { database, ..Config::new(dir.to_owned(), "http://go.example") }
 }
 
 async fn go(config: &Config, to: &str) -> Result<Moved, MoveError> {
@@ -47,7 +39,7 @@ async fn fill(dir: &Path) -> Config {
     let sql = format!(
         "update click_cursor set batch = 77, link_id = 5;
          update feed set next_seq = 12;
-         insert into secret values (1, x'{secret}');
+         insert into secret values (1, x'{secret}', null);
          insert into salt values (20000, x''), (20001, x'5c4e');
          insert into idempotency values
            ({workspace}, 'POST /a', 'k', x'01', 201, null, 'e', x'00', 9000000000000),
@@ -60,11 +52,22 @@ async fn fill(dir: &Path) -> Config {
            when 2 then '\\' || char(13) || '''\"' else 'plain' end, 'note', '', 302, 0, i % 3, i % 2,
            case when i % 5 = 0 then i end, null, case when i % 7 = 0 then 'https://f' end, '', 0,
            'c' || i || ' example', i, i, i, case when i % 9 = 0 then i end,
-           case when i % 2 = 0 then {key} end, i % 11, i, i % 4, 1 from n;
+           case when i % 2 = 0 then {key} end, i % 11, i, i % 4, 1, null, 0, 1 from n;
          insert into link_tag select {workspace}, 'tag ' || (id % 5), id from link;
-         insert into link_target select id, 1, target, 9, created_by from link where id % 2 = 0;
+         insert into link_target select id, 1, target, 9, created_by, null from link where id % 2 = 0;
          insert into route select domain_id, code, id, workspace_id, state, version from link;
-         insert into route values ({domain}, 'gone', 1, {workspace}, 0, 9223372036854775807);"
+         insert into route values ({domain}, 'gone', 1, {workspace}, 0, 9223372036854775807);
+         insert into account values (7, 'é@example.com', 'É', 'h', 0, 1, x'00ff', 2, 3, 4),
+           (8, 'b@example.com', 'B', null, 1, null, null, null, 0, 5);
+         insert into account_token values (x'01', 7, 1, '', x'02', 1, 2, 9000000000000, null);
+         insert into recovery_code values (7, x'03', null), (7, x'04', 9);
+         insert into session values (9, 7, x'05', 1, 2, 3, 1, 0, 4, 9000000000000, 9000000000001, '::1',
+           'Agent', null);
+         insert into session_replaced values (x'06', 9, 9000000000000);
+         insert into member values ({workspace}, 7, 4, 1), ({workspace}, 8, 1, 2);
+         insert into invitation values (3, {workspace}, 'c@example.com', 2, x'07', 7, 1, 9000000000000, null, null);
+         insert into audit values (4, {workspace}, 9000000000000, 7, {key}, 'link.create', 'link:3', '', 'r', '{{}}');
+         insert into report values (5, {workspace}, 3, 'go.example/c1', 1, 'bad\', '', 0, 1, null);"
     );
     let Db::Sqlite(pool) = &test.db.write else { panic!("a file") };
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(pool).await.unwrap();

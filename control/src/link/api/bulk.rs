@@ -14,9 +14,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::view::LinkView;
+use crate::access::{Scope, allow};
 use crate::app::App;
+use crate::audit::Actor;
 use crate::http::RequestId;
-use crate::http::auth::Caller;
+use crate::http::auth::{By, Caller};
 use crate::http::extract::{BulkJson, Object};
 use crate::http::precondition::IfMatch;
 use crate::http::problem::{ApiError, FieldError, Problem};
@@ -108,6 +110,7 @@ struct ResultView {
     post,
     path = "/api/v1/links/bulk",
     tag = "links",
+    security(("api_key" = ["links:write"]), ("session" = ["links:write"])),
     params(OnceHeader),
     request_body = CreateBody,
     responses((status = 200, body = BulkView), Any, WithBody, MayConflict),
@@ -116,18 +119,22 @@ struct ResultView {
 pub(crate) async fn create(
     State(app): State<App>,
     Extension(id): Extension<RequestId>,
-    caller: Caller,
+    caller: By<allow::LinksWrite>,
     request: Keyed<BulkJson<CreateBody>>,
 ) -> Result<Response, ApiError> {
     let links = &request.body.0.links;
     check_count(links.len())?;
-    let rules = Rules { domains: app.domain_set(), policy: app.policy(), now: app.now() };
-    let checked = links
-        .iter()
-        .map(|Object(link)| Ok(check_create(link, caller.workspace, Some(caller.key), rules)?));
+    let (domains, policy) = (app.domain_set(), app.policy());
+    let rules = Rules { domains: &domains, policy: &policy, now: app.now() };
+    let by = Arc::new(caller.actor.clone());
+    let checked = links.iter().map(|Object(link)| {
+        let command = check_create(link, caller.workspace, &by, rules)?;
+        caller.require_domain(command.domain)?;
+        Ok(command)
+    });
     let (commands, items) = Items::sort(&app, id, StatusCode::CREATED, checked);
     let stored = items.clone();
-    let once = request.request(caller, "POST /api/v1/links/bulk", move |done: &Vec<_>| {
+    let once = request.request(&caller, "POST /api/v1/links/bulk", move |done: &Vec<_>| {
         stored.answer::<CreateRefused>(done).ok()
     });
     let performed = app.links_create(commands, once).await?;
@@ -141,6 +148,7 @@ pub(crate) async fn create(
     patch,
     path = "/api/v1/links/bulk",
     tag = "links",
+    security(("api_key" = ["links:write"]), ("session" = ["links:write"])),
     params(OnceHeader),
     request_body = EditBody,
     responses((status = 200, body = BulkView), Any, WithBody, MayConflict),
@@ -149,15 +157,20 @@ pub(crate) async fn create(
 pub(crate) async fn edit(
     State(app): State<App>,
     Extension(id): Extension<RequestId>,
-    caller: Caller,
+    caller: By<allow::LinksWrite>,
     request: Keyed<BulkJson<EditBody>>,
 ) -> Result<Response, ApiError> {
     let links = &request.body.0.links;
     check_count(links.len())?;
-    let checked = links.iter().map(|Object(item)| check_edit(&app, caller, item));
-    let (commands, items) = Items::sort(&app, id, StatusCode::OK, checked);
+    let by = Arc::new(caller.actor.clone());
+    let mut checked = Vec::with_capacity(links.len());
+    for Object(item) in links {
+        let is_theirs = caller.require_link(&app, item.id).await;
+        checked.push(is_theirs.and_then(|()| check_edit(&app, &caller, &by, item)));
+    }
+    let (commands, items) = Items::sort(&app, id, StatusCode::OK, checked.into_iter());
     let stored = items.clone();
-    let once = request.request(caller, "PATCH /api/v1/links/bulk", move |done: &Vec<_>| {
+    let once = request.request(&caller, "PATCH /api/v1/links/bulk", move |done: &Vec<_>| {
         stored.answer::<EditRefused>(done).ok()
     });
     let performed = app.links_edit(commands, once).await?;
@@ -172,12 +185,20 @@ fn check_count(links: usize) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn check_edit(app: &App, caller: Caller, item: &EditItem) -> Result<EditLink, ApiError> {
+fn check_edit(
+    app: &App,
+    caller: &Caller,
+    by: &Arc<Actor>,
+    item: &EditItem,
+) -> Result<EditLink, ApiError> {
     let edit = match (item.action, &item.change) {
         (Action::Change, Some(Object(change))) => {
-            Edit::Change(Box::new(check_change(change, app.policy())?))
+            Edit::Change(Box::new(check_change(change, &app.policy())?))
         }
-        (Action::Delete, None) => Edit::Delete,
+        (Action::Delete, None) => {
+            caller.require(Scope::LinksDelete)?;
+            Edit::Delete
+        }
         (Action::Restore, None) => Edit::Restore,
         (Action::Change, None) => {
             let detail = "say what to change";
@@ -197,8 +218,8 @@ fn check_edit(app: &App, caller: Caller, item: &EditItem) -> Result<EditLink, Ap
         }
     };
     let if_match = item.version.map_or(IfMatch::Any, |version| IfMatch::Versions(vec![version]));
-    let edited_by = Some(caller.key);
-    Ok(EditLink { workspace: caller.workspace, link: item.id, edited_by, if_match, edit })
+    let by = Arc::clone(by);
+    Ok(EditLink { workspace: caller.workspace, link: item.id, by, if_match, edit })
 }
 
 /// The items of a call, in their order: why each is refused before it is written, if it is.

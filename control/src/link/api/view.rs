@@ -1,6 +1,6 @@
 //! Links as clients see them.
 
-use carom_shared::{ApiKeyId, Forward, LinkId, QueryPolicy, RouteState, UnixMillis};
+use carom_shared::{AccountId, ApiKeyId, Forward, LinkId, QueryPolicy, RouteState, UnixMillis};
 use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -55,9 +55,12 @@ pub(super) struct LinkView {
     updated_at: String,
     #[schema(schema_with = schema::optional_time, required = true)]
     deleted_at: Option<String>,
-    /// The API key that made it; `null` if it was imported.
+    /// The API key that made it; `null` if it was made in a browser or imported.
     #[schema(schema_with = schema::optional_id, required = true)]
     created_by: Option<ApiKeyId>,
+    /// The account of whoever made it, by themselves or with a key of theirs.
+    #[schema(schema_with = schema::optional_id, required = true)]
+    created_by_account: Option<AccountId>,
     clicks: u64,
     /// Clicks that it had before it was imported: they are not among `clicks`.
     imported_clicks: u64,
@@ -88,12 +91,7 @@ impl LinkView {
             id: link.id,
             short_url: domains.short_url(link.domain, &link.code),
             domain: domains.by_id(link.domain).map(|domain| domain.host.to_string()),
-            state: match link.route_state() {
-                RouteState::Deleted => "deleted",
-                RouteState::Active => "active",
-                RouteState::Disabled => "disabled",
-                RouteState::Blocked => "blocked",
-            },
+            state: state_word(link.route_state()),
             code: link.code.to_string(),
             url: link.target,
             title: Some(link.title).filter(|title| !title.is_empty()),
@@ -110,7 +108,8 @@ impl LinkView {
             created_at: rfc3339(link.created_at),
             updated_at: rfc3339(link.updated_at),
             deleted_at: link.deleted_at.map(rfc3339),
-            created_by: link.created_by,
+            created_by: link.created_by.key,
+            created_by_account: link.created_by.account,
             clicks: link.clicks,
             imported_clicks: link.imported_clicks,
             last_click_at: link.last_click_at.map(rfc3339),
@@ -147,6 +146,9 @@ pub(super) struct TargetView {
     /// The API key that set it.
     #[schema(schema_with = schema::optional_id, required = true)]
     by: Option<ApiKeyId>,
+    /// The account of whoever set it.
+    #[schema(schema_with = schema::optional_id, required = true)]
+    by_account: Option<AccountId>,
 }
 
 impl From<PastTarget> for TargetView {
@@ -155,8 +157,19 @@ impl From<PastTarget> for TargetView {
             revision: past.revision,
             url: past.target,
             at: rfc3339(past.set_at),
-            by: past.set_by,
+            by: past.set_by.key,
+            by_account: past.set_by.account,
         }
+    }
+}
+
+/// What a link's code is good for, as clients see it.
+pub(crate) const fn state_word(state: RouteState) -> &'static str {
+    match state {
+        RouteState::Deleted => "deleted",
+        RouteState::Active => "active",
+        RouteState::Disabled => "disabled",
+        RouteState::Blocked => "blocked",
     }
 }
 

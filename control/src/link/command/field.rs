@@ -1,13 +1,14 @@
 //! The rules for each field of a link, one function per field.
 
 use carom_shared::{
-    Code, DomainId, Forward, Host, ParameterNames, RedirectStatus, RouteRecord, RouteState,
-    TargetPolicy, TargetUrl, UnixMillis, WorkspaceId,
+    Code, Forward, Host, ParameterNames, RedirectStatus, RouteRecord, RouteState, TargetUrl,
+    UnixMillis, WorkspaceId,
 };
 use jiff::Timestamp;
 
 use super::ForwardBody;
-use crate::domain::Domains;
+use crate::blocklist::Policy;
+use crate::domain::{Domain, Domains};
 use crate::http::problem::FieldError;
 use crate::link::tag::{Tags, TagsError};
 
@@ -22,13 +23,8 @@ pub(super) fn no_target() -> FieldError {
     FieldError::new("#/url", "required", "say where the link leads to".into())
 }
 
-pub(super) fn target(
-    url: &str,
-    pointer: &str,
-    policy: &TargetPolicy,
-) -> Result<TargetUrl, FieldError> {
-    TargetUrl::parse(url, policy)
-        .map_err(|error| FieldError::new(pointer, error.code(), error.to_string()))
+pub(super) fn target(url: &str, pointer: &str, policy: &Policy) -> Result<TargetUrl, FieldError> {
+    policy.check(url, pointer)
 }
 
 pub(super) fn code(code: &str) -> Result<Code, FieldError> {
@@ -36,16 +32,16 @@ pub(super) fn code(code: &str) -> Result<Code, FieldError> {
         .map_err(|error| FieldError::new("#/code", "code-malformed", error.to_string()))
 }
 
-pub(super) fn domain(
+pub(super) fn domain<'d>(
     host: Option<&str>,
     workspace: WorkspaceId,
-    domains: &Domains,
-) -> Result<DomainId, FieldError> {
+    domains: &'d Domains,
+) -> Result<&'d Domain, FieldError> {
     let domain = match host {
         None => domains.default_domain(),
         Some(host) => Host::parse(host).ok().and_then(|host| domains.find(workspace, &host)),
     };
-    domain.map(|domain| domain.id).ok_or_else(|| {
+    domain.ok_or_else(|| {
         let detail = "this workspace has no such domain; leave it out for the default one";
         FieldError::new("#/domain", "domain-unknown", detail.into())
     })

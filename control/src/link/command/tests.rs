@@ -1,35 +1,35 @@
 use super::*;
 use crate::config::Origin;
 use crate::domain::Domain;
-use carom_shared::{Host, QueryPolicy, SeededRandom};
+use carom_shared::{Host, QueryPolicy, SeededRandom, TargetPolicy};
 use serde_json::{Value, json};
 
 const NOW: UnixMillis = UnixMillis::new(1_767_225_600_000);
 
 fn policy() -> TargetPolicy {
-    TargetPolicy { own_hosts: vec![Host::parse("go.example").unwrap()], ..Default::default() }
+    TargetPolicy {
+        own_hosts: [Host::parse("go.example").unwrap()].into_iter().collect(),
+        ..Default::default()
+    }
 }
 
 /// A body as it comes in, with a target unless `members` say otherwise.
 fn check(members: &Value) -> Result<CreateLink, Refusal> {
     let id = WorkspaceId::try_from(7).unwrap();
-    let domain = |id, host: &str, workspace| Domain {
-        id: DomainId::try_from(id).unwrap(),
-        host: Host::parse(host).unwrap(),
-        is_default: id == 1,
-        workspace,
-    };
-    let other = WorkspaceId::try_from(8).unwrap();
     let domains = Domains::new(
-        vec![domain(1, "go.example", None), domain(2, "other.example", Some(other))],
+        vec![
+            Domain::verified(1, "go.example", None),
+            Domain::verified(2, "other.example", Some(8)),
+            Domain { folds_case: true, ..Domain::verified(3, "folded.example", Some(7)) },
+        ],
         Origin::parse("public_url", "https://go.example").unwrap(),
     );
-    let policy = policy();
+    let policy = Policy::from(policy());
     let rules = Rules { domains: &domains, policy: &policy, now: NOW };
     let mut body = json!({"url": "https://example.com/a b"});
     body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
     let body: LinkBody = serde_json::from_value(body).unwrap();
-    check_create(&body, id, ApiKeyId::try_from(9).ok(), rules)
+    check_create(&body, id, &Arc::default(), rules)
 }
 
 fn mistakes<T: std::fmt::Debug>(result: Result<T, Refusal>) -> Vec<(String, String)> {
@@ -63,13 +63,13 @@ fn link() -> Link {
         created_at: NOW,
         updated_at: NOW,
         deleted_at: None,
-        created_by: None,
+        created_by: crate::audit::Author::default(),
     }
 }
 
 fn change(link: &Link, patch: Value) -> Result<Link, Refusal> {
     let body: LinkBody = serde_json::from_value(patch).unwrap();
-    let change = check_change(&body, &policy())?;
+    let change = check_change(&body, &Policy::from(policy()))?;
     change.apply_to(link, NOW).map_err(|error| Refusal::Invalid(vec![error]))
 }
 

@@ -60,7 +60,7 @@ pub(crate) async fn export_links(
             }
             fits
         })
-        .map(|link| record(link, app.domain_set()))
+        .map(|link| record(link, &app.domain_set()))
         .collect();
     let next = last.filter(|_| is_full || data.len() < count);
     Ok(Json(LinksPage { data, next }).into_response())

@@ -4,13 +4,17 @@
 //! sent again changes nothing: whoever is interrupted begins again.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::{ImportLink, Imported, LinkRecord, OnConflict, check_import};
 use crate::app::App;
+use crate::audit::Actor;
+use crate::http::RequestId;
 use crate::http::extract::{BulkJson, Json};
 use crate::http::problem::{ApiError, FieldError};
 use crate::link::command::Rules;
@@ -64,6 +68,7 @@ type Marks = (u64, u64);
 /// Imports links of a file.
 pub(crate) async fn import(
     State(app): State<App>,
+    Extension(id): Extension<RequestId>,
     BulkJson(request): BulkJson<ImportRequest>,
 ) -> Result<Response, ApiError> {
     let ImportRequest { on_conflict, dry_run: is_dry_run, rows } = request;
@@ -73,13 +78,15 @@ pub(crate) async fn import(
     }
     // Before the rows are checked: whoever waits for an idle writer waits for the import's end.
     let permit = app.bulk_permit()?;
-    let rules = Rules { domains: app.domain_set(), policy: app.policy(), now: app.now() };
+    let (domains, policy) = (app.domain_set(), app.policy());
+    let rules = Rules { domains: &domains, policy: &policy, now: app.now() };
     let workspace = app.first_workspace();
+    let by = Arc::new(Actor { request: id.as_str().to_owned(), ..Actor::default() });
     let mut links = Vec::with_capacity(rows.len());
     let checked: Vec<Result<Option<Marks>, Vec<FieldError>>> = rows
         .iter()
         .map(|row| {
-            let link = check_import(row, workspace, rules)?;
+            let link = check_import(row, workspace, &by, rules)?;
             let marks = is_dry_run.then(|| marks(&link));
             links.push(link);
             Ok(marks)

@@ -1,23 +1,18 @@
 use super::*;
 use crate::config::Origin;
 use crate::domain::{Domain, Domains};
-use carom_shared::{DomainId, Host, SeededRandom, TargetPolicy};
+use carom_shared::SeededRandom;
 
 /// 2026-01-01T00:00:00Z
 const NOW: UnixMillis = UnixMillis::new(1_767_225_600_000);
 
 fn check(record: &LinkRecord) -> Result<ImportLink, Vec<FieldError>> {
-    let domain = Domain {
-        id: DomainId::try_from(1).unwrap(),
-        host: Host::parse("go.example").unwrap(),
-        is_default: true,
-        workspace: None,
-    };
+    let domain = Domain::verified(1, "go.example", None);
     let url = Origin::parse("public_url", "https://go.example").unwrap();
     let domains = Domains::new(vec![domain], url);
-    let policy = TargetPolicy::default();
+    let policy = crate::blocklist::Policy::default();
     let rules = Rules { domains: &domains, policy: &policy, now: NOW };
-    check_import(record, WorkspaceId::try_from(7).unwrap(), rules)
+    check_import(record, WorkspaceId::try_from(7).unwrap(), &Arc::default(), rules)
 }
 
 fn record(code: &str, url: &str) -> LinkRecord {
@@ -59,7 +54,7 @@ fn a_link_comes_with_its_past() {
     assert_eq!(link.id.get() >> ID_RANDOM_BITS, created.get());
     assert_eq!((link.state, link.imported_clicks, link.clicks), (RouteState::Blocked, 41, 0));
     assert_eq!((link.code.as_str(), &*link.target), ("Sale", "https://example.com/"));
-    assert!(link.expires_at.is_some() && link.created_by.is_none());
+    assert!(link.expires_at.is_some() && link.created_by == crate::audit::Author::default());
 
     // An id stays if it is of that moment.
     for (id, is_kept) in [((created.get() << ID_RANDOM_BITS) + 5, true), (5, false)] {

@@ -1,8 +1,8 @@
 //! Making links.
 
 use carom_shared::{
-    ApiKeyId, Code, LinkId, QueryPolicy, Random, RedirectStatus, RouteRecord, RouteState,
-    UnixMillis,
+    AccountId, ApiKeyId, Code, LinkId, QueryPolicy, Random, RedirectStatus, RouteRecord,
+    RouteState, UnixMillis,
 };
 
 use super::{forward_text, search_text, sound, tags_insert};
@@ -36,7 +36,8 @@ pub(crate) async fn link_create(
     now: UnixMillis,
     random: &dyn Random,
 ) -> Result<Result<(Link, NewChange), CreateRefused>, StoreError> {
-    let code = command.code.clone().unwrap_or_else(|| Code::generate(random));
+    let folds_case = command.folds_case;
+    let code = command.code.clone().unwrap_or_else(|| drawn(folds_case, random));
     let mut link = new_link(&command, code, now, random);
     // The route first: it is the one that can be refused for good.
     let route_version = if let Some(code) = command.code {
@@ -51,7 +52,7 @@ pub(crate) async fn link_create(
                 return Ok(Err(CreateRefused::NoFreeCode));
             }
             draws += 1;
-            link.code = Code::generate(random);
+            link.code = drawn(folds_case, random);
         }
         FIRST_VERSION
     };
@@ -68,6 +69,10 @@ pub(crate) async fn link_create(
     let record = link.record(route_version);
     let change = NewChange { domain: link.domain, code: link.code.clone(), record };
     Ok(Ok((link, change)))
+}
+
+fn drawn(folds_case: bool, random: &dyn Random) -> Code {
+    if folds_case { Code::generate_folded(random) } else { Code::generate(random) }
 }
 
 pub(crate) fn new_link(
@@ -98,7 +103,7 @@ pub(crate) fn new_link(
         created_at: now,
         updated_at: now,
         deleted_at: None,
-        created_by: command.created_by,
+        created_by: command.by.author(),
         clicks: 0,
         imported_clicks: 0,
         last_click_at: None,
@@ -162,9 +167,9 @@ async fn link_insert(tx: &mut Tx, link: &Link) -> Result<bool, StoreError> {
     const INSERT: &str = "insert into link (id, target, target_revision, title, notes, tags, \
            redirect_status, max_age_s, state, archived, not_before_ms, expires_at_ms, fallback, \
            query_forward, query_visitor_wins, search, version, updated_at_ms, deleted_at_ms, \
-           workspace_id, domain_id, code, created_at_ms, created_by) \
+           workspace_id, domain_id, code, created_at_ms, created_by, created_by_account) \
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-           $19, $20, $21, $22, $23, $24) \
+           $19, $20, $21, $22, $23, $24, $25) \
          on conflict (id) do nothing";
     let result = on_tx!(tx, |conn| {
         let query = bind_editable!(sqlx::query(INSERT), link)
@@ -172,7 +177,8 @@ async fn link_insert(tx: &mut Tx, link: &Link) -> Result<bool, StoreError> {
             .bind(link.domain.get())
             .bind(link.code.as_str())
             .bind(link.created_at.get())
-            .bind(link.created_by.map(ApiKeyId::get));
+            .bind(link.created_by.key.map(ApiKeyId::get))
+            .bind(link.created_by.account.map(AccountId::get));
         query.execute(conn).await.map(|result| result.rows_affected())
     });
     Ok(result? == 1)

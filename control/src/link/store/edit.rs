@@ -1,13 +1,14 @@
 //! Changing, deleting and restoring links.
 
-use carom_shared::{ApiKeyId, Code, LinkId, UnixMillis, WorkspaceId};
+use carom_shared::{Code, LinkId, UnixMillis, WorkspaceId};
 
 use super::{LinkRow, PastTarget, forward_text, search_text, sound, tags_insert, target_append};
+use crate::audit::{Author, Noted};
 use crate::db::{StoreError, Tx, on_tx};
 use crate::feed::NewChange;
 use crate::http::problem::FieldError;
-use crate::link::Link;
 use crate::link::command::{Edit, EditLink};
+use crate::link::{Link, trail};
 
 /// Why a link could not be edited, though everything about the command is in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,14 +23,21 @@ pub(crate) enum EditRefused {
     Taken(Code),
 }
 
+/// What an edit leaves for others, if it changed anything.
+#[derive(Clone, Debug)]
+pub(crate) struct Edited {
+    pub(crate) change: NewChange,
+    pub(crate) noted: Noted,
+}
+
 /// Edits a link and its route. What changes nothing makes no version and no change of the feed. A
 /// refusal has written nothing.
 pub(crate) async fn link_edit(
     tx: &mut Tx,
     command: EditLink,
     now: UnixMillis,
-) -> Result<Result<(Link, Option<NewChange>), EditRefused>, StoreError> {
-    let EditLink { workspace, link, edited_by, if_match, edit } = command;
+) -> Result<Result<(Link, Option<Edited>), EditRefused>, StoreError> {
+    let EditLink { workspace, link, by, if_match, edit } = command;
     let before = link_read(tx, workspace, link).await?;
     let is_restore = matches!(edit, Edit::Restore);
     let before = before.filter(|link| is_restore || link.deleted_at.is_none());
@@ -64,7 +72,7 @@ pub(crate) async fn link_edit(
     };
     link_update(tx, &after).await?;
     if after.target_revision != before.target_revision {
-        target_change(tx, &before, &after, edited_by).await?;
+        target_change(tx, &before, &after, by.author()).await?;
     }
     if after.tags != before.tags {
         tags_delete(tx, after.id).await?;
@@ -72,7 +80,8 @@ pub(crate) async fn link_edit(
     }
     let record = after.record(route_version);
     let change = NewChange { domain: after.domain, code: after.code.clone(), record };
-    Ok(Ok((after, Some(change))))
+    let noted = Noted { by, entry: trail::edited(&before, &after) };
+    Ok(Ok((after, Some(Edited { change, noted }))))
 }
 
 /// A link of this workspace, deleted or not. It stays so: nobody else writes meanwhile.
@@ -90,7 +99,7 @@ pub(super) async fn link_read(
 }
 
 /// The route's new version; `None` if it leads to another link.
-async fn route_update(tx: &mut Tx, link: &Link) -> Result<Option<u64>, StoreError> {
+pub(super) async fn route_update(tx: &mut Tx, link: &Link) -> Result<Option<u64>, StoreError> {
     const UPDATE: &str = "update route set state = $4, version = version + 1 \
          where domain_id = $1 and code = $2 and link_id = $3 returning version";
     let version: Option<i64> = on_tx!(tx, |conn| {
@@ -104,7 +113,7 @@ async fn route_update(tx: &mut Tx, link: &Link) -> Result<Option<u64>, StoreErro
     version.map(|version| sound(version.try_into())).transpose()
 }
 
-async fn link_update(tx: &mut Tx, link: &Link) -> Result<(), StoreError> {
+pub(super) async fn link_update(tx: &mut Tx, link: &Link) -> Result<(), StoreError> {
     const UPDATE: &str = "update link set target = $2, target_revision = $3, title = $4, \
            notes = $5, tags = $6, redirect_status = $7, max_age_s = $8, state = $9, \
            archived = $10, not_before_ms = $11, expires_at_ms = $12, fallback = $13, \
@@ -123,7 +132,7 @@ async fn target_change(
     tx: &mut Tx,
     before: &Link,
     after: &Link,
-    edited_by: Option<ApiKeyId>,
+    edited_by: Author,
 ) -> Result<(), StoreError> {
     if before.target_revision == 1 {
         target_append(tx, before.id, PastTarget::first(before)).await?;

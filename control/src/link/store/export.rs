@@ -2,8 +2,8 @@
 
 use carom_shared::{LinkId, WorkspaceId};
 
-use super::LinkRow;
-use crate::db::{Db, StoreError, on_db};
+use super::{LinkRow, sound};
+use crate::db::{Db, StoreError, Tx, on_db, on_tx};
 use crate::link::Link;
 
 /// Links whose ids are above `after`, in the order of ids; if asked, also those that were deleted,
@@ -36,4 +36,19 @@ pub(crate) async fn links_after(
         query.fetch_all(pool).await
     })?;
     rows.into_iter().map(Link::try_from).collect()
+}
+
+/// Some links of a workspace that are not deleted, as it is in this transaction.
+pub(crate) async fn links_of(
+    tx: &mut Tx,
+    workspace: WorkspaceId,
+    limit: u32,
+) -> Result<Vec<LinkId>, StoreError> {
+    const LIST: &str = "select id from link where workspace_id = $1 and deleted_at_ms is null \
+         order by id limit $2";
+    let ids: Vec<i64> = on_tx!(tx, |conn| {
+        let query = sqlx::query_scalar(LIST).bind(workspace.get()).bind(i64::from(limit));
+        query.fetch_all(conn).await
+    })?;
+    ids.into_iter().map(|id| sound(id.try_into())).collect()
 }

@@ -4,19 +4,21 @@
 //! do. Only what replaces something goes one by one.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use carom_shared::{ApiKeyId, Code, DomainId, LinkId, Random, UnixMillis};
+use carom_shared::{AccountId, ApiKeyId, Code, DomainId, LinkId, Random, UnixMillis};
 
 use super::create::{FIRST_VERSION, route_take};
-use super::edit::{EditRefused, link_edit, link_read};
+use super::edit::{EditRefused, Edited, link_edit, link_read};
 use super::{forward_text, search_text, sound, state};
+use crate::audit::Noted;
 use crate::db::{StoreError, Tx, on_tx};
 use crate::feed::NewChange;
 use crate::http::problem::FieldError;
-use crate::link::Link;
 use crate::link::import::{Holder, ImportLink, Imported, OnConflict, Verdict, judge};
+use crate::link::{Link, trail};
 
-/// Rows of one statement: with the 25 values of a link, below the 32,766 that SQLite binds.
+/// Rows of one statement: with the 26 values of a link, below the 32,766 that SQLite binds.
 const ROWS: usize = 250;
 /// How often ids are drawn before giving up. Each draw is of the next millisecond, so that also a
 /// file in which all links are of one moment finds room.
@@ -24,6 +26,15 @@ const DRAWS_MAX: usize = 16;
 
 /// What has which code.
 type Holders = HashMap<(DomainId, Code), Holder>;
+
+/// What an import came to.
+#[derive(Clone, Debug)]
+pub(crate) struct ImportDone {
+    /// Of each link, in their order.
+    pub(crate) outcomes: Vec<Imported>,
+    pub(crate) changes: Vec<NewChange>,
+    pub(crate) noted: Vec<Noted>,
+}
 
 /// Imports links in their order, and says what became of each and what the feed is to hear. A dry
 /// run writes nothing.
@@ -34,9 +45,10 @@ pub(crate) async fn links_import(
     is_dry_run: bool,
     now: UnixMillis,
     random: &dyn Random,
-) -> Result<(Vec<Imported>, Vec<NewChange>), StoreError> {
+) -> Result<ImportDone, StoreError> {
     let mut holders = holders_read(tx, imports).await?;
-    let (mut outcomes, mut changes) = (Vec::with_capacity(imports.len()), Vec::new());
+    let mut outcomes = Vec::with_capacity(imports.len());
+    let (mut changes, mut noted) = (Vec::new(), Vec::new());
     let mut made = Vec::new();
     for import in imports {
         let key = (import.create.domain, import.code.clone());
@@ -57,7 +69,7 @@ pub(crate) async fn links_import(
             Verdict::Change => {
                 // It may be one of them.
                 links_make(tx, std::mem::take(&mut made), random, &mut changes).await?;
-                change(tx, import, now, &mut changes).await?
+                change(tx, import, now, &mut changes, &mut noted).await?
             }
             Verdict::Take => {
                 take(tx, import.link(random), random, &mut changes).await?;
@@ -70,7 +82,10 @@ pub(crate) async fn links_import(
         outcomes.push(outcome);
     }
     links_make(tx, made, random, &mut changes).await?;
-    Ok((outcomes, changes))
+    let by = imports.first().map(|import| Arc::clone(&import.create.by));
+    let entry = trail::imported(imports, &outcomes).filter(|_| !is_dry_run);
+    noted.extend(by.zip(entry).map(|(by, entry)| Noted { by, entry }));
+    Ok(ImportDone { outcomes, changes, noted })
 }
 
 async fn holders_read(tx: &mut Tx, imports: &[ImportLink]) -> Result<Holders, StoreError> {
@@ -134,12 +149,16 @@ async fn change(
     import: &ImportLink,
     now: UnixMillis,
     changes: &mut Vec<NewChange>,
+    noted: &mut Vec<Noted>,
 ) -> Result<Imported, StoreError> {
     let missing = || StoreError::Corrupt("route row: a route without its link");
     let link = link_of(tx, import).await?.ok_or_else(missing)?;
     match link_edit(tx, import.edit(link.id), now).await? {
-        Ok((_, change)) => {
-            changes.extend(change);
+        Ok((_, edited)) => {
+            if let Some(Edited { change, noted: entry }) = edited {
+                changes.push(change);
+                noted.push(entry);
+            }
             Ok(Imported::Replaced)
         }
         Err(EditRefused::Invalid(error)) => Ok(Imported::Refused(error)),
@@ -252,7 +271,8 @@ async fn links_insert(tx: &mut Tx, links: &[Link]) -> Result<(), StoreError> {
     const INSERT: &str = "insert into link (id, target, target_revision, title, notes, tags, \
            redirect_status, max_age_s, state, archived, not_before_ms, expires_at_ms, fallback, \
            query_forward, query_visitor_wins, search, version, updated_at_ms, deleted_at_ms, \
-           workspace_id, domain_id, code, created_at_ms, created_by, imported_clicks) ";
+           workspace_id, domain_id, code, created_at_ms, created_by, \
+           created_by_account, imported_clicks) ";
     on_tx!(tx, |conn| {
         let mut insert = sqlx::QueryBuilder::new(INSERT);
         insert.push_values(links, |mut row, link| {
@@ -279,7 +299,8 @@ async fn links_insert(tx: &mut Tx, links: &[Link]) -> Result<(), StoreError> {
                 .push_bind(link.domain.get())
                 .push_bind(link.code.as_str().to_owned())
                 .push_bind(link.created_at.get())
-                .push_bind(link.created_by.map(ApiKeyId::get))
+                .push_bind(link.created_by.key.map(ApiKeyId::get))
+                .push_bind(link.created_by.account.map(AccountId::get))
                 .push_bind(link.imported_clicks.cast_signed());
         });
         let insert = insert.build().persistent(links.len() == ROWS);

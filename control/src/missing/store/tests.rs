@@ -56,7 +56,7 @@ async fn requests_add_up_and_links_are_left_out(test: TestDb) {
     let delete = EditLink {
         workspace: link.workspace,
         link: link.id,
-        edited_by: Some(test.key),
+        by: test.by(),
         if_match: IfMatch::Any,
         edit: Edit::Delete,
     };

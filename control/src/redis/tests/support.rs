@@ -14,17 +14,14 @@ use redis::streams::StreamRangeReply;
 use tower::ServiceExt as _;
 
 use super::super::RedisAt;
-use crate::{
-    App, ClicksConfig, Config, ControlConfig, DatabaseConfig, InternalConfig, OpenOptions,
-    RedisConfig, api_router,
-};
+use crate::{App, Config, DatabaseConfig, LimitsConfig, OpenOptions, RedisConfig, api_router};
 
 /// How long a test waits for what has to come.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The server that tests share which do it no harm.
 #[expect(clippy::disallowed_methods, reason = "tests are told in the environment where to go")]
-pub(super) fn shared_server() -> RedisAt {
+pub(crate) fn shared_server() -> RedisAt {
     let url = std::env::var("TEST_REDIS_URL").unwrap_or_else(|_| {
         panic!(
             "the feature redis-tests is on and TEST_REDIS_URL is not set: run deploy/test, or \
@@ -35,15 +32,15 @@ pub(super) fn shared_server() -> RedisAt {
 }
 
 /// A server on a unix socket, which ends with this.
-pub(super) struct TestRedis {
-    pub(super) url: String,
+pub(crate) struct TestRedis {
+    pub(crate) url: String,
     folder: tempfile::TempDir,
     child: Child,
     arguments: Vec<String>,
 }
 
 impl TestRedis {
-    pub(super) fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("redis+unix://{}", folder.path().join("r").display());
         let arguments: Vec<String> = arguments.iter().map(|&text| text.to_owned()).collect();
@@ -52,20 +49,20 @@ impl TestRedis {
     }
 
     /// `kill -9`.
-    pub(super) fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    pub(super) fn start_again(&mut self) {
+    pub(crate) fn start_again(&mut self) {
         self.child = spawn(self.folder.path(), &self.arguments);
     }
 
-    pub(super) fn pause(&self) {
+    pub(crate) fn pause(&self) {
         self.signal("-STOP");
     }
 
-    pub(super) fn resume(&self) {
+    pub(crate) fn resume(&self) {
         self.signal("-CONT");
     }
 
@@ -75,12 +72,12 @@ impl TestRedis {
     }
 
     /// A connection of somebody else, if there is one to be had.
-    pub(super) async fn try_connect(&self) -> Option<MultiplexedConnection> {
+    pub(crate) async fn try_connect(&self) -> Option<MultiplexedConnection> {
         let at = RedisAt::parse(&self.url).unwrap();
         at.connect(Duration::from_millis(500)).await.ok()
     }
 
-    pub(super) async fn run(&self, command: &[&str]) {
+    pub(crate) async fn run(&self, command: &[&str]) {
         let mut connection = self.try_connect().await.unwrap();
         let mut run = redis::cmd(command[0]);
         run.arg(&command[1..]).exec_async(&mut connection).await.unwrap();
@@ -117,7 +114,7 @@ fn spawn(folder: &Path, arguments: &[String]) -> Child {
 }
 
 /// Waits for what has to come.
-pub(super) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let began = std::time::Instant::now();
     while !is_so().await {
         assert!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
@@ -126,16 +123,16 @@ pub(super) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool)
 }
 
 /// A control plane.
-pub(super) struct Plane {
-    pub(super) app: App,
-    pub(super) key: String,
+pub(crate) struct Plane {
+    pub(crate) app: App,
+    pub(crate) key: String,
     config: Config,
     _folder: Option<tempfile::TempDir>,
 }
 
 impl Plane {
     /// One with files of its own.
-    pub(super) async fn on_file(redis: &str) -> Self {
+    pub(crate) async fn on_file(redis: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path().into(), DatabaseConfig::default(), redis);
         Self { _folder: Some(folder), ..Self::open(config).await }
@@ -143,11 +140,22 @@ impl Plane {
 
     /// One of several on a PostgreSQL database.
     #[cfg(feature = "postgres-tests")]
-    pub(super) async fn on_postgres(database: &str, redis: &str) -> Self {
+    pub(crate) async fn on_postgres(database: &str, redis: &str) -> Self {
+        let limits = config(std::path::PathBuf::new(), DatabaseConfig::default(), "").limits;
+        Self::on_postgres_limited(database, redis, limits).await
+    }
+
+    #[cfg(feature = "postgres-tests")]
+    pub(crate) async fn on_postgres_limited(
+        database: &str,
+        redis: &str,
+        limits: LimitsConfig,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = DatabaseConfig { url: database.to_owned(), max_connections: 4 };
         let mut config = config(folder.path().into(), database, redis);
         config.clicks.url = "none".to_owned();
+        config.limits = limits;
         Self { _folder: Some(folder), ..Self::open(config).await }
     }
 
@@ -160,14 +168,18 @@ impl Plane {
     }
 
     /// The same files, after this process: with Redis or without.
-    pub(super) async fn open_again(self, redis: &str) -> Self {
+    pub(crate) async fn open_again(self, redis: &str) -> Self {
         self.app.close().await;
         let mut config = self.config;
         config.redis.url = redis.to_owned();
         Self { _folder: self._folder, ..Self::open(config).await }
     }
 
-    async fn call(&self, request: http::request::Builder, body: String) -> Response<Body> {
+    pub(crate) async fn call(
+        &self,
+        request: http::request::Builder,
+        body: String,
+    ) -> Response<Body> {
         let request = request
             .header("authorization", format!("Bearer {}", self.key))
             .header("content-type", "application/json");
@@ -178,11 +190,11 @@ impl Plane {
         format!(r#"{{"url":"https://example.com/{code}","code":"{code}"}}"#)
     }
 
-    pub(super) async fn create(&self, code: &str) -> Response<Body> {
+    pub(crate) async fn create(&self, code: &str) -> Response<Body> {
         self.call(Request::post("/api/v1/links"), Self::new_link(code)).await
     }
 
-    pub(super) async fn create_once(&self, code: &str, key: &str) -> Response<Body> {
+    pub(crate) async fn create_once(&self, code: &str, key: &str) -> Response<Body> {
         let request = Request::post("/api/v1/links").header("idempotency-key", key);
         self.call(request, Self::new_link(code)).await
     }
@@ -192,17 +204,17 @@ impl Plane {
         format!("/api/v1/links/{}", record.unwrap().unwrap().link)
     }
 
-    pub(super) async fn edit(&self, code: &str, patch: &str) -> Response<Body> {
+    pub(crate) async fn edit(&self, code: &str, patch: &str) -> Response<Body> {
         let request = Request::builder().method(Method::PATCH).uri(self.path(code).await);
         self.call(request, patch.to_owned()).await
     }
 
-    pub(super) async fn delete(&self, code: &str) -> Response<Body> {
+    pub(crate) async fn delete(&self, code: &str) -> Response<Body> {
         let request = Request::builder().method(Method::DELETE).uri(self.path(code).await);
         self.call(request, String::new()).await
     }
 
-    pub(super) async fn keys(&self) -> RedisKeys {
+    pub(crate) async fn keys(&self) -> RedisKeys {
         RedisKeys::new(self.app.feed_head().await.unwrap().epoch)
     }
 
@@ -211,7 +223,7 @@ impl Plane {
     }
 
     /// What Redis has of a code.
-    pub(super) async fn route(&self, server: &TestRedis, code: &str) -> Option<RouteRecord> {
+    pub(crate) async fn route(&self, server: &TestRedis, code: &str) -> Option<RouteRecord> {
         let key = self.route_key(&self.keys().await, code);
         let mut connection = server.try_connect().await?;
         let held: Option<Vec<u8>> =
@@ -221,7 +233,7 @@ impl Plane {
 
     /// What an edge would say of a code, asking Redis alone: whether there is a route, if it may
     /// conclude anything.
-    pub(super) async fn as_an_edge(
+    pub(crate) async fn as_an_edge(
         &self,
         connection: &mut MultiplexedConnection,
         keys: &RedisKeys,
@@ -234,20 +246,20 @@ impl Plane {
         (lease.as_deref() == info_field(&info, "run_id")).then_some(found)
     }
 
-    pub(super) async fn has_lease(&self, server: &TestRedis) -> bool {
+    pub(crate) async fn has_lease(&self, server: &TestRedis) -> bool {
         let keys = self.keys().await;
         let Some(mut connection) = server.try_connect().await else { return false };
         self.as_an_edge(&mut connection, &keys, "anything").await.is_some()
     }
 
-    pub(super) async fn upto(&self, server: &TestRedis) -> Option<u64> {
+    pub(crate) async fn upto(&self, server: &TestRedis) -> Option<u64> {
         let mut connection = server.try_connect().await?;
         let key = self.keys().await.upto();
         redis::cmd("GET").arg(key).query_async(&mut connection).await.unwrap()
     }
 
     /// The numbers of all changes in the stream, in its order.
-    pub(super) async fn changes(&self, server: &TestRedis) -> Vec<u64> {
+    pub(crate) async fn changes(&self, server: &TestRedis) -> Vec<u64> {
         let mut connection = server.try_connect().await.unwrap();
         let mut range = redis::cmd("XRANGE");
         range.arg(self.keys().await.changes()).arg("-").arg("+");
@@ -260,7 +272,7 @@ impl Plane {
         pages.flat_map(|page| (0..page.changes.len() as u64).map(move |n| page.first + n)).collect()
     }
 
-    pub(super) async fn metric(&self, name: &str) -> u64 {
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
         let request = Request::get("/metrics").body(Body::empty()).unwrap();
         let answer = crate::admin::router(&self.app).oneshot(request).await.unwrap();
         let bytes = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
@@ -270,15 +282,14 @@ impl Plane {
     }
 }
 
+/// Without limits: how fast tests are is no matter here.
 fn config(data_dir: std::path::PathBuf, database: DatabaseConfig, redis: &str) -> Config {
-    Config {
-        data_dir,
-        public_url: "https://go.example".into(),
-        home_url: String::new(),
-        control: ControlConfig::default(),
-        internal: InternalConfig::default(),
-        database,
-        clicks: ClicksConfig::default(),
-        redis: RedisConfig { url: redis.to_owned() },
-    }
+    let limits = LimitsConfig {
+        key_per_minute: 0,
+        workspace_per_minute: 0,
+        address_per_minute: 0,
+        ..LimitsConfig::default()
+    };
+    let redis = RedisConfig { url: redis.to_owned() };
+    Config { database, redis, limits, ..Config::new(data_dir, "https://go.example") }
 }

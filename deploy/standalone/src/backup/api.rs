@@ -30,6 +30,9 @@ pub(super) const PATH: &str = "/v1/backup";
 pub(super) struct BackupRequest {
     /// As the process that serves sees it: a whole path.
     pub(super) to: PathBuf,
+    /// Also clicks that are in ClickHouse.
+    #[serde(default)]
+    pub(super) with_clicks: bool,
 }
 
 /// The router; to be merged with the operator's.
@@ -46,7 +49,7 @@ async fn begin(Shared(backups): Shared<Backups>, Json(body): Json<BackupRequest>
         let detail = "to must be a whole path, from / on".to_owned();
         return problem(StatusCode::UNPROCESSABLE_ENTITY, "validation", detail);
     }
-    match backups.begin(body.to) {
+    match backups.begin(body.to, body.with_clicks) {
         Ok(status) => (StatusCode::ACCEPTED, Json(status)).into_response(),
         Err(error) => problem(StatusCode::CONFLICT, "busy", error.to_string()),
     }
@@ -68,7 +71,7 @@ fn problem(status: StatusCode, code: &str, detail: String) -> Response {
 
 impl Backups {
     /// Begins a backup that goes on by itself.
-    fn begin(&self, to: PathBuf) -> Result<Status, BackupError> {
+    fn begin(&self, to: PathBuf, with_clicks: bool) -> Result<Status, BackupError> {
         if self.0.stop.is_cancelled() {
             return Err(BackupError::Stopping);
         }
@@ -82,13 +85,13 @@ impl Backups {
         };
         let this = self.clone();
         self.0.tasks.spawn(async move {
-            let made = this.make(&to).await;
+            let made = this.make(&to, with_clicks).await;
             log(&made);
             if made.is_ok() {
                 this.0.kept.note(&made, this.0.clock.now());
             }
             this.status().state = match made {
-                Ok(made) => State::Done { made },
+                Ok(made) => State::Done { made: Box::new(made) },
                 Err(error) => State::Failed { error: chain(&error) },
             };
         });

@@ -25,6 +25,10 @@ pub(crate) struct BackupArgs {
     /// or else this folder]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
+    /// Also copy clicks that are in ClickHouse into it, as a file of clicks; without this they need
+    /// a backup of their own (see the setting backup.clicks)
+    #[arg(long)]
+    clicks: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -60,7 +64,7 @@ impl BackupArgs {
         match self.command {
             None => {
                 settings.check()?;
-                let made = runtime()?.block_on(back_up(settings, self.to))?;
+                let made = runtime()?.block_on(back_up(settings, self.to, self.clicks))?;
                 if self.json { output::json(&made) } else { output::backup::made(&made) }
             }
             Some(BackupCommand::Verify { file, temporary, json }) => {
@@ -74,7 +78,7 @@ impl BackupArgs {
 impl RestoreArgs {
     pub(crate) fn run(self, settings: &Settings) -> Result<(), CommandError> {
         let restored =
-            runtime()?.block_on(restore(&self.file, &settings.data_dir, &SystemClock))?;
+            runtime()?.block_on(restore(&self.file, &settings.control_config(), &SystemClock))?;
         if self.json { output::json(&restored) } else { output::backup::restored(&restored) }
     }
 }
@@ -83,26 +87,34 @@ impl RestoreArgs {
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// Makes a backup in a folder: by the process that serves, or, where none does, here.
-async fn back_up(settings: &Settings, to: Option<PathBuf>) -> Result<Made, CommandError> {
+async fn back_up(
+    settings: &Settings,
+    to: Option<PathBuf>,
+    with_clicks: bool,
+) -> Result<Made, CommandError> {
     let to = to.or_else(|| settings.backup.dir().map(Path::to_owned)).unwrap_or(".".into());
     let to = std::path::absolute(&to).map_err(|_| super::BackupError::Path(to))?;
     let operator = crate::operator::open(settings, false).await?;
     let made = match &operator {
-        Operator::Served { .. } => by_the_server(&operator, to).await,
-        Operator::Held { .. } => at_rest(settings, &operator, &to).await,
+        Operator::Served { .. } => by_the_server(&operator, to, with_clicks).await,
+        Operator::Held { .. } => at_rest(settings, &operator, &to, with_clicks).await,
     };
     operator.close().await;
     made
 }
 
-async fn by_the_server(operator: &Operator, to: PathBuf) -> Result<Made, CommandError> {
-    let begun: Status = operator.post(PATH, &BackupRequest { to }).await?;
+async fn by_the_server(
+    operator: &Operator,
+    to: PathBuf,
+    with_clicks: bool,
+) -> Result<Made, CommandError> {
+    let begun: Status = operator.post(PATH, &BackupRequest { to, with_clicks }).await?;
     loop {
         tokio::time::sleep(ASK_EVERY).await;
         let status: Status = operator.get(PATH).await?;
         match status.state {
             State::Running if status.number == begun.number => {}
-            State::Done { made } if status.number == begun.number => return Ok(made),
+            State::Done { made } if status.number == begun.number => return Ok(*made),
             State::Failed { error } if status.number == begun.number => {
                 return Err(CommandError::BackupFailed(error));
             }
@@ -115,6 +127,7 @@ async fn at_rest(
     settings: &Settings,
     operator: &Operator,
     to: &Path,
+    with_clicks: bool,
 ) -> Result<Made, CommandError> {
     let Operator::Held { app, .. } = operator else {
         return Err(ProgramError::Answer("it serves".to_owned()).into());
@@ -130,8 +143,10 @@ async fn at_rest(
         random: Arc::new(SystemRandom),
     };
     let spool = SpoolSource::AtRest(Box::new(spool));
-    let backups = Backups::new(app.clone(), spool, Arc::new(SystemClock), Arc::new(SystemRandom));
-    Ok(backups.make(to).await?)
+    let with_clicks = with_clicks || settings.backup.clicks;
+    let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+    let backups = Backups::new(app.clone(), spool, clock, random, with_clicks);
+    Ok(backups.make(to, with_clicks).await?)
 }
 
 /// Checks a backup; `temporary` takes an unpacked copy meanwhile, or else the backup's folder.

@@ -30,10 +30,12 @@ pub(super) struct Source {
 /// All files of the copied stores and of a snapshot of the spool, in their order.
 pub(super) fn sources(stores: &Path, spool: &Path) -> io::Result<Vec<Source>> {
     let source = |name: &str, path: PathBuf| Source { name: name.to_owned(), path };
-    let mut sources = vec![
-        source(LINKS_FILE, stores.join(LINKS_FILE)),
-        source(CLICKS_FILE, stores.join(CLICKS_FILE)),
-    ];
+    let mut sources = vec![source(LINKS_FILE, stores.join(LINKS_FILE))];
+    let clicks = stores.join(CLICKS_FILE);
+    // Clicks may be elsewhere.
+    if clicks.exists() {
+        sources.push(source(CLICKS_FILE, clicks));
+    }
     let losses = spool.join("losses");
     if losses.exists() {
         sources.push(source(LOSSES, losses));
@@ -219,14 +221,14 @@ mod tests {
     fn a_newer_format_is_refused_whatever_else_it_holds() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("backup");
-        let text = br#"{"format": 2, "all_else": "is unknown here"}"#;
+        let text = br#"{"format": 3, "all_else": "is unknown here"}"#;
         let mut archive = Writer::new(Vec::new(), 0);
         let copy = |to: &mut dyn Write| to.write_all(text).map(|()| text.len() as u64);
         archive.entry(MANIFEST, text.len() as u64, copy).unwrap();
         let tar = archive.finish().unwrap();
         fs::write(&path, zstd::stream::encode_all(&tar[..], LEVEL).unwrap()).unwrap();
         let error = unpack(&path, dir.path()).unwrap_err();
-        assert!(matches!(error, BadBackup::NewerFormat { found: 2, .. }), "{error:?}");
+        assert!(matches!(error, BadBackup::NewerFormat { found: 3, .. }), "{error:?}");
     }
 
     #[test]
@@ -247,11 +249,12 @@ mod tests {
             cut_at: String::new(),
             cut_at_ms: carom_shared::UnixMillis::default(),
             links: carom_control::backup::LinksCopied { schema: 1, links: 0 },
-            clicks: carom_control::backup::ClicksCopied {
+            clicks: Some(carom_control::backup::ClicksCopied {
                 schema: 1,
                 batches: 0,
                 totals: carom_control::Totals::default(),
-            },
+            }),
+            elsewhere: None,
             outbox: super::super::OutboxCopied::default(),
             left_out: 0,
             entries,

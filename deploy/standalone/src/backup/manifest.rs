@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use carom_control::backup::{CLICKS_FILE, ClicksCopied, LINKS_FILE, LinksCopied};
+use carom_control::backup::{CLICKS_FILE, ClicksCopied, ClicksElsewhere, LINKS_FILE, LinksCopied};
 use carom_edge::spool::snapshot::is_kept;
 use carom_shared::UnixMillis;
 use carom_shared::batch::Token;
@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 /// The name of the manifest, and of the checksums at the end.
 pub(super) const MANIFEST: &str = "manifest.json";
 pub(super) const SUMS: &str = "SHA256SUMS";
-/// The format that is written. What a reader of an older one would misread makes a new one.
-pub(super) const FORMAT: u32 = 1;
+/// The newest format. What a reader of an older one would misread makes a new one.
+pub(super) const FORMAT: u32 = 2;
+/// Format 1 has a file of clicks always; 2 says where they are that are not in it.
+const WITH_CLICKS: u32 = 1;
 /// Bytes of a manifest, at most: at 200 an entry, more than a million batches.
 pub(super) const MANIFEST_MAX: u64 = 256 << 20;
 
@@ -32,7 +34,11 @@ pub(crate) struct Manifest {
     pub(crate) cut_at: String,
     pub(crate) cut_at_ms: UnixMillis,
     pub(crate) links: LinksCopied,
-    pub(crate) clicks: ClicksCopied,
+    /// `None`: they are elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) clicks: Option<ClicksCopied>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) elsewhere: Option<ClicksElsewhere>,
     pub(crate) outbox: OutboxCopied,
     /// Files of the quarantine that are not in it, because they may hold addresses.
     pub(crate) left_out: usize,
@@ -85,10 +91,14 @@ impl Manifest {
                 return Err(ManifestError::Damaged(format!("the entry {:?}", entry.name)));
             }
         }
-        match [LINKS_FILE, CLICKS_FILE].iter().find(|name| !names.contains(**name)) {
-            Some(missing) => Err(ManifestError::Damaged(format!("no entry {missing}"))),
-            None => Ok(manifest),
+        let is_with = manifest.clicks.is_some();
+        if is_with == manifest.elsewhere.is_some() || is_with != names.contains(CLICKS_FILE) {
+            return Err(ManifestError::Damaged("where the clicks are".to_owned()));
         }
+        if !names.contains(LINKS_FILE) {
+            return Err(ManifestError::Damaged(format!("no entry {LINKS_FILE}")));
+        }
+        Ok(manifest)
     }
 
     /// The cut in seconds since 1970.
@@ -104,6 +114,11 @@ impl Manifest {
         }
         text
     }
+}
+
+/// The oldest format that can say it.
+pub(super) const fn format_of(has_clicks: bool) -> u32 {
+    if has_clicks { WITH_CLICKS } else { FORMAT }
 }
 
 /// Whether an entry may have this name. None leads out of the folder.
@@ -190,11 +205,29 @@ mod tests {
 
     #[test]
     fn a_newer_format_is_told_from_damage() {
-        let newer = json!({ "format": 2, "all_else": "is different" });
-        assert_eq!(read(&newer), Err(ManifestError::Newer(2)));
+        let newer = json!({ "format": 3, "all_else": "is different" });
+        assert_eq!(read(&newer), Err(ManifestError::Newer(3)));
         let mut unknown = manifest("spool/losses");
         unknown["more"] = json!(1);
         assert!(matches!(read(&unknown), Err(ManifestError::Damaged(_))));
+    }
+
+    #[test]
+    fn clicks_are_in_it_or_it_says_where() {
+        let mut out = manifest("spool/losses");
+        let clicks = out["clicks"].take();
+        out["format"] = json!(2);
+        out["elsewhere"] =
+            json!({ "at": "http://db:8123/x", "batches": 4, "totals": clicks["totals"] });
+        out.as_object_mut().unwrap().remove("clicks");
+        assert!(read(&out).is_err(), "it has a file of clicks that it does not tell of");
+        out["entries"].as_array_mut().unwrap().remove(1);
+        let found = read(&out).unwrap();
+        assert_eq!(found.elsewhere.as_ref().map(|of| of.totals.clicks), Some(1));
+        assert_eq!(serde_json::to_value(&found).unwrap(), out);
+        out["clicks"] = clicks;
+        assert!(read(&out).is_err());
+        assert_eq!((format_of(true), format_of(false)), (1, 2));
     }
 
     #[test]

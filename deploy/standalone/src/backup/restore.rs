@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use carom_control::Config;
 use carom_control::backup::{CLICKS_FILE, LINKS_FILE, Restoring};
 use carom_control::{StoreError, Stored, Totals};
 use carom_edge::spool::snapshot::{BatchFileError, batches, read_batch};
@@ -29,6 +30,9 @@ pub(crate) struct Restored {
     pub(crate) data_dir: String,
     pub(crate) cut_at: String,
     pub(crate) links: u64,
+    /// Where the clicks are, if they are not in the folder; without a password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) clicks_at: Option<String>,
     /// All clicks, those included that waited in the outbox.
     pub(crate) totals: Totals,
     /// Of the batches that waited: those that the store did not have, and those that it had.
@@ -69,8 +73,8 @@ async fn unpack(backup: &Path, dir: &Path) -> Result<(Manifest, Restoring), BadB
     .await
     .unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
     let bad = |source| BadBackup::Store { path: backup.to_owned(), source };
-    let stores = Restoring::open(dir).await.map_err(bad)?;
-    let found = stores.copied();
+    let stores = Restoring::open(dir, manifest.elsewhere.clone()).await.map_err(bad)?;
+    let found = stores.copied().clone();
     let is_as_said = found.links == manifest.links
         && found.clicks == manifest.clicks
         && outbox == manifest.outbox;
@@ -101,12 +105,14 @@ pub(super) async fn check(
     Ok(manifest)
 }
 
-/// Restores a backup into a data folder that is empty or not there.
+/// Restores a backup into a data folder that is empty or not there. `config` says where clicks are that are
+/// not in it.
 pub(crate) async fn restore(
     backup: &Path,
-    data_dir: &Path,
+    config: &Config,
     clock: &dyn Clock,
 ) -> Result<Restored, RestoreError> {
+    let data_dir = config.data_dir.as_path();
     let failed = |source| RestoreError::Io { path: data_dir.to_owned(), source };
     let unreadable = |source| BadBackup::Unreadable { path: backup.to_owned(), source };
     File::open(backup).map_err(unreadable)?;
@@ -121,7 +127,7 @@ pub(crate) async fn restore(
     };
     let staging = DataDir::restoring_path(data_dir);
     DirBuilder::new().mode(0o700).create(&staging).map_err(failed)?;
-    let restored = restore_in(backup, data_dir, &staging, clock).await;
+    let restored = restore_in(backup, config, &staging, clock).await;
     if restored.is_err() {
         // One of them could not be moved after others were.
         drop(fs::remove_dir_all(data_dir.join("spool")));
@@ -150,12 +156,18 @@ pub(crate) async fn restore(
 
 async fn restore_in(
     backup: &Path,
-    data_dir: &Path,
+    config: &Config,
     staging: &Path,
     clock: &dyn Clock,
 ) -> Result<Restored, RestoreError> {
-    let (manifest, stores) = unpack(backup, staging).await?;
-    let done = finish(&manifest, &stores, staging, clock).await;
+    let data_dir = config.data_dir.as_path();
+    let (manifest, mut stores) = unpack(backup, staging).await?;
+    let joined = stores.join(config).await;
+    let done = match joined {
+        Ok(()) => finish(&manifest, &stores, staging, clock).await,
+        Err(source) => Err(BadBackup::Join { path: backup.to_owned(), source }.into()),
+    };
+    let clicks_at = stores.clicks_at();
     stores.close().await;
     let Waited { stored: batches_stored, known: batches_known, totals } = done?;
     let failed = |source| RestoreError::Io { path: data_dir.to_owned(), source };
@@ -164,7 +176,8 @@ async fn restore_in(
         folder.and_then(|folder| folder.sync_all()).map_err(failed)?;
     }
     // Without an identity: the first start gives the spool a name of its own.
-    for name in ["spool", CLICKS_FILE, LINKS_FILE] {
+    let clicks = manifest.clicks.map(|_| CLICKS_FILE);
+    for name in ["spool"].into_iter().chain(clicks).chain([LINKS_FILE]) {
         fs::rename(staging.join(name), data_dir.join(name)).map_err(failed)?;
     }
     File::open(data_dir).and_then(|folder| folder.sync_all()).map_err(failed)?;
@@ -172,6 +185,7 @@ async fn restore_in(
         data_dir: data_dir.display().to_string(),
         cut_at: manifest.cut_at,
         links: manifest.links.links,
+        clicks_at,
         totals,
         batches_stored,
         batches_known,

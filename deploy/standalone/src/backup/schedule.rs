@@ -36,11 +36,14 @@ pub(crate) struct BackupConfig {
     pub(crate) every_hours: u32,
     /// How many backups are kept in the folder; older ones are removed once a new one is there.
     pub(crate) keep: u32,
+    /// Whether clicks in ClickHouse are copied into them, as a file. Without it ClickHouse needs a backup of its
+    /// own, made after each of these.
+    pub(crate) clicks: bool,
 }
 
 impl Default for BackupConfig {
     fn default() -> Self {
-        Self { dir: PathBuf::new(), every_hours: 24, keep: 7 }
+        Self { dir: PathBuf::new(), every_hours: 24, keep: 7, clicks: false }
     }
 }
 
@@ -159,7 +162,7 @@ impl Backups {
     }
 
     async fn make_and_rotate(&self, dir: &Path, keep: u32) {
-        let made = self.make(dir).await;
+        let made = self.make(dir, false).await;
         match made {
             // Somebody makes one just now; the program stops.
             Err(BackupError::Busy | BackupError::Stopping) => return,

@@ -137,8 +137,9 @@ fn examine_quarantine(out: &mut Findings, found: &Found) {
         return;
     }
     let action = if kept.whole_batches > 0 {
-        "the log says why each was set aside. Batches that can be read are stored if they are moved \
-         into spool/outbox while carom is stopped, unless they are too old. Remove what is of no use"
+        "the log says why each was set aside. Once the cause is mended, stop carom, run carom spool \
+         retry and start carom: batches that can be read are stored, unless they are too old. \
+         Remove what is of no use"
     } else {
         "keep a copy for a report, then remove it: it may hold visitors' addresses"
     };

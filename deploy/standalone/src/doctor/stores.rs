@@ -36,8 +36,10 @@ pub(super) async fn examine(stores: &Stores, look: &Look<'_>) -> Findings {
     }
     // What is damaged, missing or of another version cannot be asked more.
     if are_whole {
-        examine_ledger(&mut out, stores, look).await;
-        examine_sums(&mut out, stores, look).await;
+        if stores.has_clicks {
+            examine_ledger(&mut out, stores, look).await;
+            examine_sums(&mut out, stores, look).await;
+        }
         examine_move(&mut out, stores).await;
     }
     match sqlite_version().await {

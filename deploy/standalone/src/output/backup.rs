@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use carom_control::Totals;
+use carom_control::backup::ClicksElsewhere;
 
 use super::{Printed, count, line, print};
 use crate::backup::{Made, Manifest, OutboxCopied, Restored};
@@ -15,7 +16,12 @@ pub(crate) fn made(made: &Made) -> Printed {
         made.took_ms / 1000,
         made.took_ms % 1000,
         made.cut_at,
-        contents(made.links.links, &made.clicks.totals, made.outbox),
+        contents(
+            made.links.links,
+            made.clicks.map(|clicks| clicks.totals).as_ref(),
+            made.elsewhere.as_ref(),
+            made.outbox
+        ),
     ))?;
     if made.left_out > 0 {
         line(&format!(
@@ -32,30 +38,39 @@ pub(crate) fn good(file: &Path, manifest: &Manifest) -> Printed {
         file.display(),
         manifest.carom,
         manifest.cut_at,
-        contents(manifest.links.links, &manifest.clicks.totals, manifest.outbox),
+        contents(
+            manifest.links.links,
+            manifest.clicks.map(|clicks| clicks.totals).as_ref(),
+            manifest.elsewhere.as_ref(),
+            manifest.outbox
+        ),
     ))
 }
 
 pub(crate) fn restored(restored: &Restored) -> Printed {
     print(&format!(
-        "Restored into {}: as of {}\n{}\nStart it with: carom --data-dir {}\n",
+        "Restored into {}: as of {}\n{}{}\nStart it with: carom --data-dir {}\n",
         restored.data_dir,
         restored.cut_at,
-        contents(restored.links, &restored.totals, OutboxCopied::default()),
+        contents(restored.links, Some(&restored.totals), None, OutboxCopied::default()),
+        restored.clicks_at.as_ref().map_or_else(String::new, |at| format!(
+            "Its clicks are in {at}; of the batches that waited {} were stored there, and {} were known.\n",
+            restored.batches_stored, restored.batches_known,
+        )),
         restored.data_dir,
     ))
 }
 
-fn contents(links: u64, totals: &Totals, outbox: OutboxCopied) -> String {
-    let mut text = format!(
-        "{}, {} (and {}, {}, {}, {})\n",
-        count(links, "link"),
-        count(totals.clicks, "click"),
-        count(totals.bots, "bot"),
-        count(totals.previews, "preview"),
-        count(totals.prefetches, "prefetch"),
-        count(totals.heads, "HEAD request"),
-    );
+fn contents(
+    links: u64,
+    totals: Option<&Totals>,
+    elsewhere: Option<&ClicksElsewhere>,
+    outbox: OutboxCopied,
+) -> String {
+    let mut text = match totals {
+        None => format!("{}\n", count(links, "link")),
+        Some(totals) => with_clicks(links, totals),
+    };
     if outbox.batches > 0 {
         text.push_str(&format!(
             "and {} of {} on their way, which may be among these\n",
@@ -63,7 +78,26 @@ fn contents(links: u64, totals: &Totals, outbox: OutboxCopied) -> String {
             count(outbox.clicks, "click"),
         ));
     }
+    if let Some(ClicksElsewhere { at, batches, .. }) = elsewhere {
+        text.push_str(&format!(
+            "Clicks are not in it: {at} has them, {} of them then. Back that up as well, after this \
+             (BACKUP DATABASE), or copy them into it with --clicks.\n",
+            count(*batches, "batch"),
+        ));
+    }
     text
+}
+
+fn with_clicks(links: u64, totals: &Totals) -> String {
+    format!(
+        "{}, {} (and {}, {}, {}, {})\n",
+        count(links, "link"),
+        count(totals.clicks, "click"),
+        count(totals.bots, "bot"),
+        count(totals.previews, "preview"),
+        count(totals.prefetches, "prefetch"),
+        count(totals.heads, "HEAD request"),
+    )
 }
 
 /// Bytes, as people read them.

@@ -62,9 +62,13 @@ enum Kind {
     Id,
     Code,
     Key,
+    Token,
     /// Hexadecimal: a cursor, a visitor.
     Hex,
 }
+
+/// Characters of 32 bytes in base64url.
+const TOKEN_LEN: usize = 43;
 
 /// Times as they are written: RFC 3339, HTTP's, and the table's of `carom stats`.
 const TIMES: [&str; 4] = [
@@ -104,6 +108,13 @@ fn piece(text: &str) -> (Kind, usize) {
     }
     if let Some(len) = fits("xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", text) {
         return (Kind::RequestId, len);
+    }
+    // What opens a door once stands behind a `#`, in base64url.
+    if let Some(token) = text.strip_prefix('#') {
+        let is_token = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+        if token.bytes().take_while(is_token).count() == TOKEN_LEN {
+            return (Kind::Token, 1 + TOKEN_LEN);
+        }
     }
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let first = text.chars().next().unwrap();

@@ -1,5 +1,8 @@
 //! `carom` as the control plane of edges that are programs of their own.
 
+#[cfg(feature = "clickhouse-tests")]
+mod clickhouse;
+
 use std::cell::Cell;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -23,27 +26,32 @@ const OF_THIS_TEST: [&str; 8] = [
     "CARGO_PKG_VERSION_PRE",
 ];
 
-/// The program, which is another package's: beside `carom`. `cargo test --workspace` has built it;
-/// where it is missing or older than its sources, it is built now.
 fn program() -> PathBuf {
-    let program = Path::new(CAROM).with_file_name("carom-edge");
+    built("carom-edge")
+}
+
+/// A program, which is another package's: beside `carom`. `cargo test --workspace` has built it;
+/// where it is missing or older than its sources, it is built now.
+fn built(name: &str) -> PathBuf {
+    let program = Path::new(CAROM).with_file_name(name);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let sources = ["edge/src", "shared/src"].map(|path| newest(&root.join(path)));
+    let own = name.strip_prefix("carom-").unwrap();
+    let sources = [&*format!("{own}/src"), "shared/src"].map(|path| newest(&root.join(path)));
     let built = program.metadata().and_then(|of| of.modified()).ok();
     // One of other features may be there; cargo knows.
     if cfg!(feature = "otel")
         || built.is_none_or(|built| sources.into_iter().any(|source| source > built))
     {
         let profile = program.parent().unwrap();
-        let name = match profile.file_name().and_then(|name| name.to_str()).unwrap() {
+        let profile_name = match profile.file_name().and_then(|name| name.to_str()).unwrap() {
             "debug" => "dev",
             name => name,
         };
         let mut build = Command::new(env!("CARGO"));
         // `carom` is named for its features: so both share what they are made of.
         build
-            .args(["build", "--locked", "--package", "carom", "--package", "carom-edge"])
-            .args(["--bin", "carom-edge", "--profile", name, "--target-dir"])
+            .args(["build", "--locked", "--package", "carom", "--package", name])
+            .args(["--bin", name, "--profile", profile_name, "--target-dir"])
             .arg(profile.parent().unwrap())
             .current_dir(&root);
         if cfg!(feature = "otel") {
@@ -52,7 +60,7 @@ fn program() -> PathBuf {
         for variable in OF_THIS_TEST {
             build.env_remove(variable);
         }
-        assert!(build.status().unwrap().success(), "carom-edge cannot be built");
+        assert!(build.status().unwrap().success(), "{name} cannot be built");
     }
     program
 }

@@ -4,6 +4,8 @@
 mod api_guide;
 mod backup;
 mod cli;
+#[cfg(feature = "clickhouse-tests")]
+mod clickhouse;
 mod console;
 mod doctor;
 mod fleet;

@@ -52,7 +52,7 @@ impl Ports {
         Self { edge, control, edge_admin, control_admin }
     }
 
-    pub(crate) fn settings(self) -> [(&'static str, String); 6] {
+    pub(crate) fn settings(self) -> [(&'static str, String); 9] {
         let address = |port| format!("127.0.0.1:{port}");
         [
             ("CAROM_EDGE__LISTEN", address(self.edge)),
@@ -61,6 +61,10 @@ impl Ports {
             ("CAROM_CONTROL__ADMIN_LISTEN", address(self.control_admin)),
             ("CAROM_PUBLIC_URL", format!("http://localhost:{}", self.edge)),
             ("CAROM_CONTROL__PUBLIC_URL", format!("http://localhost:{}", self.control)),
+            // Tests make links faster than people, and those of limits set their own.
+            ("CAROM_LIMITS__KEY_PER_MINUTE", "0".into()),
+            ("CAROM_LIMITS__WORKSPACE_PER_MINUTE", "0".into()),
+            ("CAROM_LIMITS__ADDRESS_PER_MINUTE", "0".into()),
         ]
     }
 }

@@ -83,22 +83,22 @@ fn the_oldest_batches_become_one_and_the_sent_ones_stay() {
     let sent = rig.put(0);
     rig.outbox.may_be_sent(&sent).unwrap();
     // The mark is ahead: these may be sent without another.
-    for number in 1..64 {
+    for number in 1..16 {
         rig.put(number);
     }
     let (before, _) = rig.outbox.fill();
     rig.relieve(before);
-    assert_eq!(rig.outbox.len(), 64, "nothing may be compacted");
-    for number in 64..84 {
+    assert_eq!(rig.outbox.len(), 16, "nothing may be compacted");
+    for number in 16..36 {
         rig.put(number);
     }
     let (full, _) = rig.outbox.fill();
     rig.relieve(full);
     let listed = rig.outbox.list().unwrap();
-    assert_eq!((listed.len(), rig.outbox.len()), (65, 65));
+    assert_eq!((listed.len(), rig.outbox.len()), (17, 17));
     let last = listed.last().unwrap();
     let batch = Batch::from_bytes(&rig.outbox.read(&last.token).unwrap()).unwrap();
-    assert_eq!(batch.header().ranges, [range(9, 64 * 64, 84 * 64)]);
+    assert_eq!(batch.header().ranges, [range(9, 16 * 64, 36 * 64)]);
     assert_eq!((batch.len(), batch.header().clicks), (10, 2000));
     for (row, link) in batch.clicks().zip(1..) {
         assert_eq!((row.link.get(), row.n, row.visitor), (link, 200, 0));
@@ -109,7 +109,7 @@ fn the_oldest_batches_become_one_and_the_sent_ones_stay() {
     let on_disk: u64 = listed.iter().map(|batch| batch.bytes).sum();
     assert_eq!(rig.outbox.fill().0, on_disk);
     rig.relieve(1);
-    assert_eq!(rig.outbox.list().unwrap().len(), 65, "it is not compacted again");
+    assert_eq!(rig.outbox.list().unwrap().len(), 17, "it is not compacted again");
 }
 
 #[test]

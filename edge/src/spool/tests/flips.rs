@@ -157,7 +157,7 @@ fn a_flipped_byte_of_the_mark_of_what_was_sent() {
         outbox.hand_over(Waiting { token, bytes: 1, is_compact: false });
         outbox.take_unsent(1).len()
     };
-    assert_eq!((unsent(0x10 + 63), unsent(0x10 + 64)), (0, 1), "it is written ahead");
+    assert_eq!((unsent(0x10 + 15), unsent(0x10 + 16)), (0, 1), "it is written ahead");
     for at in 0..whole.len() {
         let mut damaged = whole.clone();
         damaged[at] ^= 1;

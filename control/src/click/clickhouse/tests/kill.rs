@@ -88,6 +88,7 @@ async fn an_engine_that_is_killed_has_each_batch_once() {
     let at = ClickHouseAt::parse(&format!("http://127.0.0.1:{}/default", server.port)).unwrap();
     let open = || ClickStore::open(at.clone(), "");
     let store = until(async || open().await.ok()).await;
+    until(async || store.prepare().await.ok()).await;
     let (next, is_over) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..TASKS {

@@ -35,19 +35,19 @@ async fn edit_if(
     edit: Edit,
     now: UnixMillis,
 ) -> Result<(Link, Option<RouteRecord>), EditRefused> {
-    let EditLink { workspace, link, edited_by, .. } = command(test, link);
-    let command = EditLink { workspace, link, edited_by, if_match, edit };
+    let EditLink { workspace, link, by, .. } = command(test, link);
+    let command = EditLink { workspace, link, by, if_match, edit };
     let mut tx = test.db.begin().await.unwrap();
     let edited = link_edit(&mut tx, command, now).await.unwrap();
     tx.commit().await.unwrap();
-    edited.map(|(link, change)| (link, change.map(|change| change.record)))
+    edited.map(|(link, edited)| (link, edited.map(|edited| edited.change.record)))
 }
 
 fn command(test: &TestDb, link: &Link) -> EditLink {
     EditLink {
         workspace: link.workspace,
         link: link.id,
-        edited_by: Some(test.key),
+        by: test.by(),
         if_match: IfMatch::Any,
         edit: Edit::Delete,
     }
@@ -115,7 +115,7 @@ async fn the_history_tells_every_target_and_who_set_it(test: TestDb) {
         assert_eq!(record.unwrap().target_revision, revision);
         expected.insert(
             0,
-            PastTarget { revision, target: url.into(), set_at: at, set_by: Some(test.key) },
+            PastTarget { revision, target: url.into(), set_at: at, set_by: test.by().author() },
         );
         assert_eq!(history(changed).await, expected);
     }
@@ -291,7 +291,8 @@ async fn run(test: TestDb, steps: &[Step], per_commit: usize) {
                     let is_alive = route.link == link && route.is_alive;
                     let is_allowed = is_alive || (is_restore && route.link == link);
                     assert_eq!(edited.is_ok(), is_allowed, "{step:?} {route:?}");
-                    let change = edited.ok().and_then(|(_, change)| change);
+                    let change =
+                        edited.ok().and_then(|(_, edited)| edited).map(|edited| edited.change);
                     assert_eq!(change.is_some(), is_allowed && is_alive != is_restore);
                     if change.is_some() {
                         route.version += 1;

@@ -20,7 +20,7 @@ const REFUSE: OnConflict = OnConflict::Refuse;
 
 fn link(test: &TestDb, code: &str, url: &str) -> ImportLink {
     let mut create = test.create(Some(code));
-    create.created_by = None;
+    create.by = Arc::default();
     create.target = TargetUrl::parse(url, &TargetPolicy::default()).unwrap();
     ImportLink {
         code: create.code.clone().unwrap(),
@@ -36,7 +36,8 @@ fn link(test: &TestDb, code: &str, url: &str) -> ImportLink {
 async fn import(test: &TestDb, links: &[ImportLink], on_conflict: OnConflict) -> Vec<Imported> {
     let mut tx = test.db.begin().await.unwrap();
     let imported = links_import(&mut tx, links, on_conflict, false, NOW, &test.random).await;
-    let (outcomes, changes) = imported.unwrap();
+    let ImportDone { outcomes, changes, noted } = imported.unwrap();
+    assert_eq!(noted.is_empty(), changes.is_empty());
     tx.commit().await.unwrap();
     let written =
         outcomes.iter().filter(|of| matches!(of, Imported::Made | Imported::Replaced)).count();
@@ -79,7 +80,7 @@ async fn links_are_made_as_the_file_says_and_found_again(test: TestDb) {
     let blocked = links.iter().find(|link| link.code.as_str() == "Blocked").unwrap();
     assert_eq!((blocked.state, &*blocked.title), (RouteState::Blocked, "t"));
     assert_eq!(blocked.tags.folded().collect::<Vec<_>>(), ["x", "y"]);
-    assert_eq!(blocked.created_by, None);
+    assert_eq!(blocked.created_by, crate::audit::Author::default());
 }
 
 async fn a_second_import_changes_nothing(test: TestDb) {
@@ -142,11 +143,11 @@ async fn a_dry_run_says_the_same_and_writes_nothing(test: TestDb) {
         let mut tx = test.db.begin().await.unwrap();
         let dry = links_import(&mut tx, &rows, policy, true, NOW, &test.random).await.unwrap();
         tx.commit().await.unwrap();
-        assert!(dry.1.is_empty());
+        assert!(dry.changes.is_empty() && dry.noted.is_empty());
         assert_eq!(all(&test, true).await, before);
         let mut tx = test.db.begin().await.unwrap();
         let real = links_import(&mut tx, &rows, policy, false, NOW, &test.random).await.unwrap();
-        assert_eq!(dry.0, real.0, "{policy:?}");
+        assert_eq!(dry.outcomes, real.outcomes, "{policy:?}");
     }
 }
 

@@ -79,7 +79,7 @@ async fn delete(test: &TestDb, link: &Link) {
     let command = EditLink {
         workspace: link.workspace,
         link: link.id,
-        edited_by: Some(test.key),
+        by: test.by(),
         if_match: IfMatch::Any,
         edit: Edit::Delete,
     };
@@ -264,7 +264,7 @@ async fn what_is_rare_is_found_behind_what_is_walked(test: TestDb) {
     let command = EditLink {
         workspace: test.workspace,
         link: made[0].id,
-        edited_by: Some(test.key),
+        by: test.by(),
         if_match: IfMatch::Any,
         edit: Edit::Change(Box::new(change)),
     };

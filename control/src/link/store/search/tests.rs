@@ -29,8 +29,7 @@ async fn make(test: &TestDb, title: &str, notes: &str) -> Link {
 async fn edit(test: &TestDb, link: LinkId, edit: Edit) {
     let mut tx = test.db.begin().await.unwrap();
     let if_match = IfMatch::Any;
-    let command =
-        EditLink { workspace: test.workspace, link, edited_by: Some(test.key), if_match, edit };
+    let command = EditLink { workspace: test.workspace, link, by: test.by(), if_match, edit };
     link_edit(&mut tx, command, NOW).await.unwrap().unwrap();
     tx.commit().await.unwrap();
 }

@@ -11,11 +11,13 @@ const PURE: &[&str] =
     &["command.rs", "enrich.rs", "query.rs", "record.rs", "request.rs", "respond.rs"];
 /// The only files and folders with SQL; a folder stands for what is under it.
 const SQL_FILES: &[&str] = &["store.rs", "db.rs", "clickhouse.rs"];
-const SQL_FOLDERS: &[&str] = &["store", "db", "click"];
+const SQL_FOLDERS: &[&str] = &["store", "db", "click", "clickhouse"];
 /// Where control answers HTTP, and so where it may know status codes.
-const HTTP_FILES: &[&str] =
-    &["http.rs", "api.rs", "page.rs", "operator.rs", "admin.rs", "server.rs", "client.rs"];
-const HTTP_FOLDERS: &[&str] = &["api", "http"];
+const HTTP_FILES: &[&str] = &[
+    "http.rs", "api.rs", "page.rs", "operator.rs", "admin.rs", "server.rs", "client.rs",
+    "email.rs", "factor.rs", "recover.rs", "sign_in.rs",
+];
+const HTTP_FOLDERS: &[&str] = &["api", "http", "page"];
 const ENV_FILES: &[&str] = &["main.rs"];
 
 // In two parts: this file is checked too.

@@ -1,4 +1,4 @@
-//! Kept-alive HTTP/1.1 connections to one name.
+//! Kept-alive HTTP/1.1 connections to one name: a control plane's, or that of a store of clicks.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::HOST;
-use http::{HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
@@ -15,17 +15,13 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
-use super::{CallError, ControlUrl};
-
 /// How long one address may take to accept a connection: there may be another.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
-/// What was not used for so long is closed: half-way there may be who has forgotten it.
-const IDLE_MAX: Duration = Duration::from_secs(10);
 const HEADERS_MAX: usize = 32;
 
 /// What may be done when it is not known whether a request arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Repeat {
+pub(crate) enum Repeat {
     /// It asks, or changes nothing the second time.
     Harmless,
     Never,
@@ -33,17 +29,51 @@ pub(super) enum Repeat {
 
 /// What a request has come to.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// Whom connections are made to.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// A name, looked up at each new connection, or an address.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// The header `Host`.
+    pub(crate) authority: HeaderValue,
+    /// What was not used for so long is closed: there, or half-way, may be who has forgotten it.
+    pub(crate) idle_max: Duration,
+}
+
+/// An exchange that failed; the text is for the log.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) text: String,
+    /// Whether the other side may have the request.
+    pub(crate) may_have_arrived: bool,
+}
+
+impl Failed {
+    /// With what it comes from.
+    fn new(error: impl Into<Box<dyn std::error::Error>>, may_have_arrived: bool) -> Self {
+        let error = error.into();
+        let causes = std::iter::successors(error.source(), |cause| cause.source());
+        let text = causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
+        Self { text, may_have_arrived }
+    }
+
+    fn not_sent(error: impl Into<Box<dyn std::error::Error>>) -> Self {
+        Self::new(error, false)
+    }
 }
 
 type Sender = SendRequest<Full<Bytes>>;
 
 /// Connections that are open, at most so many; who finds none free waits for one.
-pub(super) struct Pool {
-    url: ControlUrl,
-    authority: HeaderValue,
+pub(crate) struct Pool {
+    peer: Peer,
     permits: Semaphore,
     idle: Mutex<Vec<(Sender, Instant)>>,
     /// Which address is tried first next time: behind a name there may be several control planes.
@@ -51,17 +81,10 @@ pub(super) struct Pool {
     tasks: TaskTracker,
 }
 
-/// An exchange that failed, and whether the other side may have the request.
-struct Failed {
-    error: CallError,
-    may_have_arrived: bool,
-}
-
 impl Pool {
-    pub(super) fn new(url: ControlUrl, connections: usize) -> Self {
+    pub(crate) fn new(peer: Peer, connections: usize) -> Self {
         Self {
-            authority: url.authority(),
-            url,
+            peer,
             permits: Semaphore::new(connections),
             idle: Mutex::default(),
             turn: AtomicUsize::new(0),
@@ -71,30 +94,30 @@ impl Pool {
 
     /// Sends a request and reads its answer, of `body_max` bytes at most. A connection that was
     /// kept may have ended unnoticed: then it is sent again on a new one, if it may be.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         mut request: Request<Full<Bytes>>,
         body_max: usize,
         repeat: Repeat,
-    ) -> Result<Answer, CallError> {
-        request.headers_mut().insert(HOST, self.authority.clone());
-        let _permit = self.permits.acquire().await.map_err(CallError::new)?;
+    ) -> Result<Answer, Failed> {
+        request.headers_mut().insert(HOST, self.peer.authority.clone());
+        let _permit = self.permits.acquire().await.map_err(Failed::not_sent)?;
         if let Some(kept) = self.take() {
             match self.exchange(kept, request.clone(), body_max).await {
                 Ok(answer) => return Ok(answer),
                 Err(failed) if failed.may_have_arrived && repeat == Repeat::Never => {
-                    return Err(failed.error);
+                    return Err(failed);
                 }
                 Err(_) => {}
             }
         }
         let new = self.connect().await?;
-        self.exchange(new, request, body_max).await.map_err(|failed| failed.error)
+        self.exchange(new, request, body_max).await
     }
 
     fn take(&self) -> Option<Sender> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < IDLE_MAX);
+        idle.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < self.peer.idle_max);
         // The one used last: the others may grow old, and go.
         idle.pop().map(|(sender, _)| sender)
     }
@@ -105,38 +128,34 @@ impl Pool {
         request: Request<Full<Bytes>>,
         body_max: usize,
     ) -> Result<Answer, Failed> {
-        let not_sent = |error| Failed { error: CallError::new(error), may_have_arrived: false };
-        sender.ready().await.map_err(not_sent)?;
-        let response = sender.try_send_request(request).await.map_err(|mut error| Failed {
-            may_have_arrived: error.take_message().is_none(),
-            error: CallError::new(error.into_error()),
+        sender.ready().await.map_err(Failed::not_sent)?;
+        let response = sender.try_send_request(request).await.map_err(|mut error| {
+            let may_have_arrived = error.take_message().is_none();
+            Failed::new(error.into_error(), may_have_arrived)
         })?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), body_max).collect().await;
-        let body = body.map_err(|error| Failed {
-            error: CallError(error.to_string()),
-            may_have_arrived: true,
-        })?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, body_max).collect().await;
+        let body = body.map_err(|error| Failed::new(error.to_string(), true))?;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.push((sender, Instant::now()));
-        Ok(Answer { status, body: body.to_bytes() })
+        Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
     }
 
     /// The name is looked up each time: what it means may change while this runs.
-    async fn connect(&self) -> Result<Sender, CallError> {
-        let mut addresses: Vec<_> =
-            lookup_host(self.url.host_and_port()).await.map_err(CallError::new)?.collect();
+    async fn connect(&self) -> Result<Sender, Failed> {
+        let name = (self.peer.host.as_str(), self.peer.port);
+        let mut addresses: Vec<_> = lookup_host(name).await.map_err(Failed::not_sent)?.collect();
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         if !addresses.is_empty() {
             let first = turn % addresses.len();
             addresses.rotate_left(first);
         }
-        let mut failed = CallError("its name has no address".to_owned());
+        let mut failed = Failed::not_sent("its name has no address");
         for address in addresses {
             match timeout(CONNECT_MAX, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return self.begin(stream).await.map_err(CallError::new),
-                Ok(Err(error)) => failed = CallError(format!("{address}: {error}")),
-                Err(_) => failed = CallError(format!("{address}: it does not accept")),
+                Ok(Ok(stream)) => return self.begin(stream).await.map_err(Failed::not_sent),
+                Ok(Err(error)) => failed = Failed::not_sent(format!("{address}: {error}")),
+                Err(_) => failed = Failed::not_sent(format!("{address}: it does not accept")),
             }
         }
         Err(failed)
@@ -150,7 +169,7 @@ impl Pool {
         // It ends when its sender is dropped, or the other side wants it.
         self.tasks.spawn(async move {
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to the control plane ended");
+                tracing::debug!(%error, "a kept connection ended");
             }
         });
         Ok(sender)

@@ -1,0 +1,163 @@
+// The chart and the live list of a page with statistics.
+import { localise } from "./carom.js";
+
+const $ = (selector, root = document) => root.querySelector(selector);
+
+// --- The chart -----------------------------------------------------------------------------------
+
+const place = $("#chart");
+const data = place && JSON.parse($("#series").textContent);
+let chart;
+
+/** A colour of the style sheet, as a canvas takes it. */
+function colour(name) {
+  place.style.color = `var(${name})`;
+  const found = getComputedStyle(place).color;
+  place.style.color = "";
+  return found;
+}
+
+/** The last bucket is not over yet: what is there of it is drawn as a line of its own, in dashes. */
+function split(values, hasRest) {
+  const last = values.length - 1;
+  if (!hasRest || last < 1) return [values, values.map(() => null)];
+  return [
+    values.map((value, at) => (at === last ? null : value)),
+    values.map((value, at) => (at >= last - 1 ? value : null)),
+  ];
+}
+
+function draw() {
+  const [whole, rest] = split(data.now, data.isOpen);
+  const number = new Intl.NumberFormat();
+  const axis = { stroke: colour("--ink-3"), ticks: { show: false }, font: "12px system-ui, sans-serif" };
+  const line = { stroke: colour("--accent"), width: 2, points: { show: data.at.length < 3 } };
+  chart?.destroy();
+  chart = new uPlot({
+    width: place.clientWidth,
+    height: place.clientHeight,
+    tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), data.zone),
+    legend: { show: false },
+    cursor: { points: { size: 7 }, y: false },
+    scales: { y: { range: (_, low, high) => [0, Math.max(high * 1.1, 4)] } },
+    axes: [
+      { ...axis, grid: { show: false } },
+      {
+        ...axis,
+        grid: { stroke: colour("--line"), width: 1 },
+        size: 56,
+        incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6, 1e7],
+        values: (_, ticks) => ticks.map((tick) => number.format(tick)),
+      },
+    ],
+    series: [
+      {},
+      { stroke: colour("--second"), width: 1.25, dash: [2, 4], points: { show: false } },
+      { ...line, fill: colour("--accent-soft") },
+      { ...line, dash: [5, 4] },
+    ],
+    hooks: { setCursor: [hint], setSelect: [zoom] },
+  }, [data.at, data.before ?? data.now.map(() => null), whole, rest], place);
+}
+
+/** What stands under the cursor, in words. */
+function hint(plot) {
+  const at = plot.cursor.idx;
+  const tip = $("#hint");
+  if (at === null || at === undefined) { tip.textContent = ""; return; }
+  const hour = data.step < 86400 ? { timeStyle: "short" } : {};
+  const time = new Date(data.at[at] * 1e3).toLocaleString(undefined, { dateStyle: "medium", timeZone: data.zone, ...hour });
+  const before = data.before ? `, before: ${data.before[at]?.toLocaleString() ?? "none"}` : "";
+  tip.textContent = `${time}: ${data.now[at].toLocaleString()} ${data.name}${before}`;
+}
+
+/** Dragging over the chart chooses a range; the fields for dates do the same. */
+function zoom(plot) {
+  if (plot.select.width < 8) return;
+  const date = (x) => new Date(plot.posToVal(x, "x") * 1e3).toISOString().replace(/\.\d+/, "");
+  const url = new URL(location.href);
+  url.searchParams.delete("period");
+  url.searchParams.delete("interval");
+  url.searchParams.set("from", date(plot.select.left));
+  url.searchParams.set("to", date(plot.select.left + plot.select.width));
+  location.assign(url);
+}
+
+if (place) {
+  draw();
+  document.addEventListener("theme", draw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  let waits;
+  new ResizeObserver(() => {
+    cancelAnimationFrame(waits);
+    waits = requestAnimationFrame(() => chart.setSize({ width: place.clientWidth, height: place.clientHeight }));
+  }).observe(place);
+  place.tabIndex = 0;
+  place.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const last = data.at.length - 1;
+    const at = Math.min(last, Math.max(0, (chart.cursor.idx ?? last + 1) + step));
+    chart.setCursor({ left: chart.valToPos(data.at[at], "x"), top: 0 });
+  });
+}
+
+// --- Clicks as they come -------------------------------------------------------------------------
+
+const list = $("#live");
+/** Rows that are kept. */
+const ROWS = 30;
+let stream;
+
+function open() {
+  stream = new EventSource(list.dataset.stream);
+  stream.addEventListener("click", (event) => add(JSON.parse(event.data)));
+  $("#live-state").dataset.state = "on";
+}
+
+function close() {
+  stream?.close();
+  stream = undefined;
+  $("#live-state").dataset.state = "off";
+}
+
+function cell(text, name) {
+  const span = document.createElement("span");
+  span.className = name;
+  span.textContent = text;
+  return span;
+}
+
+function add(click) {
+  const row = document.createElement("li");
+  const country = document.createElement("span");
+  if (click.country) country.dataset.region = click.country;
+  const what = cell("", "clip");
+  const parts = [click.city, click.browser && click.os ? `${click.browser} on ${click.os}` : click.browser];
+  what.append(country, parts.filter(Boolean).map((part) => ` · ${part}`).join("") || " unknown");
+  const time = cell(new Date(click.at).toLocaleTimeString(), "muted num");
+  const from = cell(click.via === "qr" ? "QR code" : click.referrer || "direct", "muted clip");
+  row.append(time, what, from);
+  if (click.kind !== "human") row.append(cell(click.kind, "tag"));
+  list.prepend(row);
+  localise(row);
+  while (list.children.length > ROWS) list.lastChild.remove();
+  $("#live-empty").hidden = true;
+}
+
+if (list) {
+  let isPaused = false;
+  const follow = () => {
+    if (document.hidden || isPaused) close();
+    else if (!stream) open();
+  };
+  $("#live-pause").addEventListener("click", (event) => {
+    isPaused = !isPaused;
+    event.target.textContent = isPaused ? "Go on" : "Pause";
+    follow();
+  });
+  document.addEventListener("visibilitychange", follow);
+  follow();
+}

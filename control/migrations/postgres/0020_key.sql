@@ -1,0 +1,13 @@
+-- What a key may do. Without an account it has no role to lose. `scopes`: their names with spaces
+-- between them; a star is all. `domains`: ids, and `addresses`: blocks, with spaces; empty is any.
+alter table api_key add column account_id bigint references account (id);
+alter table api_key add column scopes text collate "C" not null default '*';
+alter table api_key add column domains text collate "C" not null default '';
+alter table api_key add column addresses text collate "C" not null default '';
+alter table api_key add column expires_at_ms bigint;
+alter table api_key add column last_used_at_ms bigint;
+alter table api_key add column last_used_address text collate "C" not null default '';
+alter table api_key add column rate_per_minute bigint;
+alter table api_key add column replaced_by bigint;
+
+create index api_key_workspace on api_key (workspace_id, created_at_ms desc);

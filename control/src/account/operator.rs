@@ -1,0 +1,251 @@
+//! Accounts for whoever operates the installation: made, listed, disabled over `control.sock`.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use carom_shared::{AccountId, WorkspaceId};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::act::{entry, issue};
+use super::api::invalid;
+use super::command::check_person;
+use super::recover::link as password_link;
+use super::store::{
+    NewAccount, account_insert, account_list, account_now, account_set_disabled, email_is_taken,
+};
+use super::token::{NewToken, Purpose};
+use super::{Account, Email};
+use crate::access::Role;
+use crate::app::App;
+use crate::audit::Actor;
+use crate::db::StoreError;
+use crate::http::extract::{Id, Json};
+use crate::http::problem::{ApiError, FieldError};
+use crate::link::api::rfc3339;
+use crate::member::store::{member_count, member_put};
+use crate::secret::token::{Token, TokenHash};
+use crate::session::store::sessions_revoke;
+use crate::workspace::store::workspace_now;
+use crate::write::{Act, Writing};
+
+/// How long a link works that an operator hands over.
+const LINK_LIFE: Duration = Duration::from_hours(24);
+
+/// The calls about accounts.
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+        .route("/v1/users", get(list).post(create))
+        .route("/v1/users/{id}/link", post(link))
+        .route("/v1/users/{id}/disable", post(disable))
+        .route("/v1/users/{id}/enable", post(enable))
+}
+
+/// A body of `POST /v1/users`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserRequest {
+    pub email: String,
+    #[serde(default)]
+    pub name: String,
+    /// `None`: the first one.
+    pub workspace: Option<WorkspaceId>,
+    /// `owner`, `admin`, `editor` or `viewer`. `None`: owner of a workspace without members, else
+    /// editor.
+    pub role: Option<String>,
+}
+
+/// An account, as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserView {
+    pub id: AccountId,
+    pub email: String,
+    pub name: String,
+    /// `active` or `disabled`.
+    pub state: String,
+    pub has_password: bool,
+    pub second_factor: bool,
+    pub created_at: String,
+}
+
+/// An account, and a link that sets its password: once, within a day.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserLink {
+    pub link: String,
+    #[serde(flatten)]
+    pub view: UserView,
+}
+
+impl std::fmt::Debug for UserLink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UserLink").field("view", &self.view).finish_non_exhaustive()
+    }
+}
+
+/// All accounts, oldest first; at most 1,000.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserList {
+    pub data: Vec<UserView>,
+}
+
+impl From<Account> for UserView {
+    fn from(account: Account) -> Self {
+        Self {
+            id: account.id,
+            second_factor: account.has_second(),
+            has_password: account.password_hash.is_some(),
+            state: if account.is_disabled { "disabled" } else { "active" }.into(),
+            created_at: rfc3339(account.created_at),
+            email: account.email.to_string(),
+            name: account.name,
+        }
+    }
+}
+
+async fn list(State(app): State<App>) -> Result<Response, ApiError> {
+    let data = account_list(app.read()).await?.into_iter().map(UserView::from).collect();
+    Ok(Json(UserList { data }).into_response())
+}
+
+async fn create(
+    State(app): State<App>,
+    Json(body): Json<UserRequest>,
+) -> Result<Response, ApiError> {
+    let email = Email::parse(&body.email, "#/email").map_err(invalid)?;
+    let name = check_person(&body.name, "#/name").map_err(invalid)?;
+    let role = body.role.as_deref().map(|text| {
+        let role = Role::ALL.into_iter().find(|role| role.as_str() == text);
+        let detail = "a role is owner, admin, editor or viewer".to_owned();
+        role.ok_or_else(|| invalid(FieldError::new("#/role", "unknown", detail)))
+    });
+    let token = Token::generate(app.random());
+    let create = Create {
+        account: NewAccount { email, name, password_hash: None },
+        workspace: body.workspace.unwrap_or_else(|| app.first_workspace()),
+        role: role.transpose()?,
+        token: token.hash(),
+    };
+    let made = app.act(create).await?.map_err(|refused| match refused {
+        Refused::Taken => ApiError::Conflict("there is an account with this address".into()),
+        Refused::NoWorkspace => ApiError::NotFound("workspace"),
+    })?;
+    tracing::info!(account.id = %made.id, "account made");
+    let link = password_link(app.problem_base(), &token);
+    Ok((StatusCode::CREATED, Json(UserLink { link, view: made.into() })).into_response())
+}
+
+async fn link(State(app): State<App>, Id(id): Id<AccountId>) -> Result<Response, ApiError> {
+    let token = Token::generate(app.random());
+    let account = app.act(GiveLink { id, token: token.hash() }).await?;
+    let account = account.ok_or(ApiError::NotFound("account"))?;
+    let link = password_link(app.problem_base(), &token);
+    Ok(Json(UserLink { link, view: account.into() }).into_response())
+}
+
+async fn disable(State(app): State<App>, Id(id): Id<AccountId>) -> Result<Response, ApiError> {
+    set_disabled(&app, id, true).await
+}
+
+async fn enable(State(app): State<App>, Id(id): Id<AccountId>) -> Result<Response, ApiError> {
+    set_disabled(&app, id, false).await
+}
+
+async fn set_disabled(app: &App, id: AccountId, is_disabled: bool) -> Result<Response, ApiError> {
+    let account = app.act(SetDisabled { id, is_disabled }).await?;
+    let account = account.ok_or(ApiError::NotFound("account"))?;
+    tracing::info!(account.id = %id, is_disabled, "account changed");
+    Ok(Json(UserView::from(account)).into_response())
+}
+
+struct Create {
+    account: NewAccount,
+    workspace: WorkspaceId,
+    role: Option<Role>,
+    token: TokenHash,
+}
+
+/// Why no account was made.
+enum Refused {
+    Taken,
+    NoWorkspace,
+}
+
+impl Act for Create {
+    type Done = Result<Account, Refused>;
+
+    async fn act(self, writing: &mut Writing<'_>) -> Result<Self::Done, StoreError> {
+        let Self { account, workspace, role, token } = self;
+        if email_is_taken(writing.tx, &account.email).await? {
+            return Ok(Err(Refused::Taken));
+        }
+        if workspace_now(writing.tx, workspace).await?.is_none() {
+            return Ok(Err(Refused::NoWorkspace));
+        }
+        let is_empty = member_count(writing.tx, workspace, None).await? == 0;
+        let role = role.unwrap_or(if is_empty { Role::Owner } else { Role::Editor });
+        let id = account_insert(writing.tx, &account, writing.now, writing.random).await?;
+        member_put(writing.tx, workspace, id, role, writing.now).await?;
+        let detail = json!({"workspace_id": workspace, "role": role});
+        writing.note(&Actor::default(), entry("account.create", id, detail)).await?;
+        let made = account_now(writing.tx, id).await?.ok_or(StoreError::Corrupt("account row"))?;
+        issue(writing, &handed_over(token, &made)).await?;
+        Ok(Ok(made))
+    }
+}
+
+/// The operator brings it to its reader, which takes longer than mail.
+fn handed_over(hash: TokenHash, account: &Account) -> NewToken {
+    NewToken {
+        hash,
+        account: Some(account.id),
+        purpose: Purpose::Password,
+        detail: String::new(),
+        bound: account.bound(),
+        life: LINK_LIFE,
+    }
+}
+
+struct GiveLink {
+    id: AccountId,
+    token: TokenHash,
+}
+
+impl Act for GiveLink {
+    /// `None`: there is no such account.
+    type Done = Option<Account>;
+
+    async fn act(self, writing: &mut Writing<'_>) -> Result<Option<Account>, StoreError> {
+        let Some(account) = account_now(writing.tx, self.id).await? else { return Ok(None) };
+        issue(writing, &handed_over(self.token, &account)).await?;
+        let entry = entry("account.password_link", self.id, json!({}));
+        writing.note(&Actor::default(), entry).await?;
+        Ok(Some(account))
+    }
+}
+
+struct SetDisabled {
+    id: AccountId,
+    is_disabled: bool,
+}
+
+impl Act for SetDisabled {
+    /// `None`: there is no such account.
+    type Done = Option<Account>;
+
+    async fn act(self, writing: &mut Writing<'_>) -> Result<Option<Account>, StoreError> {
+        let Self { id, is_disabled } = self;
+        if !account_set_disabled(writing.tx, id, is_disabled).await? {
+            return Ok(None);
+        }
+        if is_disabled {
+            sessions_revoke(writing.tx, id, None, writing.now).await?;
+        }
+        let action = if is_disabled { "account.disable" } else { "account.enable" };
+        writing.note(&Actor::default(), entry(action, id, json!({}))).await?;
+        account_now(writing.tx, id).await
+    }
+}

@@ -1,0 +1,208 @@
+//! The table `account`; the tables beside it are in the files beneath.
+
+mod invited;
+mod recovery;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use carom_shared::{AccountId, Random, UnixMillis};
+
+use super::{Account, Email, Second};
+use crate::db::{Db, StoreError, Tx, on_db, on_tx};
+
+pub(crate) use invited::email_is_invited;
+pub(crate) use recovery::{recovery_left, recovery_replace, recovery_use};
+pub(crate) use token::{
+    token_find, token_insert, token_take, token_try, tokens_prune, tokens_void,
+};
+
+/// How often an id is drawn before giving up.
+const ID_DRAWS_MAX: usize = 8;
+/// Accounts of a list, at most.
+const LIST_MAX: i64 = 1000;
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: i64,
+    email: String,
+    name: String,
+    password_hash: Option<String>,
+    state: i64,
+    totp_secret: Option<Vec<u8>>,
+    totp_confirmed_at_ms: Option<i64>,
+    created_at_ms: i64,
+}
+
+impl TryFrom<Row> for Account {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: AccountId::try_from(row.id).map_err(|_| StoreError::Corrupt("account row"))?,
+            email: Email::stored(row.email),
+            name: row.name,
+            password_hash: row.password_hash,
+            is_disabled: row.state != 0,
+            second: match (row.totp_secret, row.totp_confirmed_at_ms) {
+                (None, _) => Second::None,
+                (Some(sealed), None) => Second::Pending(sealed),
+                (Some(sealed), Some(_)) => Second::Active(sealed),
+            },
+            created_at: UnixMillis::new(row.created_at_ms),
+        })
+    }
+}
+
+macro_rules! columns {
+    () => {
+        "id, email, name, password_hash, state, totp_secret, totp_confirmed_at_ms, created_at_ms"
+    };
+}
+
+const BY_EMAIL: &str = concat!("select ", columns!(), " from account where email = $1");
+const BY_ID: &str = concat!("select ", columns!(), " from account where id = $1");
+
+pub(crate) async fn account_find(db: &Db, email: &Email) -> Result<Option<Account>, StoreError> {
+    let row: Option<Row> = on_db!(db, |pool| {
+        sqlx::query_as(BY_EMAIL).bind(email.as_str()).fetch_optional(pool).await
+    })?;
+    row.map(Account::try_from).transpose()
+}
+
+pub(crate) async fn account_fetch(db: &Db, id: AccountId) -> Result<Option<Account>, StoreError> {
+    let row: Option<Row> =
+        on_db!(db, |pool| sqlx::query_as(BY_ID).bind(id.get()).fetch_optional(pool).await)?;
+    row.map(Account::try_from).transpose()
+}
+
+/// As [`account_fetch`], as it is in this transaction.
+pub(crate) async fn account_now(tx: &mut Tx, id: AccountId) -> Result<Option<Account>, StoreError> {
+    let row: Option<Row> =
+        on_tx!(tx, |conn| sqlx::query_as(BY_ID).bind(id.get()).fetch_optional(conn).await)?;
+    row.map(Account::try_from).transpose()
+}
+
+/// Whether an address is somebody's.
+pub(crate) async fn email_is_taken(tx: &mut Tx, email: &Email) -> Result<bool, StoreError> {
+    const FIND: &str = "select id from account where email = $1";
+    let found: Option<i64> = on_tx!(tx, |conn| {
+        sqlx::query_scalar(FIND).bind(email.as_str()).fetch_optional(conn).await
+    })?;
+    Ok(found.is_some())
+}
+
+const ANY: &str = "select id from account limit 1";
+
+/// Whether there is an account.
+pub(crate) async fn account_is_any(db: &Db) -> Result<bool, StoreError> {
+    let found: Option<i64> = on_db!(db, |pool| sqlx::query_scalar(ANY).fetch_optional(pool).await)?;
+    Ok(found.is_some())
+}
+
+/// As [`account_is_any`], as it is in this transaction.
+pub(crate) async fn account_is_any_now(tx: &mut Tx) -> Result<bool, StoreError> {
+    let found: Option<i64> = on_tx!(tx, |conn| sqlx::query_scalar(ANY).fetch_optional(conn).await)?;
+    Ok(found.is_some())
+}
+
+/// Every account, oldest first; at most 1,000.
+pub(crate) async fn account_list(db: &Db) -> Result<Vec<Account>, StoreError> {
+    const LIST: &str =
+        concat!("select ", columns!(), " from account order by created_at_ms, id limit $1");
+    let rows: Vec<Row> =
+        on_db!(db, |pool| sqlx::query_as(LIST).bind(LIST_MAX).fetch_all(pool).await)?;
+    rows.into_iter().map(Account::try_from).collect()
+}
+
+/// What a new account is made of.
+#[derive(Clone)]
+pub(crate) struct NewAccount {
+    pub(crate) email: Email,
+    pub(crate) name: String,
+    pub(crate) password_hash: Option<String>,
+}
+
+/// Makes an account. The caller has seen in this transaction that the address is nobody's.
+pub(crate) async fn account_insert(
+    tx: &mut Tx,
+    account: &NewAccount,
+    now: UnixMillis,
+    random: &dyn Random,
+) -> Result<AccountId, StoreError> {
+    const INSERT: &str = "insert into account \
+           (id, email, name, password_hash, state, verified_at_ms, created_at_ms) \
+         values ($1, $2, $3, $4, 0, $5, $5) on conflict (id) do nothing";
+    for _ in 0..ID_DRAWS_MAX {
+        let id = AccountId::generate(now, random);
+        let written = on_tx!(tx, |conn| {
+            let query = sqlx::query(INSERT)
+                .bind(id.get())
+                .bind(account.email.as_str())
+                .bind(account.name.as_str())
+                .bind(account.password_hash.as_deref())
+                .bind(now.get());
+            query.execute(conn).await.map(|done| done.rows_affected())
+        });
+        if written? == 1 {
+            return Ok(id);
+        }
+    }
+    Err(StoreError::Exhausted(ID_DRAWS_MAX, "ids"))
+}
+
+macro_rules! updates {
+    ($($(#[$doc:meta])* $name:ident($($value:ident: $type:ty => $bind:expr),+) = $sql:literal;)+) => {$(
+        $(#[$doc])*
+        pub(crate) async fn $name(
+            tx: &mut Tx,
+            id: AccountId,
+            $($value: $type),+
+        ) -> Result<bool, StoreError> {
+            let done = on_tx!(tx, |conn| {
+                let query = sqlx::query($sql).bind(id.get())$(.bind($bind))+;
+                query.execute(conn).await.map(|done| done.rows_affected())
+            });
+            Ok(done? == 1)
+        }
+    )+};
+}
+
+updates! {
+    account_rename(name: &str => name) = "update account set name = $2 where id = $1";
+    account_set_password(hash: &str => hash) = "update account set password_hash = $2 where id = $1";
+    /// Replaces a hash by one of the same password, if it is still the same.
+    account_rehash(old: &str => old, new: &str => new) =
+        "update account set password_hash = $3 where id = $1 and password_hash = $2";
+    account_set_email(email: &Email => email.as_str()) = "update account set email = $2 where id = $1";
+    account_set_disabled(is_disabled: bool => i64::from(is_disabled)) =
+        "update account set state = $2 where id = $1";
+    /// Sets a second factor that is not confirmed yet, in place of one that is not either.
+    account_totp_begin(sealed: &[u8] => sealed) =
+        "update account set totp_secret = $2, totp_step = 0 \
+         where id = $1 and totp_confirmed_at_ms is null";
+    /// The second factor counts from now on. The first code's step is used up with it.
+    account_totp_confirm(now: UnixMillis => now.get(), step: i64 => step) =
+        "update account set totp_confirmed_at_ms = $2, totp_step = $3 \
+         where id = $1 and totp_confirmed_at_ms is null";
+    /// Remembers a code's step; false if it, or a later one, was used before.
+    account_totp_step(step: i64 => step) =
+        "update account set totp_step = $2 where id = $1 and totp_step < $2";
+}
+
+pub(crate) async fn account_clear_password(tx: &mut Tx, id: AccountId) -> Result<(), StoreError> {
+    const CLEAR: &str = "update account set password_hash = null where id = $1";
+    on_tx!(tx, |conn| {
+        sqlx::query(CLEAR).bind(id.get()).execute(conn).await.map(|done| done.rows_affected())
+    })?;
+    Ok(())
+}
+
+pub(crate) async fn account_totp_remove(tx: &mut Tx, id: AccountId) -> Result<(), StoreError> {
+    const REMOVE: &str = "update account set totp_secret = null, totp_confirmed_at_ms = null, \
+           totp_step = 0 where id = $1";
+    on_tx!(tx, |conn| {
+        sqlx::query(REMOVE).bind(id.get()).execute(conn).await.map(|done| done.rows_affected())
+    })?;
+    Ok(())
+}

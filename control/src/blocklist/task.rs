@@ -1,0 +1,315 @@
+//! Keeps the blocklists: reads files again when they changed, and lets links follow.
+//!
+//! ```text
+//! files    each second: time and size; what changed is read     the hot path never waits for it
+//! sweep    after a change, after the start, each hour: all links, page by page; those that lead to what
+//!          is listed are taken down, those that were and are no more come back
+//! ```
+//!
+//! A link that is taken down is a change of its route like any other, so it reaches every edge the same
+//! way, and an edge needs no list of its own. Whoever checked a target by the old list may write it
+//! after the sweep has passed: so it is done once more, after the longest that a request can take.
+//!
+//! A file that cannot be read, that is no list, or that lost nine tenths of its entries, is not taken:
+//! what was read before stays, and a metric says so.
+
+use std::hash::RandomState;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use carom_shared::{LinkId, WorkspaceId};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{Blocklist, Entries};
+use crate::app::App;
+use crate::audit::Actor;
+use crate::db::StoreError;
+use crate::link::block::{Block, BlockLinks, Reason};
+use crate::link::store::{TargetRow, blocked_targets, link_targets};
+use crate::metrics::BlocklistMetrics;
+use crate::write::WriteError;
+
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Longer than a request that was checked before can take to be written.
+const SWEEP_AGAIN: Duration = Duration::from_secs(15);
+const SWEEP_EVERY: Duration = Duration::from_hours(1);
+/// Bytes of a file, at most: some four million hosts.
+const FILE_MAX: u64 = 128 << 20;
+/// Entries from which on a file may not lose nine tenths at once.
+const LARGE: usize = 1000;
+/// Links of a page, and links that are changed in one commit.
+const PAGE: u32 = 1000;
+const CHANGES_MAX: usize = 250;
+
+/// What tells one state of a file from another: time with its fraction, size, and which file it is.
+type Seen = (i64, i64, u64, u64);
+
+/// One of the files.
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    seen: Option<Seen>,
+    entries: Arc<Entries>,
+    is_failed: bool,
+}
+
+/// Why a file is not taken.
+#[derive(Debug, thiserror::Error)]
+enum Refused {
+    #[error("it cannot be read: {0}")]
+    Io(#[from] std::io::Error),
+    #[error("it has more than {FILE_MAX} bytes")]
+    Large,
+    #[error("more than half of its lines are neither hosts nor addresses")]
+    Foreign,
+    #[error("it has {now} entries, and had {before}: restart if that is meant")]
+    Shrunk { before: usize, now: usize },
+}
+
+/// The files, and what they said last.
+#[derive(Debug)]
+pub(crate) struct Files {
+    files: Vec<File>,
+    key: RandomState,
+}
+
+impl Files {
+    pub(crate) fn new(paths: &[PathBuf]) -> Self {
+        let file = |path: &PathBuf| File {
+            path: path.clone(),
+            seen: None,
+            entries: Arc::default(),
+            is_failed: false,
+        };
+        Self { files: paths.iter().map(file).collect(), key: RandomState::new() }
+    }
+
+    /// Reads what changed since the last time; what is listed now, if that is something else.
+    pub(crate) fn look(&mut self, metrics: &BlocklistMetrics) -> Option<Blocklist> {
+        let mut is_changed = false;
+        for file in &mut self.files {
+            is_changed |= file.look(&self.key);
+        }
+        let newest = self.files.iter().filter_map(|file| file.seen.map(|seen| seen.0)).max();
+        metrics.changed_at.set(newest.unwrap_or_default().unsigned_abs());
+        metrics.failed.set(self.files.iter().filter(|file| file.is_failed).count() as u64);
+        is_changed.then(|| {
+            let entries = self.files.iter().map(|file| &*file.entries);
+            let list = Blocklist::new(entries, self.key.clone());
+            metrics.entries.set(list.len() as u64);
+            list
+        })
+    }
+}
+
+impl File {
+    /// Whether it says something else than before.
+    fn look(&mut self, key: &RandomState) -> bool {
+        let read = match seen(&self.path) {
+            Ok(seen) if self.seen == Some(seen) => return false,
+            Ok(seen) => {
+                // It is not read again until it is another.
+                self.seen = Some(seen);
+                self.read(key)
+            }
+            Err(error) => {
+                self.seen = None;
+                Err(error.into())
+            }
+        };
+        let path = self.path.display();
+        match read {
+            Ok(entries) => {
+                let (count, bad) = (entries.len(), entries.bad_lines);
+                tracing::info!(%path, entries = count, lines.bad = bad, "a blocklist was read");
+                self.is_failed = false;
+                let is_new = *self.entries != entries;
+                self.entries = Arc::new(entries);
+                is_new
+            }
+            Err(error) => {
+                if !self.is_failed {
+                    tracing::error!(%path, %error, "a blocklist is not taken; the last one stays");
+                }
+                self.is_failed = true;
+                false
+            }
+        }
+    }
+
+    fn read(&self, key: &RandomState) -> Result<Entries, Refused> {
+        if std::fs::metadata(&self.path)?.len() > FILE_MAX {
+            return Err(Refused::Large);
+        }
+        let entries = Entries::parse(&std::fs::read(&self.path)?, key);
+        let (before, now) = (self.entries.len(), entries.len());
+        if entries.bad_lines > now {
+            return Err(Refused::Foreign);
+        }
+        if before >= LARGE && now < before / 10 {
+            return Err(Refused::Shrunk { before, now });
+        }
+        Ok(entries)
+    }
+}
+
+fn seen(path: &Path) -> std::io::Result<Seen> {
+    let of = std::fs::metadata(path)?;
+    Ok((of.mtime(), of.mtime_nsec(), of.size(), of.ino()))
+}
+
+/// Why a sweep ended early; the next one goes over it again.
+#[derive(Debug, thiserror::Error)]
+enum SweepError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl App {
+    /// Keeps lists and links together, until `stop`. The files were looked at once.
+    pub(crate) async fn keep_blocklists(self, files: Files, stop: CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.follow_blocklists(files) => {}
+        }
+    }
+
+    async fn follow_blocklists(&self, mut files: Files) {
+        let mut next_sweep = Instant::now();
+        let mut next_look = Instant::now() + LOOK_EVERY;
+        loop {
+            tokio::select! {
+                () = sleep_until(next_sweep) => {
+                    next_sweep = Instant::now() + SWEEP_EVERY;
+                    self.sweep(false).await;
+                }
+                () = self.blocked_notify().notified() => self.sweep(true).await,
+                () = sleep_until(next_look), if !files.files.is_empty() => {
+                    let app = self.clone();
+                    let looked = tokio::task::spawn_blocking(move || {
+                        let list = files.look(&app.metrics().blocklist);
+                        (files, list)
+                    });
+                    let Ok((looked, list)) = looked.await else {
+                        tracing::error!("reading the blocklists panicked: they are read no more");
+                        return;
+                    };
+                    files = looked;
+                    next_look = Instant::now() + LOOK_EVERY;
+                    if let Some(list) = list {
+                        self.set_blocklist(&Arc::new(list));
+                        self.sweep(false).await;
+                        next_sweep = Instant::now() + SWEEP_AGAIN;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Brings links in line with the list; only those that are taken down already, if so asked.
+    async fn sweep(&self, only_blocked: bool) {
+        let started = Instant::now();
+        match self.sweep_links(only_blocked).await {
+            Ok(0) => {}
+            Ok(changed) => {
+                let ms = started.elapsed().as_millis();
+                tracing::warn!(changed, ms, "links were taken down, or came back, by blocklists");
+            }
+            Err(error) => {
+                tracing::error!(%error, "links are not in line with the blocklists yet");
+                sleep(LOOK_EVERY).await;
+            }
+        }
+    }
+
+    async fn sweep_links(&self, only_blocked: bool) -> Result<usize, SweepError> {
+        let policy = self.policy();
+        let list = policy.blocklist();
+        let only_blocked = only_blocked || list.is_empty();
+        let (mut after, mut changed) = (None, 0);
+        loop {
+            let rows = match only_blocked {
+                true => blocked_targets(self.read(), after, PAGE).await?,
+                false => link_targets(self.read(), after, PAGE).await?,
+            };
+            after = rows.last().map(|row| row.id);
+            let is_last = rows.len() < PAGE as usize;
+            let blocks: Vec<_> = rows.iter().filter_map(|row| judge(row, list)).collect();
+            for blocks in blocks.chunks(CHANGES_MAX) {
+                let why = Reason::List;
+                let act = BlockLinks { actor: Actor::default(), why, blocks: blocks.to_vec() };
+                changed += self.act(act).await?.len();
+            }
+            if is_last {
+                return Ok(changed);
+            }
+        }
+    }
+}
+
+/// What is to be done with a link, if anything.
+fn judge(row: &TargetRow, list: &Blocklist) -> Option<Block> {
+    let is_listed =
+        list.holds(&row.target) || row.fallback.as_ref().is_some_and(|url| list.holds(url));
+    let (workspace, link): (WorkspaceId, LinkId) = (row.workspace, row.id);
+    (is_listed != row.is_listed).then_some(Block { workspace, link, is_blocked: is_listed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt::Write as _;
+
+    /// Writes a file whose time is another than before.
+    fn write(path: &Path, text: &str) {
+        std::fs::write(path.with_extension("new"), text).unwrap();
+        std::fs::rename(path.with_extension("new"), path).unwrap();
+    }
+
+    #[test]
+    fn a_file_is_read_again_when_it_changed_and_a_bad_one_is_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let (large, own) = (folder.path().join("large"), folder.path().join("own"));
+        let hosts = (0..2000).fold(String::new(), |mut text, n| {
+            writeln!(text, "127.0.0.1 h{n}.example").unwrap();
+            text
+        });
+        write(&large, &hosts);
+        let metrics = BlocklistMetrics::default();
+        let mut files = Files::new(&[large.clone(), own.clone()]);
+        let list = files.look(&metrics).unwrap();
+        assert!(list.holds("https://h7.example/") && !list.holds("https://own.example/"));
+        assert_eq!((metrics.entries.get(), metrics.failed.get()), (2000, 1), "own is not there");
+        assert!(files.look(&metrics).is_none(), "nothing changed");
+
+        write(&own, "own.example\n");
+        let list = files.look(&metrics).unwrap();
+        assert!(list.holds("https://h7.example/") && list.holds("https://own.example/"));
+        assert_eq!((metrics.entries.get(), metrics.failed.get()), (2001, 0));
+
+        // What went wrong elsewhere takes nothing away.
+        for bad in ["", "h1.example\n", "<html>\n<h1>502 Bad Gateway</h1>\n</html>\n"] {
+            write(&large, bad);
+            assert!(files.look(&metrics).is_none(), "{bad}");
+            assert_eq!((metrics.entries.get(), metrics.failed.get()), (2001, 1));
+        }
+        std::fs::remove_file(&own).unwrap();
+        assert!(files.look(&metrics).is_none());
+        assert_eq!(metrics.failed.get(), 2);
+
+        // As it was before: it is read, and is nothing new.
+        write(&large, &hosts);
+        write(&own, "own.example\n");
+        assert!(files.look(&metrics).is_none());
+        assert_eq!(metrics.failed.get(), 0);
+        write(&own, "");
+        let list = files.look(&metrics).unwrap();
+        assert!(list.holds("https://h7.example/") && !list.holds("https://own.example/"));
+        assert!(metrics.changed_at.get() > 1_700_000_000);
+    }
+}

@@ -1,0 +1,212 @@
+//! What is limited, by how much, and whom it is counted for. Pure.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use carom_shared::{AccountId, ApiKeyId, WorkspaceId};
+
+use crate::config::LimitsConfig;
+
+/// How much more a block of 2^16 IPv6 networks may ask than one of them: who was given a /48 can
+/// change the /64 with every request.
+const WIDE_BLOCK: u32 = 8;
+
+/// One limit. Its name is in headers, in metrics and in Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Limit {
+    /// Requests of an API key, or of a person who is signed in.
+    Key,
+    Workspace,
+    /// Requests without credentials, or with wrong ones.
+    Address,
+    Login,
+    LoginAccount,
+    Totp,
+    Registration,
+    Reset,
+    ResetAccount,
+    /// Mails that somebody has sent to themselves once more.
+    Resend,
+    ResendHour,
+    Report,
+}
+
+impl Limit {
+    pub(crate) const ALL: [Self; 12] = [
+        Self::Key,
+        Self::Workspace,
+        Self::Address,
+        Self::Login,
+        Self::LoginAccount,
+        Self::Totp,
+        Self::Registration,
+        Self::Reset,
+        Self::ResetAccount,
+        Self::Resend,
+        Self::ResendHour,
+        Self::Report,
+    ];
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Workspace => "workspace",
+            Self::Address => "address",
+            Self::Login => "login",
+            Self::LoginAccount => "login-account",
+            Self::Totp => "totp",
+            Self::Registration => "registration",
+            Self::Reset => "reset",
+            Self::ResetAccount => "reset-account",
+            Self::Resend => "resend",
+            Self::ResendHour => "resend-hour",
+            Self::Report => "report",
+        }
+    }
+
+    /// `None`: there is no limit.
+    pub(super) const fn quota(self, config: &LimitsConfig) -> Option<Quota> {
+        Some(match self {
+            Self::Key => return Quota::per_minute(config.key_per_minute),
+            Self::Workspace => return Quota::per_minute(config.workspace_per_minute),
+            Self::Address => return Quota::per_minute(config.address_per_minute),
+            Self::Login => Quota::new(10, 10, MINUTE),
+            Self::LoginAccount => Quota::new(10, 30, HOUR),
+            Self::Totp => Quota::new(10, 10, HOUR),
+            Self::Registration | Self::Reset => Quota::new(5, 5, HOUR),
+            Self::ResetAccount => Quota::new(3, 3, HOUR),
+            Self::Resend => Quota::new(1, 1, MINUTE),
+            Self::ResendHour => Quota::new(5, 5, HOUR),
+            Self::Report => Quota::new(5, 10, HOUR),
+        })
+    }
+
+    /// What people are told that they did too often.
+    pub(super) const fn what(self) -> &'static str {
+        match self {
+            Self::Key => "requests with these credentials",
+            Self::Workspace => "requests of this workspace",
+            Self::Address => "requests without valid credentials from this network address",
+            Self::Login => "attempts to sign in from this network address",
+            Self::LoginAccount => "attempts to sign in with this e-mail address",
+            Self::Totp => "codes of the second factor",
+            Self::Registration => "registrations from this network address",
+            Self::Reset => "password resets from this network address",
+            Self::ResetAccount => "password resets for this e-mail address",
+            Self::Resend | Self::ResendHour => "mails to this e-mail address",
+            Self::Report => "reports from this network address",
+        }
+    }
+}
+
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+
+/// So many at once, and one more after each `every`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Quota {
+    pub(crate) burst: NonZeroU32,
+    pub(crate) every: Duration,
+}
+
+impl Quota {
+    /// `burst` at once; `count` come back in each `period`. Neither count is 0.
+    const fn new(burst: u32, count: u32, period: Duration) -> Self {
+        let burst = match NonZeroU32::new(burst) {
+            Some(burst) => burst,
+            None => NonZeroU32::MIN,
+        };
+        let every = match period.checked_div(count) {
+            Some(every) => every,
+            None => period,
+        };
+        Self { burst, every }
+    }
+
+    /// `None` for 0.
+    pub(crate) const fn per_minute(count: u32) -> Option<Self> {
+        if count == 0 { None } else { Some(Self::new(count, count, MINUTE)) }
+    }
+
+    /// In how long all of it comes back.
+    pub(crate) fn window(self) -> Duration {
+        self.every * self.burst.get()
+    }
+
+    /// As much more.
+    pub(super) fn times(self, factor: u32) -> Self {
+        let factor = NonZeroU32::new(factor).unwrap_or(NonZeroU32::MIN);
+        Self { burst: self.burst.saturating_mul(factor), every: self.every / factor.get() }
+    }
+}
+
+/// Whom something is counted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Subject {
+    kind: u8,
+    of: [u8; 16],
+}
+
+impl Subject {
+    fn new(kind: u8, of: u128) -> Self {
+        Self { kind, of: of.to_be_bytes() }
+    }
+
+    pub(super) fn key(key: ApiKeyId) -> Self {
+        Self::new(b'k', key.get().unsigned_abs().into())
+    }
+
+    pub(super) fn workspace(workspace: WorkspaceId) -> Self {
+        Self::new(b'w', workspace.get().unsigned_abs().into())
+    }
+
+    pub(super) fn account(account: AccountId) -> Self {
+        Self::new(b'a', account.get().unsigned_abs().into())
+    }
+
+    /// Of an e-mail address that may be nobody's.
+    pub(super) fn hash(hash: &[u8; 32]) -> Self {
+        let mut of = [0; 16];
+        of.copy_from_slice(&hash[..16]);
+        Self { kind: b'h', of }
+    }
+
+    /// As Redis names it.
+    pub(super) fn text(self) -> String {
+        format!("{}{:x}", char::from(self.kind), u128::from_be_bytes(self.of))
+    }
+}
+
+/// One more for somebody, of what a quota allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Charge {
+    pub(super) limit: Limit,
+    pub(super) subject: Subject,
+    pub(super) quota: Quota,
+}
+
+impl Charge {
+    pub(super) const fn new(limit: Limit, subject: Subject, quota: Quota) -> Self {
+        Self { limit, subject, quota }
+    }
+
+    /// For who sent something from an address: an IPv4 address; an IPv6 network (/64), and the /48
+    /// around it, first, so that nobody fills the table with networks of their own. The price: a
+    /// network that asks too much, again and again, takes from its neighbours in the /48.
+    pub(super) fn of_address(
+        limit: Limit,
+        address: IpAddr,
+        quota: Quota,
+    ) -> impl Iterator<Item = Self> {
+        let charge = |kind, of, quota| Self::new(limit, Subject::new(kind, of), quota);
+        let (wide, narrow) = match address.to_canonical() {
+            IpAddr::V4(v4) => (None, charge(b'4', v4.to_bits().into(), quota)),
+            IpAddr::V6(v6) => (
+                Some(charge(b'5', v6.to_bits() >> 80, quota.times(WIDE_BLOCK))),
+                charge(b'6', v6.to_bits() >> 64, quota),
+            ),
+        };
+        wide.into_iter().chain([narrow])
+    }
+}

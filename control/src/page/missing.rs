@@ -1,0 +1,50 @@
+//! Codes that visitors asked for and that do not exist.
+
+use askama::Template;
+use axum::extract::State;
+use axum::response::Response;
+
+use super::respond::{Page, PageError};
+use super::shell::{Section, Shell, Viewer};
+use super::text::{grouped, time};
+use crate::access::Scope;
+use crate::app::App;
+use crate::http::extract::{NoParams, Params};
+use crate::missing::store::missing_list;
+
+/// Codes of the page.
+const CODES: u32 = 100;
+
+struct Row {
+    host: String,
+    code: String,
+    requests: String,
+    first_seen: String,
+    last_seen: String,
+}
+
+#[derive(Template)]
+#[template(path = "missing.html")]
+struct Missing {
+    shell: Shell,
+    rows: Vec<Row>,
+}
+
+pub(super) async fn list(
+    State(app): State<App>,
+    viewer: Viewer,
+    _: Params<NoParams>,
+) -> Result<Response, PageError> {
+    viewer.caller.require(Scope::StatsRead)?;
+    let codes = missing_list(app.read(), viewer.caller.workspace, None, CODES).await?;
+    let row = |code: crate::missing::MissingCode| Row {
+        host: code.host,
+        code: code.code,
+        requests: grouped(code.requests),
+        first_seen: time(code.first_seen),
+        last_seen: time(code.last_seen),
+    };
+    let shell = Shell::new(&app, &viewer, Section::Missing, "Missing codes".into());
+    let page = Missing { shell, rows: codes.into_iter().map(row).collect() };
+    Ok(Page::of(&page).respond(&viewer.headers))
+}

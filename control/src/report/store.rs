@@ -1,0 +1,177 @@
+//! The table `report`.
+
+use carom_shared::{LinkId, Random, ReportId, UnixMillis, WorkspaceId};
+
+use super::{Report, ReportReason, ReportState};
+use crate::db::{Db, StoreError, Tx, on_db, on_tx};
+
+/// How often an id is drawn before giving up.
+const ID_DRAWS_MAX: usize = 8;
+
+macro_rules! report_columns {
+    () => {
+        "id, workspace_id, link_id, short_url, reason, comment, contact, state, created_at_ms, \
+         closed_at_ms"
+    };
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: i64,
+    workspace_id: i64,
+    link_id: i64,
+    short_url: String,
+    reason: i64,
+    comment: String,
+    contact: String,
+    state: i64,
+    created_at_ms: i64,
+    closed_at_ms: Option<i64>,
+}
+
+impl TryFrom<Row> for Report {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let corrupt = || StoreError::Corrupt("report row");
+        let reason = ReportReason::ALL.into_iter().find(|it| it.number() == row.reason);
+        let state = ReportState::ALL.into_iter().find(|it| it.number() == row.state);
+        Ok(Self {
+            id: row.id.try_into().map_err(|_| corrupt())?,
+            workspace: row.workspace_id.try_into().map_err(|_| corrupt())?,
+            link: row.link_id.try_into().map_err(|_| corrupt())?,
+            short_url: row.short_url,
+            reason: reason.ok_or_else(corrupt)?,
+            comment: row.comment,
+            contact: row.contact,
+            state: state.ok_or_else(corrupt)?,
+            created_at: UnixMillis::new(row.created_at_ms),
+            closed_at: row.closed_at_ms.map(UnixMillis::new),
+        })
+    }
+}
+
+fn reports(rows: Vec<Row>) -> Result<Vec<Report>, StoreError> {
+    rows.into_iter().map(Report::try_from).collect()
+}
+
+/// How many reports are open, of a link and in all.
+pub(crate) async fn reports_open(tx: &mut Tx, link: LinkId) -> Result<(u64, u64), StoreError> {
+    const COUNT: &str = "select cast(coalesce(sum(case when link_id = $1 then 1 else 0 end), 0) \
+         as bigint), cast(count(*) as bigint) from report where state = 0";
+    let (of_link, all): (i64, i64) =
+        on_tx!(tx, |conn| sqlx::query_as(COUNT).bind(link.get()).fetch_one(conn).await)?;
+    Ok((of_link.unsigned_abs(), all.unsigned_abs()))
+}
+
+/// Writes a new report; its id is drawn again while it is taken.
+pub(crate) async fn report_insert(
+    tx: &mut Tx,
+    report: &mut Report,
+    random: &dyn Random,
+) -> Result<(), StoreError> {
+    const INSERT: &str = concat!(
+        "insert into report (",
+        report_columns!(),
+        ") values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) on conflict (id) do nothing"
+    );
+    for _ in 0..ID_DRAWS_MAX {
+        let written = on_tx!(tx, |conn| {
+            let query = sqlx::query(INSERT)
+                .bind(report.id.get())
+                .bind(report.workspace.get())
+                .bind(report.link.get())
+                .bind(report.short_url.as_str())
+                .bind(report.reason.number())
+                .bind(report.comment.as_str())
+                .bind(report.contact.as_str())
+                .bind(report.state.number())
+                .bind(report.created_at.get())
+                .bind(report.closed_at.map(UnixMillis::get));
+            query.execute(conn).await.map(|done| done.rows_affected())
+        });
+        if written? == 1 {
+            return Ok(());
+        }
+        report.id = ReportId::generate(report.created_at, random);
+    }
+    Err(StoreError::Exhausted(ID_DRAWS_MAX, "ids"))
+}
+
+/// Closes the open reports of a report's link, or that one alone. Tells of which link, and how many;
+/// `None` if there is no such report.
+pub(crate) async fn report_close(
+    tx: &mut Tx,
+    id: ReportId,
+    state: ReportState,
+    now: UnixMillis,
+) -> Result<Option<(Report, u64)>, StoreError> {
+    const READ: &str = concat!("select ", report_columns!(), " from report where id = $1");
+    const CLOSE: &str = "update report set state = $2, closed_at_ms = $3, contact = '' \
+         where state = 0 and id = $1";
+    const CLOSE_ALL: &str = "update report set state = $2, closed_at_ms = $3, contact = '' \
+         where state = 0 and link_id = $1";
+    let row: Option<Row> =
+        on_tx!(tx, |conn| sqlx::query_as(READ).bind(id.get()).fetch_optional(conn).await)?;
+    let Some(row) = row else { return Ok(None) };
+    let report = Report::try_from(row)?;
+    // What is blocked is so for all who reported it.
+    let (close, which) = match state {
+        ReportState::Blocked => (CLOSE_ALL, report.link.get()),
+        _ => (CLOSE, id.get()),
+    };
+    let closed = on_tx!(tx, |conn| {
+        let query = sqlx::query(close).bind(which).bind(state.number()).bind(now.get());
+        query.execute(conn).await.map(|done| done.rows_affected())
+    })?;
+    Ok(Some((report, closed)))
+}
+
+/// Reports before this one, newest first: of all, or of those in a state.
+pub(crate) async fn reports_list(
+    db: &Db,
+    state: Option<ReportState>,
+    before: Option<ReportId>,
+    limit: u32,
+) -> Result<Vec<Report>, StoreError> {
+    const LIST: &str = concat!(
+        "select ",
+        report_columns!(),
+        " from report where id < $1 order by id desc limit $2"
+    );
+    const IN_STATE: &str = concat!(
+        "select ",
+        report_columns!(),
+        " from report where id < $1 and state = $3 order by id desc limit $2"
+    );
+    let before = before.map_or(i64::MAX, ReportId::get);
+    reports(on_db!(db, |pool| match state {
+        None => {
+            let query = sqlx::query_as(LIST).bind(before).bind(i64::from(limit));
+            query.fetch_all(pool).await
+        }
+        Some(state) => {
+            let query = sqlx::query_as(IN_STATE).bind(before).bind(i64::from(limit));
+            query.bind(state.number()).fetch_all(pool).await
+        }
+    })?)
+}
+
+/// Reports about a workspace's links before this one, newest first.
+pub(crate) async fn reports_of(
+    db: &Db,
+    workspace: WorkspaceId,
+    before: Option<ReportId>,
+    limit: u32,
+) -> Result<Vec<Report>, StoreError> {
+    const LIST: &str = concat!(
+        "select ",
+        report_columns!(),
+        " from report where workspace_id = $1 and id < $2 order by id desc limit $3"
+    );
+    let before = before.map_or(i64::MAX, ReportId::get);
+    reports(on_db!(db, |pool| {
+        let query = sqlx::query_as(LIST).bind(workspace.get()).bind(before);
+        query.bind(i64::from(limit)).fetch_all(pool).await
+    })?)
+}
