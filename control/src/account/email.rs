@@ -12,6 +12,7 @@ use super::api::{AccountView, dead_link, invalid};
 use super::command::SecretText;
 use super::factor::Change;
 use super::recover::{EmailBody, LetterView, letter_answer, link as reset_link};
+use super::register::tell_registered;
 use super::store::{
     account_clear_password, account_fetch, account_find, account_now, account_set_email,
     email_is_taken, token_find, token_take, tokens_void,
@@ -65,8 +66,7 @@ pub(crate) async fn request(
     let inner = app.clone();
     afterwards(&app, async move {
         if account_find(inner.read(), &email).await?.is_some() {
-            let sign_in = format!("{}/sign-in", mailer.base());
-            mailer.send(&email, text::registered_already(&sign_in));
+            tell_registered(&mailer, &email);
             return Ok(());
         }
         let token = Token::generate(inner.random());

@@ -22,7 +22,7 @@ use crate::config::Registration;
 use crate::db::StoreError;
 use crate::http::extract::Json;
 use crate::http::problem::ApiError;
-use crate::mail::text;
+use crate::mail::{Mailer, text};
 use crate::openapi::responses::{Any, MayConflict, WithBody};
 use crate::secret::token::{Token, TokenHash};
 use crate::session::NewSession;
@@ -75,8 +75,7 @@ pub(crate) async fn request(
     let inner = app.clone();
     afterwards(&app, async move {
         if account_find(inner.read(), &email).await?.is_some() {
-            let sign_in = format!("{}/sign-in", mailer.base());
-            mailer.send(&email, text::registered_already(&sign_in));
+            tell_registered(&mailer, &email);
             return Ok(());
         }
         let may = registration == Registration::Open
@@ -91,6 +90,12 @@ pub(crate) async fn request(
         Ok(())
     })?;
     Ok(letter_answer())
+}
+
+/// Somebody asked for an address that has an account. Nobody but its reader learns that.
+pub(super) fn tell_registered(mailer: &Mailer, email: &Email) {
+    let sign_in = format!("{}/sign-in", mailer.base());
+    mailer.send(email, text::registered_already(&sign_in));
 }
 
 /// Makes the account of a letter

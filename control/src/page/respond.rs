@@ -11,7 +11,7 @@ use url::form_urlencoded;
 use crate::http::problem::ApiError;
 
 /// Scripts and styles come from files of this origin alone: markup that slips into a page runs
-/// nothing. (CSP Level 3; `research` of which directives are needed is in `docs/SECURITY.md`.)
+/// nothing (W3C Content Security Policy Level 3).
 const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",

@@ -162,6 +162,10 @@ impl Browser {
 }
 
 /// All that a copy of the database holds, as bytes.
+#[cfg_attr(
+    not(feature = "postgres-tests"),
+    expect(clippy::unused_async, reason = "a server's database is asked, a file is read")
+)]
 async fn dump(world: &World) -> Vec<u8> {
     match &world.database {
         TestDatabase::Sqlite(path) => {

@@ -250,7 +250,7 @@ async fn clicks_go_to_clickhouse_and_back() {
 }
 
 async fn drop_database(config: &Config) {
-    let ClickStore::ClickHouse(store) = opened(config).await else { unreachable!() };
+    let ClickStore::ClickHouse(store) = opened(config).await else { panic!("no ClickHouse") };
     crate::click::clickhouse::tests::remove(&store).await;
 }
 
