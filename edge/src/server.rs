@@ -237,6 +237,12 @@ impl Worker {
         &self.shared.metrics.workers[self.index]
     }
 
+    /// Whether clicks come faster than they are read. Not so if they cannot be written: no visitor waits
+    /// for a disk.
+    fn is_drainer_behind(&self) -> bool {
+        self.recorder.borrow().is_filling() && self.shared.metrics.drain_stalled.get() == 0
+    }
+
     async fn run(self: Rc<Self>, listeners: Vec<Listening>) -> io::Result<()> {
         let acceptors = TaskTracker::new();
         for Listening { socket, protocols, is_inherited } in listeners {
@@ -249,7 +255,8 @@ impl Worker {
         // Until the runtime ends: there are turns to wait for while connections drain.
         let attendant = Rc::clone(&self);
         tokio::task::spawn_local(async move {
-            attendant.turnstile.attend(&attendant.metrics().turns).await;
+            let is_behind = || attendant.is_drainer_behind();
+            attendant.turnstile.attend(&attendant.metrics().turns, is_behind).await;
         });
         tokio::select! {
             () = self.stop.cancelled() => {}

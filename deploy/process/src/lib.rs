@@ -13,7 +13,7 @@ mod settings_file;
 mod signals;
 mod sockets;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 
 pub use clock::SteadyClock;
 pub use folder::lock_folder;
@@ -34,10 +34,39 @@ pub fn raise_file_limit() {
     }
 }
 
-/// The runtime of a program that serves: everything but the edge's own threads.
+/// The runtime of a program that serves.
 ///
 /// # Errors
 /// If the system grants no threads.
 pub fn serving_runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().thread_name("background").enable_all().build()
+    serving().build()
+}
+
+/// The runtime of a program in which the edge's threads answer visitors: everything else runs here, and
+/// stands [`BEHIND_VISITORS`].
+///
+/// # Errors
+/// If the system grants no threads.
+pub fn background_runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    serving().on_thread_start(|| stand_back(BEHIND_VISITORS)).build()
+}
+
+fn serving() -> tokio::runtime::Builder {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.thread_name("background").enable_all();
+    builder
+}
+
+/// The niceness of what visitors do not wait for.
+///
+/// The kernel gives such a thread a tenth of what one of the edge's threads gets, where both want all of
+/// a processor. With 19 it were a seventieth: too little to apply changes in time.
+pub const BEHIND_VISITORS: i32 = 10;
+
+/// Gives this thread, and those that it starts from now on, a niceness (1 to 19; `setpriority(2)`). It
+/// cannot be taken back without a privilege.
+pub fn stand_back(niceness: i32) {
+    if let Err(error) = setpriority_process(None, niceness) {
+        tracing::debug!(%error, "a thread keeps its priority");
+    }
 }

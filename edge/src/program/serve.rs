@@ -7,7 +7,7 @@ use std::time::Duration;
 use carom_edge::control::ControlClient;
 use carom_edge::follow::{FirstBundle, Follower, first_bundle};
 use carom_edge::l2::{L2, L2Origin};
-use carom_edge::process::{Inherited, Signals, SteadyClock, raise_file_limit};
+use carom_edge::process::{Inherited, Signals, SteadyClock, background_runtime, raise_file_limit};
 use carom_edge::resolve::Origin;
 use carom_edge::spool::adopt::Adopter;
 use carom_edge::{Domains, Edge, EdgeParts, Stopped};
@@ -35,11 +35,7 @@ pub(super) fn run(settings: &Settings, inherited: Inherited) -> Result<(), Progr
     }
     let traces = settings.log.start(&settings.otel, "carom-edge")?;
     raise_file_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .thread_name("background")
-        .enable_all()
-        .build()
-        .map_err(ProgramError::Runtime)?;
+    let runtime = background_runtime().map_err(ProgramError::Runtime)?;
     let result = runtime.block_on(serve(settings, inherited));
     // Whoever asked twice does not wait for what still runs; everything else has ended.
     runtime.shutdown_background();

@@ -36,6 +36,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
+use carom_process::{BEHIND_VISITORS, stand_back};
 use carom_shared::{Clock, Code, DomainId, RouteChange};
 
 use super::memory::{Key, Rewrite, Useless};
@@ -483,9 +484,10 @@ impl KeeperThread {
     pub(crate) fn start(keeper: Keeper) -> io::Result<Self> {
         let orders = Arc::new(Orders::default());
         let taken = Arc::clone(&orders);
-        let thread = std::thread::Builder::new()
-            .name("snapshot".to_owned())
-            .spawn(move || keeper.run(&taken))?;
+        let thread = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
+            stand_back(BEHIND_VISITORS);
+            keeper.run(&taken);
+        })?;
         Ok(Self { thread: Some(thread), orders })
     }
 

@@ -54,6 +54,8 @@ const FRAME_HEAD: usize = 9;
 const KIND_BYTES: usize = 4;
 /// The kind of a frame that begins a request.
 const HEADERS: usize = 1;
+/// The kind that takes a request back.
+const RST_STREAM: usize = 3;
 const PREFACE: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PONG_WITHIN: Duration = Duration::from_secs(10);
@@ -166,9 +168,14 @@ impl<S> Frames<S> {
             bytes = &bytes[1..];
             if self.head_len == KIND_BYTES {
                 self.ahead = FRAME_HEAD - KIND_BYTES + (self.head >> 8);
-                self.requests += u32::from(self.head & 0xff == HEADERS);
+                is_over |= match self.head & 0xff {
+                    RST_STREAM => self.watch.reset(),
+                    kind => {
+                        self.requests += u32::from(kind == HEADERS);
+                        self.watch.frame()
+                    }
+                };
                 (self.head, self.head_len) = (0, 0);
-                is_over |= self.watch.frame();
             }
         }
         is_over
@@ -186,6 +193,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Frames<S> {
             (this.taken, this.requests) = (0, 0);
             this.watch.has_taken_its_turn();
             context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        // h2 reads on for each request that it hands out, in the same turn.
+        if this.watch.has_had_its_turn() {
             return Poll::Pending;
         }
         let room = buffer.initialize_unfilled_to(buffer.remaining().min(PIECE_BYTES));

@@ -167,6 +167,14 @@ impl Watch {
         self.has_too_many_frames()
     }
 
+    /// A frame came that takes a request back, and with it the frames that were free with it: else those
+    /// who ask and do not want to know could go on for ever (rapid reset, CVE-2023-44487).
+    #[cfg(feature = "tls")]
+    pub(super) fn reset(&self) -> bool {
+        self.frames.set(self.frames.get().saturating_add(FRAMES_OF_REQUEST));
+        self.frame()
+    }
+
     #[cfg(feature = "tls")]
     pub(super) fn has_too_many_frames(&self) -> bool {
         self.frames.get() > FRAMES_MAX

@@ -114,6 +114,12 @@ impl Recorder {
         lock(&self.exchange).counting.add(&CountKey::at_a_glance(click))
     }
 
+    /// Whether the drainer is far behind: a quarter of the ring is left, or less.
+    pub(crate) fn is_filling(&self) -> bool {
+        let exchange = lock(&self.exchange);
+        exchange.spares.len() <= exchange.spares.capacity() / 4
+    }
+
     /// What to wait for until the clicks recorded so far survive the machine, too. Asks for it to
     /// happen now, together with what else waits.
     pub(crate) fn synced(&mut self) -> Synced {

@@ -16,9 +16,10 @@ use crate::process::Memory;
 
 /// Pause between two looks.
 const EVERY: Duration = Duration::from_millis(100);
-/// How long the edge may take to close what an attack held, and then to give its memory back.
+/// How long the edge may take to close what an attack held, and then to give its memory back: that it
+/// does once a minute.
 const CLOSE_MAX: Duration = Duration::from_secs(30);
-const FREE_MAX: Duration = Duration::from_secs(5);
+const FREE_MAX: Duration = Duration::from_secs(65);
 /// Counters that tell of an attack: connections and answers by reason and status.
 const TELLING: [&str; 5] = [
     "carom_edge_connections_refused_total", "carom_edge_connections_ended_total",
@@ -131,7 +132,7 @@ pub(crate) fn settle(pid: u32, most: Look) -> Result<Look, Failure> {
                 return Ok(look);
             }
         }
-        if begun.elapsed() > CLOSE_MAX {
+        if closed.is_none() && begun.elapsed() > CLOSE_MAX {
             return Ok(look);
         }
         std::thread::sleep(EVERY);

@@ -131,6 +131,28 @@ fn requests_are_answered_and_their_clicks_are_stored_once() {
 }
 
 #[test]
+fn who_asks_for_much_at_once_waits_for_turns() {
+    let certificate = Certificate::of(&["go.example.com"]);
+    let (mut world, _dir) = secure(&certificate);
+    world.config.threads = 1;
+    let edge = world.start();
+    let turns = || metric(&edge, "carom_edge_turns_total");
+    let mut client = Secure::http2(&edge, &certificate);
+    client.send(&get(1));
+    assert!(client.answer(1).starts_with(FOUND));
+    let before = turns();
+    // As many as may be under way.
+    client.send(&(1..=100).flat_map(|n| get(2 * n + 1)).collect::<Vec<_>>());
+    let mut answered = 0;
+    while answered < 100 {
+        let frame = client.frame().expect("the connection goes on");
+        answered += u32::from(frame.kind == HEADERS);
+    }
+    // Eight at a time, and a few more where a piece that was read ends amid them.
+    assert!(turns() - before >= 100 / 16, "{}", turns() - before);
+}
+
+#[test]
 fn a_stop_answers_the_streams_under_way_and_says_goodbye() {
     let certificate = Certificate::of(&["go.example.com"]);
     let (world, _dir) = secure(&certificate);
