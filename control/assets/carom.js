@@ -7,13 +7,22 @@ const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 // --- Messages ------------------------------------------------------------------------------------
 
 /** Says something to everybody, also to those who do not see it appear. */
-function say(text) {
+export function say(text) {
   const place = $("#message");
   place.textContent = text;
   place.hidden = false;
+  // Shown anew as a popover, it is above whatever dialog is open.
+  place.popover = "manual";
+  place.hidePopover?.();
+  place.showPopover?.();
   clearTimeout(say.timer);
   say.timer = setTimeout(() => { place.hidden = true; }, 4000);
 }
+
+// What was to be said once the page is there again.
+const unsaid = sessionStorage.getItem("say");
+sessionStorage.removeItem("say");
+if (unsaid) say(unsaid);
 
 // --- The API -------------------------------------------------------------------------------------
 
@@ -33,14 +42,15 @@ export async function call(method, path, body, headers = {}) {
   const text = await response.text();
   const json = text ? JSON.parse(text) : null;
   if (response.ok) return json;
-  if (response.status === 401 && !location.pathname.startsWith("/sign-in") && workspace) {
+  // Not for a wrong password or code: whoever is asked for one is still signed in.
+  if (json?.code === "authentication-required" && !location.pathname.startsWith("/sign-in") && workspace) {
     location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
   }
   throw json ?? { code: "unknown", detail: `The server answered with status ${response.status}.` };
 }
 
 /** As `call`; where the server asks who this is, the person is asked, and it is called once more. */
-async function confirmed(...request) {
+export async function confirmed(...request) {
   try {
     return await call(...request);
   } catch (problem) {
@@ -70,8 +80,10 @@ function value(control) {
   switch (control.dataset.type) {
     case "flag": return control.checked;
     case "number": return text === "" ? null : Number(text);
-    case "words": return text.split(",").map((word) => word.trim()).filter(Boolean);
+    case "words": return text.split(/[,\n]/).map((word) => word.trim()).filter(Boolean);
+    case "days": return text === "" ? null : new Date(Date.now() + text * 86400000).toISOString();
     case "time": return text === "" ? null : new Date(text).toISOString();
+    case "forward": return ["none", "all"].includes(text) ? text : text.split(",").map((word) => word.trim()).filter(Boolean);
     case "optional": return text === "" ? undefined : text;
     case "nullable": return text === "" ? null : text;
     case "verbatim": return control.value;
@@ -87,18 +99,26 @@ function body(form) {
     if (control.type === "radio" && !control.checked) continue;
     // Where a form changes something that there is, only what was changed is sent.
     if (form.dataset.changes !== undefined && !isChanged(control)) continue;
-    const one = value(control);
-    if (one === undefined) continue;
     const path = control.name.split(".");
     const last = path.pop();
     const place = path.reduce((at, name) => (at[name] ??= {}), whole);
-    place[last] = one;
+    // Boxes of one name are a list of those that are checked.
+    if (control.dataset.type === "each") {
+      place[last] ??= [];
+      if (control.checked) place[last].push(control.value);
+      continue;
+    }
+    const one = value(control);
+    if (one !== undefined) place[last] = one;
   }
   return whole;
 }
 
 function isChanged(control) {
   if (control.dataset.type === "flag") return control.checked !== control.defaultChecked;
+  if (control.dataset.type === "each") {
+    return $$("[data-type=each]", control.form).some((it) => it.name === control.name && it.checked !== it.defaultChecked);
+  }
   if (control.options) return ![...control.options].every((it) => it.selected === it.defaultSelected);
   return control.value !== control.defaultValue;
 }
@@ -117,6 +137,8 @@ function complain(form, problem) {
     const note = control?.id && $(`#${control.id}-error`, form);
     if (!note) { rest.push(error.detail); continue; }
     control.setAttribute("aria-invalid", "true");
+    const fold = control.closest("details");
+    if (fold) fold.open = true;
     note.textContent = error.detail;
   }
   if (!problem.errors?.length) rest.push(problem.detail);
@@ -124,8 +146,9 @@ function complain(form, problem) {
   ($("[aria-invalid]", form) ?? form.elements[0])?.focus();
 }
 
-/** Goes where a form leads to, with what the API answered: `/links/{id}`. */
-function go(target, answer) {
+/** Goes where a form leads to, with what the API answered: `/links/{id}`. There it says the words. */
+function go(target, answer, words) {
+  if (words) sessionStorage.setItem("say", words);
   if (target === "next") {
     // Whatever the address says, it is a page of this site.
     const next = new URL(new URLSearchParams(location.search).get("next") ?? "/links", location.origin);
@@ -137,26 +160,36 @@ function go(target, answer) {
   else location.assign(path);
 }
 
+/** Asks for a code of the second factor, instead of everything else on the page. */
+function askCode(ticket) {
+  const second = $("#code-form");
+  second.elements.ticket.value = ticket;
+  for (const form of $$("main form")) form.hidden = form !== second;
+  second.elements.code.focus();
+}
+
 const after = {
   /** A secret that is shown once. */
   secret(form, answer) {
+    const secret = answer[form.dataset.secret];
+    if (secret === null) { go("reload", answer, form.dataset.say); return; }
     const dialog = $("#secret");
-    $("output", dialog).textContent = answer[form.dataset.secret];
-    dialog.addEventListener("close", () => location.reload(), { once: true });
+    $("output", dialog).textContent = [secret].flat().join("\n");
+    dialog.addEventListener("close", () => go(form.dataset.then ?? "reload", answer), { once: true });
     form.closest("dialog")?.close();
     dialog.showModal();
   },
+  /** Into the workspace that was made. */
+  workspace(form, answer) { enter(answer.id); },
   /** A confirmation that somebody waits for. */
   done(form) { form.reset(); form.closest("dialog").close("done"); },
   /** Signed in, or asked for a second factor. */
   signedIn(form, answer) {
-    if (!answer.ticket) { go("next"); return; }
-    const second = $("#code-form");
-    second.elements.ticket.value = answer.ticket;
-    form.hidden = true;
-    second.hidden = false;
-    second.elements.code.focus();
+    if (answer.ticket) askCode(answer.ticket);
+    else go("next");
   },
+  /** To the provider, which sends the browser back. */
+  elsewhere(form, answer) { location.assign(answer.authorization_url); },
   /** The person is told to look at their mail. */
   told(form) { form.hidden = true; $("[data-told]").hidden = false; },
 };
@@ -166,16 +199,21 @@ document.addEventListener("submit", async (event) => {
   if (!form.dataset.api) return;
   event.preventDefault();
   clear(form);
-  const [method, path] = form.dataset.api.split(" ");
+  let [method, path] = form.dataset.api.split(" ");
   const button = event.submitter;
   if (button) button.disabled = true;
   try {
-    const sent = method === "DELETE" ? undefined : body(form);
+    let sent = body(form);
+    if (method === "DELETE") {
+      const query = new URLSearchParams(sent);
+      if (query.size) path += `?${query}`;
+      sent = undefined;
+    }
     if (form.dataset.token) sent[form.dataset.token] = location.hash.slice(1);
     const headers = form.dataset.etag ? { "If-Match": form.dataset.etag } : {};
     const answer = await (form.dataset.plain !== undefined ? call : confirmed)(method, path, sent, headers);
     if (form.dataset.after) after[form.dataset.after](form, answer);
-    else go(form.dataset.then ?? "reload", answer);
+    else go(form.dataset.then ?? "reload", answer, form.dataset.say);
   } catch (problem) {
     if (problem.code === "left") return;
     complain(form, problem);
@@ -184,12 +222,30 @@ document.addEventListener("submit", async (event) => {
   }
 });
 
+// Somebody comes from the provider, and has a second factor here.
+if (location.pathname === "/sign-in" && location.hash.startsWith("#ticket=")) {
+  askCode(location.hash.slice(8));
+  history.replaceState(null, "", "/sign-in");
+}
+
 // --- Clicks --------------------------------------------------------------------------------------
 
 const actions = {
   async copy(element) {
     await navigator.clipboard.writeText(element.dataset.copy);
     say("Copied");
+  },
+  async "copy-from"(element) {
+    await navigator.clipboard.writeText($(element.dataset.copyFrom).textContent);
+    say("Copied");
+  },
+  /** What stands somewhere on the page, as a file. */
+  download(element) {
+    const anchor = document.createElement("a");
+    anchor.href = URL.createObjectURL(new Blob([$(element.dataset.from).textContent, "\n"]));
+    anchor.download = element.dataset.download;
+    anchor.click();
+    URL.revokeObjectURL(anchor.href);
   },
   open(element) {
     const dialog = $(element.dataset.open);
@@ -206,25 +262,51 @@ const actions = {
     const sent = element.dataset.body ? JSON.parse(element.dataset.body) : undefined;
     try {
       const answer = await confirmed(method, path, sent);
-      go(element.dataset.then ?? "reload", answer);
+      go(element.dataset.then ?? "reload", answer, element.dataset.say);
     } catch (problem) {
       if (problem.detail) say(problem.detail);
     }
   },
-  "workspace-choice"(element) {
-    document.cookie = `carom_workspace=${element.dataset.workspaceChoice}; path=/; max-age=31536000; SameSite=Lax`;
-    location.assign("/links");
-  },
+  "workspace-choice"(element) { enter(element.dataset.workspaceChoice); },
   "theme-switch"() {
     const root = document.documentElement;
     const isDark = root.dataset.theme
       ? root.dataset.theme === "dark"
       : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = isDark ? "light" : "dark";
-    localStorage.setItem("theme", root.dataset.theme);
-    document.dispatchEvent(new Event("theme"));
+    paint(isDark ? "light" : "dark");
   },
 };
+
+function stay(workspace) {
+  document.cookie = `carom_workspace=${workspace}; path=/; max-age=31536000; SameSite=Lax`;
+}
+
+function enter(workspace) {
+  stay(workspace);
+  location.assign("/links");
+}
+
+// Of several tabs, the one that somebody works in says which workspace its downloads and its next page
+// are of.
+for (const type of ["focus", "pointerdown", "keydown"]) {
+  addEventListener(type, () => {
+    if (document.body.dataset.workspace) stay(document.body.dataset.workspace);
+  }, true);
+}
+
+/** In light or dark from now on; in whichever the system is in, if that is empty. */
+function paint(theme) {
+  if (theme) document.documentElement.dataset.theme = theme;
+  else delete document.documentElement.dataset.theme;
+  if (theme) localStorage.setItem("theme", theme);
+  else localStorage.removeItem("theme");
+  document.dispatchEvent(new Event("theme"));
+}
+
+for (const choice of $$("[data-theme-choice]")) {
+  choice.value = localStorage.getItem("theme") ?? "";
+  choice.addEventListener("change", () => paint(choice.value));
+}
 
 document.addEventListener("click", (event) => {
   for (const name of Object.keys(actions)) {
@@ -236,7 +318,7 @@ document.addEventListener("click", (event) => {
     }
   }
   // Outside of a dialog is its backdrop.
-  if (event.target.nodeName === "DIALOG") event.target.close();
+  if (event.target.nodeName === "DIALOG" && event.target.dataset.stays === undefined) event.target.close();
 });
 
 // --- Keys ----------------------------------------------------------------------------------------

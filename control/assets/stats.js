@@ -19,10 +19,10 @@ function colour(name) {
 
 /** The last bucket is not over yet: what is there of it is drawn as a line of its own, in dashes. */
 function split(values, hasRest) {
-  const last = values.length - 1;
+  const last = values.findLastIndex((value) => value !== null);
   if (!hasRest || last < 1) return [values, values.map(() => null)];
   return [
-    values.map((value, at) => (at === last ? null : value)),
+    values.map((value, at) => (at >= last ? null : value)),
     values.map((value, at) => (at >= last - 1 ? value : null)),
   ];
 }
@@ -68,7 +68,7 @@ function hint(plot) {
   const hour = data.step < 86400 ? { timeStyle: "short" } : {};
   const time = new Date(data.at[at] * 1e3).toLocaleString(undefined, { dateStyle: "medium", timeZone: data.zone, ...hour });
   const before = data.before ? `, before: ${data.before[at]?.toLocaleString() ?? "none"}` : "";
-  tip.textContent = `${time}: ${data.now[at].toLocaleString()} ${data.name}${before}`;
+  tip.textContent = `${time}: ${data.now[at]?.toLocaleString() ?? "no"} ${data.name}${data.now[at] === null ? " yet" : ""}${before}`;
 }
 
 /** Dragging over the chart chooses a range; the fields for dates do the same. */
@@ -102,6 +102,16 @@ if (place) {
     const at = Math.min(last, Math.max(0, (chart.cursor.idx ?? last + 1) + step));
     chart.setCursor({ left: chart.valToPos(data.at[at], "x"), top: 0 });
   });
+}
+
+// --- The map: names of countries are the browser's -----------------------------------------------
+
+for (const shape of document.querySelectorAll("[data-place]")) {
+  let name = shape.dataset.place;
+  try { name = new Intl.DisplayNames(undefined, { type: "region" }).of(name); } catch { /* its code */ }
+  const title = document.createElementNS("http://www.w3.org/2000/svg", "title");
+  title.textContent = `${name}: ${shape.dataset.words}`;
+  shape.append(title);
 }
 
 // --- Clicks as they come -------------------------------------------------------------------------

@@ -6,13 +6,15 @@
 //! totp       one-time codes and recovery codes. Pure
 //! token      links in mails and in the terminal: what each is for and how long it works
 //! hasher     argon2id in a pool of its own
+//! tries      wrong passwords and codes in a row
+//! oidc       signing in by a provider of OpenID Connect
 //! store      the tables account, account_token, recovery_code
 //! act        what is written, each in one transaction with its entry in the audit log
 //! ```
 //!
 //! An account is a person; how they show who they are stands beside it: a password in the row, a
-//! second factor, and later identities of other providers and passkeys in tables of their own. Whether
-//! somebody may sign in by password is whether there is a hash.
+//! second factor, and identities of a provider in a table of their own. Whether somebody may sign in by
+//! password is whether there is a hash.
 //!
 //! No account is made for an address before somebody who reads its mail says so: a stranger cannot
 //! wait in another's name with a password of theirs. Every answer of the calls that anybody may make
@@ -21,9 +23,11 @@
 mod act;
 pub(crate) mod api;
 pub(crate) mod command;
+pub(crate) mod delete;
 pub(crate) mod email;
 pub(crate) mod factor;
 mod hasher;
+pub(crate) mod oidc;
 pub(crate) mod operator;
 mod password;
 pub(crate) mod recover;
@@ -32,6 +36,7 @@ pub(crate) mod setup;
 pub(crate) mod store;
 pub(crate) mod token;
 mod totp;
+pub(crate) mod tries;
 
 use std::sync::Arc;
 
@@ -42,7 +47,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub(crate) use command::Email;
 pub(crate) use hasher::{Hasher, Verified};
-pub(crate) use password::Password;
+pub(crate) use password::{Password, chars_min};
 pub(crate) use totp::Entered;
 
 use crate::app::App;
@@ -65,6 +70,8 @@ pub(crate) struct Account {
     pub(crate) password_hash: Option<String>,
     pub(crate) is_disabled: bool,
     pub(crate) second: Second,
+    /// Wrong passwords and codes since the last right one.
+    pub(crate) wrong_tries: i64,
     pub(crate) created_at: UnixMillis,
 }
 
@@ -107,12 +114,15 @@ impl std::fmt::Debug for Account {
 pub(crate) struct Accounts {
     pub(crate) hasher: Hasher,
     pub(crate) seal: SealKey,
+    /// `None`: nobody signs in by one.
+    pub(crate) provider: Option<oidc::Provider>,
     mailer: Option<Mailer>,
     background: Arc<Semaphore>,
 }
 
 impl Accounts {
-    /// `seal` is the database's own key, for where there is none in the settings.
+    /// `seal` is the database's own key, for where there is none in the settings; `base` is what
+    /// addresses of this control plane begin with.
     ///
     /// # Errors
     /// The settings cannot be used.
@@ -120,12 +130,15 @@ impl Accounts {
         config: &AccountsConfig,
         seal: SealKey,
         mailer: Option<Mailer>,
+        base: &str,
     ) -> Result<Self, InvalidSetting> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let hasher = Hasher::new(config, cores)
             .map_err(|_| InvalidSetting::new("accounts.password_memory_kib", "cannot be used"))?;
         let seal = config.seal_key()?.unwrap_or(seal);
-        Ok(Self { hasher, seal, mailer, background: Arc::new(Semaphore::new(BACKGROUND_MAX)) })
+        let provider = oidc::Provider::new(&config.oidc, base);
+        let background = Arc::new(Semaphore::new(BACKGROUND_MAX));
+        Ok(Self { hasher, seal, provider, mailer, background })
     }
 
     /// What sends mail.

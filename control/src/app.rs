@@ -28,6 +28,7 @@ use crate::db::{Database, Db, StoreError};
 use crate::domain::live::target_policy;
 use crate::domain::{Domains, TxtResolver};
 use crate::http::cursor::CursorKey;
+use crate::http::download::Downloads;
 use crate::http::problem::ApiError;
 use crate::idempotency::Answer;
 use crate::idempotency::store::{Known, once_read};
@@ -57,6 +58,7 @@ struct Inner {
     clicks_stored: Arc<Notify>,
     carrying: Arc<Mutex<()>>,
     live: Arc<Live>,
+    downloads: Downloads,
     writer: Writer,
     cursor_key: CursorKey,
     publisher: Arc<Publisher>,
@@ -75,6 +77,8 @@ struct Inner {
     dns: TxtResolver,
     /// Told when a link that is taken down was changed.
     blocked: Notify,
+    /// Told when links are served on other hosts than before.
+    hosts: Notify,
     first_workspace: WorkspaceId,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -363,6 +367,10 @@ impl App {
         self.0.clicks_stored.notify_one();
     }
 
+    pub(crate) fn downloads(&self) -> &Downloads {
+        &self.0.downloads
+    }
+
     pub(crate) fn live(&self) -> &Arc<Live> {
         &self.0.live
     }
@@ -378,8 +386,15 @@ impl App {
 
     /// Replaces the domains, and what targets are judged by with them. One at a time.
     pub(crate) fn set_domains(&self, domains: Domains) {
+        let hosts = |domains: &Domains| -> Vec<_> {
+            domains.verified().map(|domain| domain.host.clone()).collect()
+        };
+        let is_other = hosts(&domains) != hosts(&self.0.domains.load());
         self.0.policy.rcu(|policy| policy.with_target(target_policy(policy, &domains)));
         self.0.domains.store(Arc::new(domains));
+        if is_other {
+            self.0.hosts.notify_one();
+        }
     }
 
     /// To be held while domains are read and set.
@@ -407,6 +422,11 @@ impl App {
     /// Told when a link that is taken down was changed: it may lead elsewhere now.
     pub(crate) fn blocked_notify(&self) -> &Notify {
         &self.0.blocked
+    }
+
+    /// Told when links are served on other hosts than before.
+    pub(crate) fn hosts_notify(&self) -> &Notify {
+        &self.0.hosts
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

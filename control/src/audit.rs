@@ -2,8 +2,9 @@
 //! change, so there is none without the other. Nothing changes one, and only time removes it: see
 //! `audit.retention_days`.
 //!
-//! What is refused is not in it: strangers could fill the table. Refusals are in the process's log and
-//! its metrics.
+//! What is refused is not in it, but for wrong passwords and codes of an account that there is, which are
+//! limited before they are looked at: strangers could fill the table. Refusals are in the process's log,
+//! so many a second, and in its metrics.
 
 pub(crate) mod api;
 pub(crate) mod list;

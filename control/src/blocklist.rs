@@ -3,7 +3,8 @@
 //! A line is a host, a hosts file's entry (`127.0.0.1 host`), or an address with a path, of which
 //! everything under that path is meant. Text after `#` is a comment. A host stands for all names under
 //! it. What is on a list is refused when a link is made or changed; links that are there already are
-//! found when a list changes ([`task`]), and answer 451.
+//! found when a list changes ([`task`]), and answer 451. So are links that lead to a host on which links
+//! are served since they were made.
 //!
 //! In memory an entry is a hash of 64 bits, 8 bytes in all: a million entries are 8 MB. The hash is
 //! keyed anew in each process, so nobody can make an address that is taken for another; that it happens
@@ -136,17 +137,7 @@ impl Blocklist {
         if self.is_empty() {
             return false;
         }
-        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-        let (authority, path) = match rest.find(['/', '?', '#']) {
-            Some(at) => rest.split_at(at),
-            None => (rest, ""),
-        };
-        // The colons of an IPv6 address are in brackets.
-        let host = match authority.rsplit_once(':') {
-            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-            _ => authority,
-        };
-        let host = host.strip_suffix('.').unwrap_or(host);
+        let (host, path) = host_and_path(url);
         let parents = host.match_indices('.').filter_map(|(at, _)| host.get(at + 1..));
         let mut names = std::iter::once(host).chain(parents);
         names.any(|name| self.has(name, "")) || (self.has_paths && self.holds_path(host, path))
@@ -163,6 +154,21 @@ impl Blocklist {
     fn has(&self, host: &str, path: &str) -> bool {
         self.hashes.binary_search(&self.key.hash_one((host, path))).is_ok()
     }
+}
+
+/// The parts of an address as [`TargetUrl`] serialises it, without a port.
+fn host_and_path(url: &str) -> (&str, &str) {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (authority, path) = match rest.find(['/', '?', '#']) {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    // The colons of an IPv6 address are in brackets.
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    (host.strip_suffix('.').unwrap_or(host), path)
 }
 
 /// What the targets of links are judged by.
@@ -197,6 +203,14 @@ impl Policy {
 
     pub(crate) const fn blocklist(&self) -> &Arc<Blocklist> {
         &self.blocklist
+    }
+
+    /// Whether a link that was made by another policy may not lead here by this one: it is listed, or
+    /// links are served there by now, so that following it could have no end.
+    pub(crate) fn bars(&self, url: &str) -> bool {
+        let is_own =
+            || Host::parse(host_and_path(url).0).is_ok_and(|host| self.target.own_hosts.has(&host));
+        self.blocklist.holds(url) || is_own()
     }
 
     /// Reads a target as a client wrote it at a place of a body.
@@ -283,6 +297,26 @@ mod tests {
         assert_eq!((&*refused.pointer, &*refused.code), ("#/url", "target-blocked"));
         let refused = policy.check("nonsense", "#/url").unwrap_err();
         assert_eq!(refused.code, "target-not-http");
+    }
+
+    #[test]
+    fn a_host_that_became_ones_own_bars_links_to_it() {
+        let (list, _) = list("evil.example");
+        let own_hosts = [Host::parse("go.example").unwrap()].into_iter().collect();
+        let target = TargetPolicy { own_hosts, ..TargetPolicy::default() };
+        let policy = Policy::from(target).with_blocklist(Arc::new(list));
+        for (url, is_barred) in [
+            ("https://go.example/x", true),
+            ("http://go.example:8080/", true),
+            ("https://go.example./x", true),
+            ("https://evil.example/", true),
+            ("https://www.go.example/", false),
+            ("https://go.example.org/", false),
+            ("https://other.example/?u=https://go.example/x", false),
+            ("http://[2001:db8::1]/", false),
+        ] {
+            assert_eq!(policy.bars(url), is_barred, "{url}");
+        }
     }
 
     proptest! {

@@ -14,6 +14,7 @@ pub(crate) mod sketch;
 pub(crate) mod sole;
 pub(crate) mod sqlite;
 mod store;
+pub(crate) mod tagged;
 #[cfg(test)]
 pub(crate) mod testing;
 

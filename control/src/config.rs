@@ -6,6 +6,7 @@ mod audit;
 mod domains;
 mod limits;
 mod mail;
+mod oidc;
 
 pub use abuse::AbuseConfig;
 pub use accounts::{AccountsConfig, Registration};
@@ -14,6 +15,9 @@ pub use domains::DomainsConfig;
 pub use limits::LimitsConfig;
 pub(crate) use mail::MailAt;
 pub use mail::MailConfig;
+pub use oidc::OidcConfig;
+#[cfg(feature = "oidc")]
+pub(crate) use oidc::is_this_machine;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -232,8 +236,8 @@ impl std::fmt::Debug for ClicksConfig {
 /// Settings of the control plane that may hold a password, in whatever program: never shown, and also
 /// read from files.
 pub const SECRETS: &[&str] = &[
-    "accounts.secret_key", "clicks.url", "database.url", "edge.clicks_url",
-    "internal.previous_token", "internal.token", "mail.url", "redis.url",
+    "accounts.oidc.client_secret", "accounts.secret_key", "clicks.url", "database.url",
+    "edge.clicks_url", "internal.previous_token", "internal.token", "mail.url", "redis.url",
 ];
 
 /// `redis.*`: the second cache of a fleet's edges, and the quick way of changes to them.

@@ -262,6 +262,9 @@ macro_rules! control_schema {
             20 "0020_key",
             21 "0021_domain",
             22 "0022_report",
+            23 "0023_share",
+            24 "0024_identity",
+            25 "0025_click_loss",
         )
     };
 }

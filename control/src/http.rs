@@ -4,11 +4,14 @@
 pub(crate) mod address;
 pub(crate) mod auth;
 pub(crate) mod cursor;
+pub(crate) mod download;
 pub(crate) mod extract;
 pub(crate) mod precondition;
 pub(crate) mod problem;
+pub(crate) mod refusal;
 mod trace;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -26,6 +29,7 @@ use crate::page;
 use crate::session::cookie::ResponseCookie;
 use address::{ClientAddress, Peer};
 use problem::ApiError;
+use refusal::{Asker, ProblemCode, Refusals};
 
 /// How long a request may take, from its head to its answer.
 const HANDLER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -79,9 +83,9 @@ fn finish_within(
     surface: &'static str,
     router: Router<App>,
 ) -> Router {
-    let observer = Observer { app: app.clone(), surface, timeout };
+    let observer = Observer { app: app.clone(), surface, timeout, refusals: Arc::default() };
     router
-        .fallback(async || ApiError::NoRoute)
+        .fallback(async |asked: HeaderMap| page::no_route(&asked))
         .layer(CatchPanicLayer::custom(|panic| ApiError::from_panic(panic).into_response()))
         .layer(from_fn_with_state(observer, observe))
         .with_state(app.clone())
@@ -92,11 +96,12 @@ struct Observer {
     app: App,
     surface: &'static str,
     timeout: Duration,
+    refusals: Arc<Refusals>,
 }
 
 /// Names, times, counts and logs each request, and turns every error into a problem document.
 async fn observe(State(observer): State<Observer>, mut request: Request, next: Next) -> Response {
-    let Observer { app, surface, timeout } = observer;
+    let Observer { app, surface, timeout, refusals } = observer;
     let started = Instant::now();
     // Always a fresh one: a client's could be anything, and would be in the log.
     let id = RequestId::generate(app.random());
@@ -106,10 +111,13 @@ async fn observe(State(observer): State<Observer>, mut request: Request, next: N
     let peer = request.extensions_mut().remove::<Peer>().and_then(|peer| peer.0);
     let trusted = &app.config().control.trusted_proxies;
     let address = ClientAddress::of(peer, request.headers(), trusted);
+    let from = address.0;
     request.extensions_mut().insert(address);
     request.extensions_mut().insert(id.clone());
     let cookie = ResponseCookie::default();
     request.extensions_mut().insert(cookie.clone());
+    let asker = Asker::default();
+    request.extensions_mut().insert(asker.clone());
 
     let span = trace::request_span(surface, request.headers(), (&method, route), id.as_str());
     let answering = async {
@@ -124,6 +132,8 @@ async fn observe(State(observer): State<Observer>, mut request: Request, next: N
     let response = answered.unwrap_or_else(|_| ApiError::Timeout.into_response());
     let mut response = problem::render(response, &id, app.problem_base(), (&method, route));
 
+    let code = response.extensions_mut().remove::<ProblemCode>();
+    refusals.note((&id, &method, route), (response.status(), code), (&asker, from));
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         headers.insert(REQUEST_ID, value);
@@ -163,7 +173,6 @@ mod tests {
     use axum::body::{Body, to_bytes};
     use axum::routing::get;
     use carom_shared::{SeededRandom, TestClock};
-    use std::sync::Arc;
     use tower::ServiceExt;
 
     /// What clients see of defects: a document, and the next request works.

@@ -32,12 +32,14 @@ mod config;
 mod db;
 mod domain;
 mod feed;
+pub mod health;
 mod http;
 mod idempotency;
 mod internal;
 mod invitation;
 mod limit;
 mod link;
+mod loss;
 mod mail;
 mod member;
 mod metrics;
@@ -48,12 +50,14 @@ mod page;
 #[cfg(feature = "program")]
 pub mod program;
 mod publish;
+mod qr;
 mod redis;
 mod report;
 mod salt;
 mod secret;
 mod server;
 mod session;
+mod share;
 #[cfg(test)]
 mod testing;
 mod workspace;
@@ -69,7 +73,8 @@ pub use click::sole::KeepClicksError;
 pub use click::{StoreBatchError, Stored, Totals};
 pub use config::{
     AbuseConfig, AccountsConfig, AuditConfig, ClicksConfig, Config, ControlConfig, DatabaseConfig,
-    DomainsConfig, InternalConfig, LimitsConfig, MailConfig, RedisConfig, Registration, SECRETS,
+    DomainsConfig, InternalConfig, LimitsConfig, MailConfig, OidcConfig, RedisConfig, Registration,
+    SECRETS,
 };
 pub use db::{DbOpenError, StoreError, check, moving};
 pub use internal::internal_router;

@@ -155,6 +155,11 @@ impl Limits {
         self.charge(Some((Limit::Login, address)), &[account]).await
     }
 
+    /// Before a browser is sent to a provider, or one that comes back is listened to.
+    pub(crate) async fn provider(&self, address: Option<IpAddr>) -> Result<(), ApiError> {
+        self.charge(Some((Limit::Provider, address)), &[]).await
+    }
+
     /// Before a code of the second factor, or a recovery code, is looked at.
     pub(crate) async fn totp(&self, account: AccountId) -> Result<(), ApiError> {
         self.charge(None, &[(Limit::Totp, Subject::account(account))]).await
@@ -179,6 +184,16 @@ impl Limits {
     pub(crate) async fn resend(&self, email_hash: &[u8; 32]) -> Result<(), ApiError> {
         let subject = Subject::hash(email_hash);
         self.charge(None, &[(Limit::Resend, subject), (Limit::ResendHour, subject)]).await
+    }
+
+    /// Before a password of a share is looked at. A share that does not exist is counted as well.
+    pub(crate) async fn share(
+        &self,
+        address: Option<IpAddr>,
+        token_hash: &[u8; 32],
+    ) -> Result<(), ApiError> {
+        let share = (Limit::ShareOne, Subject::hash(token_hash));
+        self.charge(Some((Limit::Share, address)), &[share]).await
     }
 
     /// Before a report of abuse is taken.
@@ -269,8 +284,12 @@ impl Limits {
     /// With this process's part of each quota: each request counts for those that the others let
     /// through.
     fn decide_alone(&self, charges: &[Charge]) -> Vec<Decision> {
-        let instances = self.shared.as_ref().map_or(1, |shared| shared.instances());
-        self.decide_here(charges, 1, instances)
+        self.decide_here(charges, 1, self.instances())
+    }
+
+    /// How many processes count together, as far as this one knows.
+    pub(crate) fn instances(&self) -> u32 {
+        self.shared.as_ref().map_or(1, |shared| shared.instances())
     }
 
     fn decide_here(&self, charges: &[Charge], factor: u32, weight: u32) -> Vec<Decision> {
@@ -289,14 +308,19 @@ impl Limits {
     const fn table(&self, limit: Limit) -> &Table {
         match limit {
             Limit::Key | Limit::Workspace => &self.callers,
-            Limit::Address | Limit::Login | Limit::Registration | Limit::Reset | Limit::Report => {
-                &self.addresses
-            }
+            Limit::Address
+            | Limit::Login
+            | Limit::Provider
+            | Limit::Registration
+            | Limit::Reset
+            | Limit::Report
+            | Limit::Share => &self.addresses,
             Limit::LoginAccount
             | Limit::Totp
             | Limit::ResetAccount
             | Limit::Resend
-            | Limit::ResendHour => &self.accounts,
+            | Limit::ResendHour
+            | Limit::ShareOne => &self.accounts,
         }
     }
 }

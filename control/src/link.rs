@@ -3,7 +3,9 @@
 pub(crate) mod api;
 pub(crate) mod block;
 pub(crate) mod clicks;
+pub(crate) mod code;
 pub(crate) mod command;
+pub mod csv;
 pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod list;

@@ -18,8 +18,8 @@ use utoipa_axum::routes;
 
 use crate::app::App;
 use crate::{
-    account, apikey, audit, click, domain, invitation, link, member, missing, report, session,
-    workspace,
+    account, apikey, audit, click, domain, invitation, link, member, missing, qr, report, session,
+    share, workspace,
 };
 
 /// What every surface of the document shares.
@@ -96,10 +96,19 @@ fn documented() -> (Router<App>, String) {
         .routes(routes!(link::api::fetch, link::api::change, link::api::delete))
         .routes(routes!(link::api::restore))
         .routes(routes!(link::api::history))
+        .routes(routes!(qr::api::draw))
+        .routes(routes!(link::code::availability))
+        .routes(routes!(link::tag::api::list))
+        .routes(routes!(link::export::file::export))
+        .routes(routes!(link::import::rows::import))
+        .routes(routes!(click::export::workspace::export))
         .routes(routes!(click::api::link_stats))
         .routes(routes!(click::export::api::link_clicks, click::api::link_erase))
         .routes(routes!(click::api::workspace_stats))
         .routes(routes!(click::live::api::live))
+        .routes(routes!(share::api::list, share::api::create))
+        .routes(routes!(share::api::revoke))
+        .routes(routes!(share::api::open))
         .routes(routes!(missing::api::list))
         .routes(routes!(domain::api::list, domain::api::add))
         .routes(routes!(domain::api::fetch, domain::api::change, domain::api::release))
@@ -125,7 +134,7 @@ fn documented() -> (Router<App>, String) {
         .routes(routes!(session::api::sign_out))
         .routes(routes!(session::api::confirm))
         .routes(routes!(session::api::end))
-        .routes(routes!(account::api::fetch, account::api::change))
+        .routes(routes!(account::api::fetch, account::api::change, account::delete::delete))
         .routes(routes!(account::api::change_password))
         .routes(routes!(account::email::request))
         .routes(routes!(account::email::confirm))
@@ -134,6 +143,10 @@ fn documented() -> (Router<App>, String) {
         .routes(routes!(account::factor::confirm))
         .routes(routes!(account::factor::remove))
         .routes(routes!(account::factor::renew_codes))
+        .routes(routes!(account::oidc::api::sign_in))
+        .routes(routes!(account::oidc::api::list, account::oidc::api::link))
+        .routes(routes!(account::oidc::api::unlink))
+        .routes(routes!(account::oidc::api::confirm))
         .routes(routes!(account::register::request))
         .routes(routes!(account::register::verify))
         .routes(routes!(account::recover::request))

@@ -12,7 +12,7 @@
 //! POST   /v1/keys/{id}/rotate          {"overlap_hours"}
 //! GET    /v1/users
 //! POST   /v1/users       {"email", "name"?, "workspace"?, "role"?}
-//! POST   /v1/users/{id}/link|disable|enable
+//! POST   /v1/users/{id}/link|disable|enable|reset-second-factor
 //! GET    /v1/workspaces
 //! POST   /v1/workspaces/{id}/disable|enable
 //! GET    /v1/audit                     the audit log of everybody: carom audit
@@ -62,6 +62,7 @@ pub use crate::click::export::all::{ClicksFormat, ClicksText};
 pub use crate::click::export::api::columns as click_columns;
 pub use crate::click::import::ClickRow;
 pub use crate::click::import::api::{ClickAnswer, ImportClicksAnswer, ImportClicksRequest};
+pub use crate::link::csv;
 pub use crate::link::export::api::LinksPage;
 pub use crate::link::import::api::{ImportAnswer, ImportRequest, RowAnswer};
 pub use crate::link::import::{ForwardRecord, LinkRecord, OnConflict, QueryRecord};

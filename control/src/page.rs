@@ -21,6 +21,8 @@ mod links;
 mod missing;
 mod period;
 mod respond;
+mod settings;
+mod share;
 mod shell;
 mod stats;
 mod text;
@@ -30,6 +32,7 @@ use axum::response::Redirect;
 use axum::routing::get;
 
 use crate::app::App;
+pub(crate) use respond::no_route;
 
 /// The route of the files that pages load.
 pub(crate) const FILE: &str = "/assets/{version}/{name}";
@@ -39,10 +42,15 @@ pub(crate) fn router() -> Router<App> {
     Router::new()
         .route("/", get(async || Redirect::to("/links")))
         .merge(gate::router())
+        .merge(settings::router())
+        .route("/sign-in", get(gate::sign_in))
+        .route("/sign-in/callback", get(gate::callback))
         .route("/links", get(links::list))
         .route("/links/{id}", get(stats::link))
         .route("/analytics", get(stats::workspace))
         .route("/missing", get(missing::list))
+        .route("/shares", get(share::list))
+        .route("/share/{token}", get(share::read))
         .route(FILE, get(asset::serve))
         .route("/favicon.ico", get(asset::icon))
 }

@@ -41,7 +41,7 @@ const GRACE: Duration = Duration::from_secs(60);
 /// How exactly it is known when a session was last used.
 const SEEN_EVERY: Duration = Duration::from_mins(1);
 /// How long somebody has just shown who they are.
-const FRESH: Duration = Duration::from_mins(10);
+pub(crate) const FRESH: Duration = Duration::from_mins(10);
 /// Sessions of an account; the one that was used longest ago ends for a new one.
 const PER_ACCOUNT_MAX: i64 = 50;
 /// How long a session that is over is remembered, for what devices are known.

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Lets a fault befall ClickHouse, or the way to it, under load, takes it back, and compares.
 
-    faults.py --carom PROGRAM [--seconds 20] [--seed 1] away|quota|network|stop|view...
+    faults.py --carom PROGRAM [--seconds 20] [--seed 1] away|quota|network|stop|view|old...
 
 away     it is killed and stays away: redirects go on as before, memory stays, all is stored afterwards
-quota    the same with an outbox of 192 KiB: detail is given up and counted, no click is
+quota    the same with an outbox of 96 KiB: detail is given up, counted and shown, no click is
 network  behind a proxy that cuts at any byte, swallows requests and answers, sends a request twice on another
          connection, is slow, resets
 stop     it is stopped (SIGSTOP), and what was under way goes on after others have tried it again
 view     somebody adds a view that fails, adds a column and takes it away, and merges everything
+old      somebody drops a month, and lets the server delete what is older than 30 days
 
 Prints a line of JSON for each; exit code 1 if a promise was broken, 2 if the fault did not befall anything.
 """
@@ -226,7 +227,7 @@ def away(args):
 
 
 def quota(args):
-    ground = Ground(args, {"CAROM_SPOOL__MAX_BYTES": "196608"}.items())
+    ground = Ground(args, {"CAROM_SPOOL__MAX_BYTES": "98304"}.items())
     try:
         visitors = ground.visitors(rate=1000)
         seen = calm_and_fault(ground, visitors, args.seconds, ground.engine.kill, ground.engine.start)
@@ -237,7 +238,11 @@ def quota(args):
         without = ground.engine.number("SELECT sum(n) FROM click WHERE referrer = ''")
         report.update(fresh_s=fresh, given_up=given_up, without_detail=without)
         report.update(audited(ground.engine, ground.carom))
-        kept = not report["other_answers"] and fresh <= FRESH_MAX and without == given_up
+        # Told at each start, and each minute.
+        lost = lambda: ground.carom.call(ground.key, "/api/v1/stats")[1].get("lost")
+        report["shown"] = until(lost, "statistics show it", 70)
+        is_shown = report["shown"] == {"clicks": 0, "without_detail": given_up}
+        kept = not report["other_answers"] and fresh <= FRESH_MAX and without == given_up and is_shown
         return report, kept and is_kept(report), given_up > 0
     finally:
         ground.end()
@@ -262,7 +267,8 @@ def network(args):
                   **judged(ground, visitors, others=[one])}
         report.update(audited(ground.engine, ground.carom))
         happened = sum(ground.proxy.befallen.values()) >= len(Proxy.FAULTS) / 2
-        return report, not report["other_answers"] and is_kept(report), happened
+        kept = not report["other_answers"] and fresh <= FRESH_MAX
+        return report, kept and is_kept(report), happened
     finally:
         ground.end()
 
@@ -275,7 +281,8 @@ def stop(args):
         fresh, one = ground.fresh()
         report = {"trial": "stop", **seen, "fresh_s": fresh, **judged(ground, visitors, others=[one])}
         report.update(audited(ground.engine, ground.carom))
-        return report, not report["other_answers"] and is_kept(report), seen["outbox"][0] > 2
+        kept = not report["other_answers"] and fresh <= FRESH_MAX
+        return report, kept and is_kept(report), seen["outbox"][0] > 2
     finally:
         ground.end()
 
@@ -300,13 +307,45 @@ def view(args):
         report = {"trial": "view", **seen, "fresh_s": fresh, **judged(ground, visitors, others=[one])}
         report["set_aside"] = ground.carom.metrics().get("carom_edge_batches_quarantined_total")
         report.update(audited(ground.engine, ground.carom))
-        kept = not report["other_answers"] and report["set_aside"] == 0
+        kept = not report["other_answers"] and report["set_aside"] == 0 and fresh <= FRESH_MAX
         return report, kept and is_kept(report), seen["outbox"][0] > 2
     finally:
         ground.end()
 
 
-TRIALS = {"away": away, "quota": quota, "network": network, "stop": stop, "view": view}
+def old(args):
+    ground = Ground(args)
+    ask, number = ground.engine.ask, ground.engine.number
+    aged = lambda: number("SELECT count() FROM click WHERE at < now() - INTERVAL 31 DAY")
+    try:
+        for days in (100, 40):
+            ask("INSERT INTO click (workspace, link, at, n, batch, row) SELECT 1, number %% 9 + 1, "
+                "now() - INTERVAL %d DAY, 1, %d, number FROM numbers(1000)" % (days, days))
+        before = aged()
+        visitors = ground.visitors(rate=500)
+
+        def begin():
+            month = number("SELECT toYYYYMM(now() - INTERVAL 100 DAY)")
+            ask("ALTER TABLE click DROP PARTITION ID '%d'" % month)
+            ask("ALTER TABLE click MODIFY TTL at + INTERVAL 30 DAY SETTINGS mutations_sync = 2")
+
+        def end():
+            ask("OPTIMIZE TABLE click FINAL")
+            ask("ALTER TABLE click REMOVE TTL")
+
+        seen = calm_and_fault(ground, visitors, args.seconds, begin, end)
+        fresh, one = ground.fresh()
+        after = aged()
+        report = {"trial": "old", **seen, "fresh_s": fresh, "aged": [before, after],
+                  **judged(ground, visitors, others=[one])}
+        report.update(audited(ground.engine, ground.carom))
+        kept = not report["other_answers"] and fresh <= FRESH_MAX and is_kept(report)
+        return report, kept, before == 2000 and after == 0
+    finally:
+        ground.end()
+
+
+TRIALS = {"away": away, "quota": quota, "network": network, "stop": stop, "view": view, "old": old}
 
 
 def main():

@@ -39,8 +39,8 @@ use tracing::field::Empty;
 
 use carom_shared::batch::Token;
 use carom_shared::internal::{
-    BUNDLE_PATH, CHANGES_PATH, CLICKS_PATH, MISSING_PATH, MissingCounts, ROUTES_PATH, RoutePage,
-    TOKEN_MIN_LEN,
+    BUNDLE_PATH, CHANGES_PATH, CLICKS_PATH, LOSSES_PATH, LossReport, MISSING_PATH, MissingCounts,
+    ROUTES_PATH, RoutePage, TOKEN_MIN_LEN,
 };
 use carom_shared::settings::InvalidSetting;
 use carom_shared::trace::{TARGET, TRACEPARENT, TraceContext};
@@ -49,7 +49,7 @@ use carom_shared::{
 };
 
 use crate::resolve::{Origin, OriginError, OriginFuture};
-use crate::ship::{ClickSink, SinkError, SinkFuture, Stored};
+use crate::ship::{ClickSink, LossFuture, SinkError, SinkFuture, Stored};
 
 pub use self::url::{ControlUrl, ControlUrls};
 use crate::pool::{Answer, Failed, Repeat};
@@ -59,6 +59,7 @@ use planes::{Plane, Planes};
 const CHANGES_MAX: Duration = Duration::from_secs(4);
 const BUNDLE_MAX: Duration = Duration::from_secs(5);
 const MISSING_MAX: Duration = Duration::from_secs(5);
+const LOSSES_MAX: Duration = Duration::from_secs(10);
 /// How long a page of all routes may take, tries included; and the wait after the first try, which
 /// doubles: control lets few read at once.
 const LISTING_MAX: Duration = Duration::from_secs(9);
@@ -279,6 +280,17 @@ impl ControlClient {
         if answer.status.is_success() { Ok(()) } else { Err(CallError::status(&answer).at(plane)) }
     }
 
+    /// Brings what could not be kept.
+    async fn bring_losses(&self, report: &LossReport) -> Result<(), CallError> {
+        let body = serde_json::to_vec(report).map_err(CallError::new)?;
+        let mut request = self.request(Method::POST, LOSSES_PATH, body.into())?;
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let read = |answer: &Answer| {
+            if answer.status.is_success() { Ok(()) } else { Err(CallError::status(answer)) }
+        };
+        self.call(&request, LOSSES_MAX, TEXT_BYTES, read).await
+    }
+
     fn request(
         &self,
         method: Method,
@@ -446,6 +458,14 @@ impl Origin for ControlClient {
 }
 
 impl ClickSink for ControlClient {
+    fn report_losses(&self, report: LossReport) -> LossFuture {
+        let client = self.clone();
+        Box::pin(async move {
+            let brought = client.bring_losses(&report).await;
+            brought.map_err(|error| SinkError::Unavailable(error.to_string()))
+        })
+    }
+
     fn takes_several(&self) -> bool {
         self.0.are_clicks_shared.load(Ordering::Relaxed)
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use carom_process::stand_back;
 use carom_shared::batch::{BatchBuilder, Range};
 use carom_shared::trace::TARGET;
 use carom_shared::{Clock, RawClick};
@@ -30,9 +31,14 @@ const CUT_ROWS: usize = 50_000;
 /// yet, up to this limit. A store takes its time for a batch, however few clicks are in it: many small
 /// ones, cut while it was away or slow, would take it longer than they took to come. Rejected: to merge
 /// them later, for a file is the batch. The limit is what clicks, and addresses in the ring, then
-/// wait.
+/// wait; while the store answers it is lower, for then somebody could see them.
 const BACKLOG_STEP: usize = 8;
-const BACKLOG_FLUSH_MAX: Duration = Duration::from_secs(5);
+const BACKLOG_FLUSH_MAX: Duration = Duration::from_secs(2);
+const AWAY_FLUSH_MAX: Duration = Duration::from_secs(5);
+
+/// Where visitors take all of a processor, a quarter of it is left for reading their clicks; one redirect
+/// in ten microseconds needs a tenth. Where they ask faster than that, turns wait (`server/turnstile.rs`).
+const NICENESS: i32 = 5;
 
 /// How often an idle drainer looks. A ring's spare segments last longer at any rate that a thread
 /// can answer.
@@ -93,6 +99,7 @@ impl DrainThread {
         let orders = Arc::new(Orders::default());
         let taken = Arc::clone(&orders);
         let thread = std::thread::Builder::new().name("drainer".to_owned()).spawn(move || {
+            stand_back(NICENESS);
             let metrics = Arc::clone(&drainer.metrics);
             let _lost = OnPanic(|| metrics.threads_lost.add(1));
             let is_empty = drainer.run(&taken);
@@ -151,7 +158,8 @@ impl Drainer {
             if !builder.is_empty() {
                 oldest.get_or_insert_with(Instant::now);
             }
-            let flush = patience(self.flush, self.outbox.len());
+            let is_away = self.metrics.store_away.get() > 0;
+            let flush = patience(self.flush, self.outbox.len(), is_away);
             let due = oldest.is_some_and(|oldest| oldest.elapsed() >= flush);
             let mut is_idle = read == 0;
             if !builder.is_empty() && (flushing || due || builder.len() >= CUT_ROWS) {
@@ -316,9 +324,10 @@ impl Drainer {
 struct GivenUp;
 
 /// How long a batch's first click waits, while so many batches are not stored.
-fn patience(flush: Duration, waiting: usize) -> Duration {
+fn patience(flush: Duration, waiting: usize, is_away: bool) -> Duration {
     let steps = u32::try_from(1 + waiting / BACKLOG_STEP).unwrap_or(u32::MAX);
-    flush.saturating_mul(steps).min(flush.max(BACKLOG_FLUSH_MAX))
+    let max = if is_away { AWAY_FLUSH_MAX } else { BACKLOG_FLUSH_MAX };
+    flush.saturating_mul(steps).min(flush.max(max))
 }
 
 #[cfg(test)]
@@ -327,20 +336,26 @@ mod tests {
 
     #[test]
     fn clicks_are_gathered_for_longer_while_batches_wait_up_to_a_limit() {
-        for (flush_ms, waiting, expected_ms) in [
-            (1000, 0, 1000),
-            (1000, 7, 1000),
-            (1000, 8, 2000),
-            (1000, 31, 4000),
-            (1000, 1_000_000, 5000),
-            (100, 80, 1100),
-            (0, 1_000_000, 0),
-            (60_000, 0, 60_000),
-            (60_000, 1000, 60_000),
-            (u64::MAX, usize::MAX, u64::MAX),
+        for (flush_ms, waiting, answers_ms, away_ms) in [
+            (1000, 0, 1000, 1000),
+            (1000, 7, 1000, 1000),
+            (1000, 8, 2000, 2000),
+            (1000, 31, 2000, 4000),
+            (1000, 1_000_000, 2000, 5000),
+            (100, 80, 1100, 1100),
+            (0, 1_000_000, 0, 0),
+            (60_000, 0, 60_000, 60_000),
+            (60_000, 1000, 60_000, 60_000),
+            (u64::MAX, usize::MAX, u64::MAX, u64::MAX),
         ] {
-            let found = patience(Duration::from_millis(flush_ms), waiting);
-            assert_eq!(found, Duration::from_millis(expected_ms), "{flush_ms} {waiting}");
+            for (is_away, expected_ms) in [(false, answers_ms), (true, away_ms)] {
+                let found = patience(Duration::from_millis(flush_ms), waiting, is_away);
+                assert_eq!(
+                    found,
+                    Duration::from_millis(expected_ms),
+                    "{flush_ms} {waiting} {is_away}"
+                );
+            }
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::resolve::{Keeper, KeeperThread, Origin, Resolver, SnapshotCounts, Sna
 use crate::server::descriptors::make_room;
 use crate::server::listen::{Listening, Protocols, listen};
 use crate::server::{Limits, Shared};
+use crate::ship::losses::LossReporter;
 use crate::ship::{ClickSink, Shipper};
 use crate::spool::Spool;
 use crate::spool::compact::Compactor;
@@ -107,7 +108,8 @@ pub struct Edge {
     syncer: SyncThread,
     sink: Arc<dyn ClickSink>,
     tasks: TaskTracker,
-    _spool: Arc<Spool>,
+    /// Its lock is held as long as this lives.
+    spool: Arc<Spool>,
 }
 
 /// What a stop left behind.
@@ -199,7 +201,7 @@ impl Edge {
             sink: parts.sink,
             tasks: TaskTracker::new(),
             shared,
-            _spool: spool,
+            spool,
         };
         edge.run_helpers(&parts.background, parts.random, listeners.admin);
         edge.run_workers(listeners.workers, recorders)
@@ -243,6 +245,13 @@ impl Edge {
             stop: self.stop.clone(),
         };
         self.run_in_background(background, shipper.run());
+        let losses = LossReporter::new(
+            self.spool.id(),
+            Arc::clone(&self.shared.losses),
+            Arc::clone(&self.sink),
+            Arc::clone(&self.shared.clock),
+        );
+        self.run_in_background(background, losses.run());
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.shared.tls {
             let metrics = Arc::clone(&self.shared.metrics);

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use carom_edge::EdgeError;
 use carom_edge::process::Inherited;
-use carom_edge::spool::retry::retry;
+use carom_edge::spool::retry::retry_both;
 use carom_shared::SystemRandom;
 use listenfd::ListenFd;
 
@@ -57,8 +57,8 @@ fn try_run(
             say("The settings are fine.\n")
         }
         Command::RetrySpool => {
-            let dir = settings.data_dir.join("spool");
-            let retried = retry(&dir, &SystemRandom).map_err(EdgeError::from)?;
+            let [own, beside] = ["spool", "second/spool"].map(|name| settings.data_dir.join(name));
+            let retried = retry_both(&own, &beside, &SystemRandom).map_err(EdgeError::from)?;
             say(&format!("{retried}\n"))
         }
         _ => serve::run(&settings, inherited),

@@ -1,27 +1,41 @@
 //! Outbox → store: one task that gives each batch to the [`ClickSink`] until it has it.
 //!
-//! A store that takes several at once is given [`LANES`]: one that it is slow with, or silent about for as
-//! long as an answer may take, does not hold up all others.
+//! # In which order
+//!
+//! Batches are independent of each other. A store that was away finds a backlog, and people who look whether it
+//! is back look at the clicks of just now. So, as long as the store answers, each oldest batch is followed by
+//! a newest one: a fresh click waits for one batch, not for all of them, and the backlog still goes at half
+//! of what the store can take. Not while the outbox is nearly full: what is behind the newest that was sent may
+//! have been sent, too, and cannot be compacted any more. A store that does not answer is asked with the oldest.
+//!
+//! # How many at once
+//!
+//! A store that takes several at once is given two; where both have been without an answer for [`STUCK`],
+//! another one, up to [`LANES`]: what the store is silent about, for as long as an answer may take, holds up no
+//! others. The first answer ends the waits of all.
 
 mod clickhouse;
+pub(crate) mod losses;
 mod straight;
 mod url;
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use carom_shared::Random;
 use carom_shared::batch::Token;
 use carom_shared::exposition::Exposition;
+use carom_shared::internal::LossReport;
 use carom_shared::trace::TARGET;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use tracing::field::Empty;
 
 use crate::metrics::Metrics;
-use crate::spool::outbox::Outbox;
+use crate::spool::outbox::{End, Outbox};
 
 pub use straight::StraightSink;
 pub use url::ClicksUrls;
@@ -31,6 +45,9 @@ pub trait ClickSink: Send + Sync + 'static {
     /// Stores a batch under its token, all of it or nothing. The same token may come again, and is
     /// then recognised.
     fn store(&self, token: Token, batch: Bytes) -> SinkFuture;
+
+    /// Tells who shows statistics what could not be kept. May come again.
+    fn report_losses(&self, report: LossReport) -> LossFuture;
 
     /// What it counts, if it is a store of its own.
     fn counts(&self) -> SinkCounts {
@@ -74,6 +91,8 @@ impl SinkCounts {
 
 pub type SinkFuture = Pin<Box<dyn Future<Output = Result<Stored, SinkError>> + Send>>;
 
+pub type LossFuture = Pin<Box<dyn Future<Output = Result<(), SinkError>> + Send>>;
+
 /// The batch is in the store, and this call knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
@@ -98,33 +117,50 @@ const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// What clicks wait at most, beside what else they wait for, once the store is back: people look at
 /// their figures and want to see that it is. A fleet that asks so often is no load for a store.
 const BACKOFF_MAX: Duration = Duration::from_secs(3);
-/// Batches that are under way at once, at most. Two: the store's own work is what takes long.
-const LANES: usize = 2;
-/// How often it is asked whether the store takes several.
-const ASK_EVERY: Duration = Duration::from_secs(1);
+/// Batches that are under way at once, at most, and how many of them if none is stuck. Two: the store's
+/// own work is what takes long.
+const LANES: usize = 4;
+const LANES_CALM: usize = 2;
+/// A batch without an answer for so long makes room for another one.
+const STUCK: Duration = Duration::from_secs(2);
+/// How often a lane that is not in use looks whether it is.
+const ASK_EVERY: Duration = Duration::from_millis(500);
 /// Failed tries after which another batch may go first: what is wrong may be this one's own.
 const TRIES: u32 = 10;
 
-/// The batch that a lane has under way.
+/// The batch that a lane has under way, and since when.
 #[derive(Default)]
-struct Lane(Mutex<Option<Token>>);
+struct Lane(Mutex<Option<(Token, Instant)>>);
 
-type Lanes = [Lane; LANES];
+/// All of them, and who waits for the store to answer again.
+#[derive(Default)]
+struct Lanes {
+    all: [Lane; LANES],
+    answered: Notify,
+}
 
-impl Lane {
-    fn has(&self, token: &Token) -> bool {
-        self.token().as_ref() == Some(token)
+impl Lanes {
+    fn have(&self, token: &Token) -> bool {
+        self.all.iter().any(|lane| lane.under_way().as_ref().is_some_and(|(held, _)| held == token))
     }
 
+    /// Whether each of the first so many has been without an answer for too long.
+    fn are_stuck(&self, first: usize) -> bool {
+        let since = |lane: &Lane| lane.under_way().as_ref().map(|(_, since)| since.elapsed());
+        self.all[..first].iter().all(|lane| since(lane).is_some_and(|time| time >= STUCK))
+    }
+}
+
+impl Lane {
     fn take(&self, token: &Token) {
-        *self.token() = Some(token.clone());
+        *self.under_way() = Some((token.clone(), Instant::now()));
     }
 
     fn let_go(&self) {
-        *self.token() = None;
+        *self.under_way() = None;
     }
 
-    fn token(&self) -> MutexGuard<'_, Option<Token>> {
+    fn under_way(&self) -> MutexGuard<'_, Option<(Token, Instant)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -139,24 +175,24 @@ pub(crate) struct Shipper {
 }
 
 impl Shipper {
-    /// Ships batches, oldest first, for ever. Cancelled between any two steps it loses nothing: a
-    /// batch leaves the outbox only after the store has it.
+    /// Ships batches, for ever. Cancelled between any two steps it loses nothing: a batch leaves the
+    /// outbox only after the store has it.
     pub(crate) async fn run(self) {
         let lanes = Lanes::default();
+        let lane = |index| self.lane(&lanes, index);
         // On one task: what is noted durably before a batch is sent is noted by one of them at a time.
-        tokio::join!(self.lane(&lanes[0], &lanes[1], true), self.lane(&lanes[1], &lanes[0], false));
+        tokio::join!(lane(0), lane(1), lane(2), lane(3));
     }
 
-    /// Ships what the other lane does not have; the second only where the store takes several.
-    async fn lane(&self, own: &Lane, other: &Lane, is_first: bool) {
+    /// Ships what no other lane has under way.
+    async fn lane(&self, lanes: &Lanes, index: usize) {
         let Self { outbox, sink, metrics, .. } = self;
+        let own = &lanes.all[index];
         let mut backoff = BACKOFF_MIN;
         let mut failed = 0_u32;
+        let mut turn = End::Oldest;
         loop {
-            while !is_first && !sink.takes_several() {
-                tokio::time::sleep(ASK_EVERY).await;
-            }
-            let token = outbox.next(|token| other.has(token)).await;
+            let token = self.next(lanes, index, turn).await;
             own.take(&token);
             let span = tracing::info_span!(
                 target: TARGET,
@@ -169,8 +205,9 @@ impl Shipper {
             span.record("error", shipped.is_err());
             drop(span);
             let Err(error) = shipped else {
-                (backoff, failed) = (BACKOFF_MIN, 0);
+                (backoff, failed, turn) = (BACKOFF_MIN, 0, turn.other());
                 metrics.store_away.set(0);
+                lanes.answered.notify_waiters();
                 continue;
             };
             if matches!(error, ShipError::Sink(_)) {
@@ -182,24 +219,47 @@ impl Shipper {
             if failed.is_multiple_of(TRIES) {
                 outbox.postpone(&token);
             }
-            self.wait(backoff).await;
-            backoff = (backoff * 2).min(BACKOFF_MAX);
+            let was_answered = self.wait(backoff, &lanes.answered).await;
+            backoff = if was_answered { BACKOFF_MIN } else { (backoff * 2).min(BACKOFF_MAX) };
+        }
+    }
+
+    /// What a lane ships next, once it is in use and there is something.
+    async fn next(&self, lanes: &Lanes, index: usize, turn: End) -> Token {
+        let is_free = |token: &Token| !lanes.have(token);
+        loop {
+            let is_in_use = match index {
+                0 => true,
+                1..LANES_CALM => self.sink.takes_several(),
+                _ => self.sink.takes_several() && lanes.are_stuck(index),
+            };
+            let is_answering = self.metrics.store_away.get() == 0;
+            let end =
+                if is_answering && !self.outbox.is_under_pressure() { turn } else { End::Oldest };
+            match self.outbox.first(end, is_free).filter(|_| is_in_use) {
+                Some(token) => return token,
+                // Those beside the first one are for what waits already.
+                None if index > 0 => tokio::time::sleep(ASK_EVERY).await,
+                None => self.outbox.handed_over().await,
+            }
         }
     }
 
     /// Waits for half of the time at least, and for a random part of the rest: the edges of a fleet
     /// should not come back to their store at once. A stop ends the wait, and makes later ones
-    /// short.
-    async fn wait(&self, backoff: Duration) {
+    /// short. So does an answer to another lane, and whether that came is returned.
+    async fn wait(&self, backoff: Duration, answered: &Notify) -> bool {
         let mut byte = [0];
         self.random.fill(&mut byte);
         let jittered = backoff / 2 + backoff / 512 * u32::from(byte[0]);
         if self.stop.is_cancelled() {
-            return tokio::time::sleep(jittered.min(BACKOFF_MIN)).await;
+            tokio::time::sleep(jittered.min(BACKOFF_MIN)).await;
+            return false;
         }
         tokio::select! {
-            () = tokio::time::sleep(jittered) => {}
-            () = self.stop.cancelled() => {}
+            () = tokio::time::sleep(jittered) => false,
+            () = self.stop.cancelled() => false,
+            () = answered.notified() => true,
         }
     }
 }

@@ -78,9 +78,10 @@ pub use limited::{LimitedOutcome, LimitedShipment, LimitedStep};
 pub use prepared::PreparedBatch;
 pub use shipment::{Found, Outcome, Sent, Shipment, Step};
 pub use statement::{
-    CHANGE_STATEMENT, CLICK_TABLE, INSERT_ENCODING, LinkKey, Look, attempt_name, batch_number,
-    change_rows, count_statement, delete_part_statement, delete_statement, found, insert_body,
-    insert_statement, kill_statement, ledger_statement, literal, look_statement, query_id,
+    CHANGE_STATEMENT, CLICK_TABLE, CLOSED, INSERT_ENCODING, LinkKey, Look, attempt_name,
+    batch_number, change_rows, count_statement, delete_part_statement, delete_statement, found,
+    insert_body, insert_statement, kill_statement, ledger_statement, literal, look_statement,
+    query_id,
 };
 pub use wire::{
     ClickHouseError, EXCEPTION_HEADER, PASSWORD_HEADER, Statement, StatementRequest, USER_HEADER,

@@ -120,6 +120,10 @@ id!(
     SessionId
 );
 id!(
+    /// Who somebody is to a provider that they sign in with.
+    IdentityId
+);
+id!(
     /// An invitation into a workspace.
     InvitationId
 );
@@ -130,6 +134,10 @@ id!(
 id!(
     /// A report of abuse.
     ReportId
+);
+id!(
+    /// Statistics that are shown to whoever has an address. Names them in lists and logs; never its token.
+    ShareId
 );
 
 #[cfg(test)]

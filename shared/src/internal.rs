@@ -11,6 +11,7 @@
 //! POST /internal/v1/clicks/{token}                  a batch; 201 stored, 200 it was already, 422
 //!                                                   it never will be, anything else: try again
 //! POST /internal/v1/missing                         JSON of MissingCounts
+//! POST /internal/v1/losses                          JSON of LossReport; may come again
 //! ```
 //!
 //! Where several control planes are asked, a batch of clicks goes to one of them always, the one that is
@@ -36,7 +37,11 @@
 //!
 //! Nothing follows the last route.
 
+mod losses;
+
 use serde::{Deserialize, Serialize};
+
+pub use losses::{LOSS_QUARTER_S, LOSS_QUARTERS_MAX, LossReport, LossTotals};
 
 use crate::feed::{read_change, write_change};
 use crate::{Code, DomainId, FeedPageError, RouteChange};
@@ -48,6 +53,7 @@ pub const ROUTES_PATH: &str = "/internal/v1/routes";
 /// Followed by `/{token}`.
 pub const CLICKS_PATH: &str = "/internal/v1/clicks";
 pub const MISSING_PATH: &str = "/internal/v1/missing";
+pub const LOSSES_PATH: &str = "/internal/v1/losses";
 
 /// The longest that a question for changes may ask to wait, in milliseconds.
 pub const WAIT_MAX_MS: u64 = 5_000;

@@ -49,6 +49,14 @@ pub struct OwnHosts {
     looks: HashSet<String>,
 }
 
+impl OwnHosts {
+    /// Whether links are served on this host.
+    #[must_use]
+    pub fn has(&self, host: &Host) -> bool {
+        self.hosts.contains(host)
+    }
+}
+
 impl FromIterator<Host> for OwnHosts {
     fn from_iter<I: IntoIterator<Item = Host>>(hosts: I) -> Self {
         let hosts: HashSet<Host> = hosts.into_iter().collect();

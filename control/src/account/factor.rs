@@ -71,9 +71,25 @@ fn step_of(
 #[derive(Clone, Serialize, ToSchema)]
 pub(crate) struct TotpView {
     /// To be typed into an app, in base32.
-    secret: String,
+    pub(crate) secret: String,
     /// To be shown as a QR code, for an app to scan.
-    uri: String,
+    pub(crate) uri: String,
+}
+
+impl TotpView {
+    fn of(app: &App, secret: &TotpSecret, account: &Account) -> Result<Self, ApiError> {
+        let issuer = format!("Carom ({})", app.control_url().host().as_str());
+        let uri = secret.uri(&issuer, account.email.as_str())?;
+        Ok(Self { secret: secret.base32(), uri })
+    }
+}
+
+/// The second factor that an account is setting up; `None` if it does not, or if what it was sealed
+/// with is another key by now. For whoever has just shown who they are.
+pub(crate) fn pending(app: &App, account: &Account) -> Result<Option<TotpView>, ApiError> {
+    let Second::Pending(sealed) = &account.second else { return Ok(None) };
+    let secret = app.accounts().seal.open(account.id.get(), sealed).map(TotpSecret::from_bytes);
+    secret.map(|secret| TotpView::of(app, &secret, account)).transpose()
 }
 
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -120,9 +136,7 @@ pub(crate) async fn begin(
     if !app.act(Begin { account: account.id, sealed }).await? {
         return Err(ApiError::Conflict("there is a second factor; remove it first".into()));
     }
-    let uri = secret
-        .uri(&format!("Carom ({})", app.control_url().host().as_str()), account.email.as_str())?;
-    Ok(Json(TotpView { secret: secret.base32(), uri }).into_response())
+    Ok(Json(TotpView::of(&app, &secret, &account)?).into_response())
 }
 
 /// Confirms the second factor with a code

@@ -16,7 +16,8 @@ use super::api::invalid;
 use super::command::check_person;
 use super::recover::link as password_link;
 use super::store::{
-    NewAccount, account_insert, account_list, account_now, account_set_disabled, email_is_taken,
+    NewAccount, account_clear_password, account_insert, account_list, account_now,
+    account_set_disabled, account_totp_remove, email_is_taken, recovery_replace,
 };
 use super::token::{NewToken, Purpose};
 use super::{Account, Email};
@@ -27,6 +28,7 @@ use crate::db::StoreError;
 use crate::http::extract::{Id, Json};
 use crate::http::problem::{ApiError, FieldError};
 use crate::link::api::rfc3339;
+use crate::mail::text;
 use crate::member::store::{member_count, member_put};
 use crate::secret::token::{Token, TokenHash};
 use crate::session::store::sessions_revoke;
@@ -43,6 +45,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/v1/users/{id}/link", post(link))
         .route("/v1/users/{id}/disable", post(disable))
         .route("/v1/users/{id}/enable", post(enable))
+        .route("/v1/users/{id}/reset-second-factor", post(reset_second))
 }
 
 /// A body of `POST /v1/users`.
@@ -146,6 +149,18 @@ async fn link(State(app): State<App>, Id(id): Id<AccountId>) -> Result<Response,
     Ok(Json(UserLink { link, view: account.into() }).into_response())
 }
 
+async fn reset_second(State(app): State<App>, Id(id): Id<AccountId>) -> Result<Response, ApiError> {
+    let token = Token::generate(app.random());
+    let account = app.act(ResetSecond { id, token: token.hash() }).await?;
+    let account = account.ok_or(ApiError::NotFound("account"))?.ok_or_else(|| {
+        ApiError::Conflict("the account has no second factor; carom user link makes a link".into())
+    })?;
+    tracing::info!(account.id = %id, "second factor removed");
+    app.accounts().notify(&account.email, text::SECOND_RESET);
+    let link = password_link(app.problem_base(), &token);
+    Ok(Json(UserLink { link, view: account.into() }).into_response())
+}
+
 async fn disable(State(app): State<App>, Id(id): Id<AccountId>) -> Result<Response, ApiError> {
     set_disabled(&app, id, true).await
 }
@@ -224,6 +239,36 @@ impl Act for GiveLink {
         let entry = entry("account.password_link", self.id, json!({}));
         writing.note(&Actor::default(), entry).await?;
         Ok(Some(account))
+    }
+}
+
+/// Removes a second factor that is lost. The password goes with it: beside a second factor it may have
+/// been too short to stand alone, and whoever has lost both must not be let in by half of it.
+struct ResetSecond {
+    id: AccountId,
+    token: TokenHash,
+}
+
+impl Act for ResetSecond {
+    /// `None`: there is no such account. `Some(None)`: it has none.
+    type Done = Option<Option<Account>>;
+
+    async fn act(self, writing: &mut Writing<'_>) -> Result<Self::Done, StoreError> {
+        let Self { id, token } = self;
+        let Some(account) = account_now(writing.tx, id).await? else { return Ok(None) };
+        if !account.has_second() {
+            return Ok(Some(None));
+        }
+        account_totp_remove(writing.tx, id).await?;
+        recovery_replace(writing.tx, id, &[]).await?;
+        account_clear_password(writing.tx, id).await?;
+        sessions_revoke(writing.tx, id, None, writing.now).await?;
+        let account =
+            account_now(writing.tx, id).await?.ok_or(StoreError::Corrupt("account row"))?;
+        issue(writing, &handed_over(token, &account)).await?;
+        let entry = entry("account.second_factor_reset", id, json!({}));
+        writing.note(&Actor::default(), entry).await?;
+        Ok(Some(Some(account)))
     }
 }
 

@@ -40,7 +40,7 @@ impl Password {
             FieldError::new(pointer, "too-long", detail)
         };
         let password = Self::entered(text).ok_or_else(too_long)?;
-        let least = if has_second { CHARS_MIN_WITH_SECOND } else { CHARS_MIN };
+        let least = chars_min(has_second);
         match password.0.chars().count() {
             count if count > CHARS_MAX => Err(too_long()),
             count if count < least => {
@@ -87,6 +87,11 @@ impl std::fmt::Debug for Password {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Password(..)")
     }
+}
+
+/// Characters that a new password has at least.
+pub(crate) const fn chars_min(has_second: bool) -> usize {
+    if has_second { CHARS_MIN_WITH_SECOND } else { CHARS_MIN }
 }
 
 /// The words that somebody who knows the account tries first.

@@ -31,6 +31,7 @@ struct Row {
     state: i64,
     totp_secret: Option<Vec<u8>>,
     totp_confirmed_at_ms: Option<i64>,
+    wrong_tries: i64,
     created_at_ms: i64,
 }
 
@@ -49,6 +50,7 @@ impl TryFrom<Row> for Account {
                 (Some(sealed), None) => Second::Pending(sealed),
                 (Some(sealed), Some(_)) => Second::Active(sealed),
             },
+            wrong_tries: row.wrong_tries,
             created_at: UnixMillis::new(row.created_at_ms),
         })
     }
@@ -56,12 +58,14 @@ impl TryFrom<Row> for Account {
 
 macro_rules! columns {
     () => {
-        "id, email, name, password_hash, state, totp_secret, totp_confirmed_at_ms, created_at_ms"
+        "id, email, name, password_hash, state, totp_secret, totp_confirmed_at_ms, wrong_tries, \
+           created_at_ms"
     };
 }
 
 const BY_EMAIL: &str = concat!("select ", columns!(), " from account where email = $1");
-const BY_ID: &str = concat!("select ", columns!(), " from account where id = $1");
+/// An account that was deleted is nobody's any more.
+const BY_ID: &str = concat!("select ", columns!(), " from account where id = $1 and state <> 2");
 
 pub(crate) async fn account_find(db: &Db, email: &Email) -> Result<Option<Account>, StoreError> {
     let row: Option<Row> = on_db!(db, |pool| {
@@ -80,6 +84,17 @@ pub(crate) async fn account_fetch(db: &Db, id: AccountId) -> Result<Option<Accou
 pub(crate) async fn account_now(tx: &mut Tx, id: AccountId) -> Result<Option<Account>, StoreError> {
     let row: Option<Row> =
         on_tx!(tx, |conn| sqlx::query_as(BY_ID).bind(id.get()).fetch_optional(conn).await)?;
+    row.map(Account::try_from).transpose()
+}
+
+/// As [`account_find`], as it is in this transaction.
+pub(crate) async fn account_find_now(
+    tx: &mut Tx,
+    email: &Email,
+) -> Result<Option<Account>, StoreError> {
+    let row: Option<Row> = on_tx!(tx, |conn| {
+        sqlx::query_as(BY_EMAIL).bind(email.as_str()).fetch_optional(conn).await
+    })?;
     row.map(Account::try_from).transpose()
 }
 
@@ -108,8 +123,11 @@ pub(crate) async fn account_is_any_now(tx: &mut Tx) -> Result<bool, StoreError> 
 
 /// Every account, oldest first; at most 1,000.
 pub(crate) async fn account_list(db: &Db) -> Result<Vec<Account>, StoreError> {
-    const LIST: &str =
-        concat!("select ", columns!(), " from account order by created_at_ms, id limit $1");
+    const LIST: &str = concat!(
+        "select ",
+        columns!(),
+        " from account where state <> 2 order by created_at_ms, id limit $1"
+    );
     let rows: Vec<Row> =
         on_db!(db, |pool| sqlx::query_as(LIST).bind(LIST_MAX).fetch_all(pool).await)?;
     rows.into_iter().map(Account::try_from).collect()
@@ -170,13 +188,14 @@ macro_rules! updates {
 
 updates! {
     account_rename(name: &str => name) = "update account set name = $2 where id = $1";
-    account_set_password(hash: &str => hash) = "update account set password_hash = $2 where id = $1";
+    account_set_password(hash: &str => hash) =
+        "update account set password_hash = $2, wrong_tries = 0 where id = $1";
     /// Replaces a hash by one of the same password, if it is still the same.
     account_rehash(old: &str => old, new: &str => new) =
         "update account set password_hash = $3 where id = $1 and password_hash = $2";
     account_set_email(email: &Email => email.as_str()) = "update account set email = $2 where id = $1";
     account_set_disabled(is_disabled: bool => i64::from(is_disabled)) =
-        "update account set state = $2 where id = $1";
+        "update account set state = $2 where id = $1 and state <> 2";
     /// Sets a second factor that is not confirmed yet, in place of one that is not either.
     account_totp_begin(sealed: &[u8] => sealed) =
         "update account set totp_secret = $2, totp_step = 0 \
@@ -188,6 +207,41 @@ updates! {
     /// Remembers a code's step; false if it, or a later one, was used before.
     account_totp_step(step: i64 => step) =
         "update account set totp_step = $2 where id = $1 and totp_step < $2";
+}
+
+/// Counts a wrong password or code; how many there are in a row. `None`: there is no such account.
+pub(crate) async fn account_tried(tx: &mut Tx, id: AccountId) -> Result<Option<i64>, StoreError> {
+    const TRIED: &str = "update account set wrong_tries = wrong_tries + 1 \
+         where id = $1 and state <> 2 returning wrong_tries";
+    Ok(on_tx!(tx, |conn| sqlx::query_scalar(TRIED).bind(id.get()).fetch_optional(conn).await)?)
+}
+
+/// Begins to count anew.
+pub(crate) async fn account_tries_forget(tx: &mut Tx, id: AccountId) -> Result<(), StoreError> {
+    const FORGET: &str = "update account set wrong_tries = 0 where id = $1 and wrong_tries <> 0";
+    on_tx!(tx, |conn| {
+        sqlx::query(FORGET).bind(id.get()).execute(conn).await.map(|done| done.rows_affected())
+    })?;
+    Ok(())
+}
+
+/// Makes an account nobody's, for good: what refers to it refers to a number from now on. Its address
+/// is free.
+pub(crate) async fn account_forget(tx: &mut Tx, id: AccountId) -> Result<(), StoreError> {
+    const TOKENS: &str = "delete from account_token where account_id = $1";
+    const FORGET: &str = "update account set state = 2, email = $2, name = '', \
+           password_hash = null, verified_at_ms = null, totp_secret = null, \
+           totp_confirmed_at_ms = null, totp_step = 0, wrong_tries = 0 where id = $1";
+    on_tx!(tx, |conn| {
+        sqlx::query(TOKENS).bind(id.get()).execute(conn).await.map(|done| done.rows_affected())
+    })?;
+    // No address is like this.
+    let nobody = format!("deleted:{id}");
+    on_tx!(tx, |conn| {
+        let query = sqlx::query(FORGET).bind(id.get()).bind(nobody);
+        query.execute(conn).await.map(|done| done.rows_affected())
+    })?;
+    Ok(())
 }
 
 pub(crate) async fn account_clear_password(tx: &mut Tx, id: AccountId) -> Result<(), StoreError> {

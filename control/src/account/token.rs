@@ -25,6 +25,9 @@ pub(crate) enum Purpose {
     EmailUndo = 5,
     /// A sign-in that waits for its second factor; `detail` says whether it is remembered.
     Ticket = 6,
+    /// The state of a question to the provider; `bound` is the hash of what the browser's cookie holds,
+    /// and `detail` what the person goes there for.
+    Provider = 7,
 }
 
 impl Purpose {
@@ -37,7 +40,7 @@ impl Purpose {
             Self::Setup | Self::Password => Duration::from_mins(30),
             Self::Register | Self::Email => Duration::from_hours(24),
             Self::EmailUndo => Duration::from_hours(7 * 24),
-            Self::Ticket => Duration::from_mins(10),
+            Self::Ticket | Self::Provider => Duration::from_mins(10),
         }
     }
 

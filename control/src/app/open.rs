@@ -29,6 +29,7 @@ use crate::domain::{Domains, TxtResolver};
 use crate::feed::store::feed_ensure;
 use crate::feed::watch::WatchTask;
 use crate::http::cursor::CursorKey;
+use crate::http::download::Downloads;
 use crate::limit::Limits;
 use crate::link::clicks::CarryTask;
 use crate::link::search::IndexTask;
@@ -139,7 +140,7 @@ impl App {
         tasks.spawn(task.run(stop.clone()));
         let (base, parts) = (control_url.as_str(), (&clock, &random, &metrics));
         let mailer = mail.map(|at| Mailer::new(at, mailer_parts(base, parts, &tasks, &stop)));
-        let accounts = Accounts::new(&config.accounts, seal_key, mailer)?;
+        let accounts = Accounts::new(&config.accounts, seal_key, mailer, control_url.as_str())?;
         let app = Self(Arc::new(Inner {
             dns: TxtResolver::new(config.domains.dns_server),
             config,
@@ -151,6 +152,7 @@ impl App {
             clicks_stored: Arc::default(),
             carrying: Arc::default(),
             live: Arc::default(),
+            downloads: Downloads::default(),
             writer,
             cursor_key,
             publisher,
@@ -163,6 +165,7 @@ impl App {
             domains_lock: Mutex::default(),
             policy: ArcSwap::from_pointee(policy),
             blocked: Notify::new(),
+            hosts: Notify::new(),
             first_workspace,
             clock,
             random,

@@ -130,7 +130,8 @@ pub(crate) async fn list_all(
     page(&app, None, &uri, &params).await
 }
 
-async fn page(
+/// A page of the log, of a workspace or of the installation. `uri` is where it was asked for.
+pub(crate) async fn page(
     app: &App,
     workspace: Option<WorkspaceId>,
     uri: &Uri,

@@ -22,32 +22,32 @@ const NAME_MAX: usize = 100;
 pub(crate) struct AuditParams {
     /// Entries of a page; 50 unless it says otherwise.
     #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
+    pub(crate) limit: Option<u32>,
     /// `next_cursor` of the page before, with the same filters.
     #[param(max_length = 1000)]
-    cursor: Option<String>,
+    pub(crate) cursor: Option<String>,
     /// Only this, such as `link.change`.
     #[param(max_length = 100)]
-    action: Option<String>,
+    pub(crate) action: Option<String>,
     /// Only what was done to this, such as `link:123`.
     #[param(max_length = 100)]
-    object: Option<String>,
+    pub(crate) object: Option<String>,
     /// Only what this account has done, by itself or with a key of its own.
     #[param(value_type = Option<String>, pattern = "^[1-9][0-9]{0,18}$")]
-    account_id: Option<AccountId>,
+    pub(crate) account_id: Option<AccountId>,
     /// Only what was done with this key.
     #[param(value_type = Option<String>, pattern = "^[1-9][0-9]{0,18}$")]
-    key_id: Option<ApiKeyId>,
+    pub(crate) key_id: Option<ApiKeyId>,
     /// From this time on.
     #[param(format = "date-time")]
-    from: Option<String>,
+    pub(crate) from: Option<String>,
     /// Before this time.
     #[param(format = "date-time")]
-    to: Option<String>,
+    pub(crate) to: Option<String>,
     /// `json` unless it says otherwise.
     #[param(inline)]
     #[serde(default)]
-    format: Format,
+    pub(crate) format: Format,
 }
 
 /// A page, checked.

@@ -3,7 +3,8 @@
 //! ```text
 //! files    each second: time and size; what changed is read     the hot path never waits for it
 //! sweep    after a change, after the start, each hour: all links, page by page; those that lead to what
-//!          is listed are taken down, those that were and are no more come back
+//!          is listed are taken down, those that were and are no more come back. When hosts are added or
+//!          released too: a link to a host that serves links could have no end
 //! ```
 //!
 //! A link that is taken down is a change of its route like any other, so it reaches every edge the same
@@ -23,7 +24,7 @@ use carom_shared::{LinkId, WorkspaceId};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Blocklist, Entries};
+use super::{Blocklist, Entries, Policy};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::db::StoreError;
@@ -161,6 +162,16 @@ fn seen(path: &Path) -> std::io::Result<Seen> {
     Ok((of.mtime(), of.mtime_nsec(), of.size(), of.ino()))
 }
 
+/// Which links are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sweep {
+    /// Those that are taken down.
+    Blocked,
+    /// All, if there is a list.
+    Listed,
+    All,
+}
+
 /// Why a sweep ended early; the next one goes over it again.
 #[derive(Debug, thiserror::Error)]
 enum SweepError {
@@ -180,15 +191,19 @@ impl App {
     }
 
     async fn follow_blocklists(&self, mut files: Files) {
-        let mut next_sweep = Instant::now();
+        let (mut next_sweep, mut of) = (Instant::now(), Sweep::Listed);
         let mut next_look = Instant::now() + LOOK_EVERY;
         loop {
             tokio::select! {
                 () = sleep_until(next_sweep) => {
                     next_sweep = Instant::now() + SWEEP_EVERY;
-                    self.sweep(false).await;
+                    self.sweep(std::mem::replace(&mut of, Sweep::Listed)).await;
                 }
-                () = self.blocked_notify().notified() => self.sweep(true).await,
+                () = self.blocked_notify().notified() => self.sweep(Sweep::Blocked).await,
+                () = self.hosts_notify().notified() => {
+                    self.sweep(Sweep::All).await;
+                    (next_sweep, of) = (Instant::now() + SWEEP_AGAIN, Sweep::All);
+                }
                 () = sleep_until(next_look), if !files.files.is_empty() => {
                     let app = self.clone();
                     let looked = tokio::task::spawn_blocking(move || {
@@ -203,7 +218,7 @@ impl App {
                     next_look = Instant::now() + LOOK_EVERY;
                     if let Some(list) = list {
                         self.set_blocklist(&Arc::new(list));
-                        self.sweep(false).await;
+                        self.sweep(Sweep::Listed).await;
                         next_sweep = Instant::now() + SWEEP_AGAIN;
                     }
                 }
@@ -211,14 +226,18 @@ impl App {
         }
     }
 
-    /// Brings links in line with the list; only those that are taken down already, if so asked.
-    async fn sweep(&self, only_blocked: bool) {
+    /// Brings links in line with lists and hosts.
+    async fn sweep(&self, of: Sweep) {
         let started = Instant::now();
-        match self.sweep_links(only_blocked).await {
+        match self.sweep_links(of).await {
             Ok(0) => {}
             Ok(changed) => {
                 let ms = started.elapsed().as_millis();
-                tracing::warn!(changed, ms, "links were taken down, or came back, by blocklists");
+                tracing::warn!(
+                    changed,
+                    ms,
+                    "links were taken down, or came back, by blocklists or hosts"
+                );
             }
             Err(error) => {
                 tracing::error!(%error, "links are not in line with the blocklists yet");
@@ -227,10 +246,10 @@ impl App {
         }
     }
 
-    async fn sweep_links(&self, only_blocked: bool) -> Result<usize, SweepError> {
+    async fn sweep_links(&self, of: Sweep) -> Result<usize, SweepError> {
         let policy = self.policy();
-        let list = policy.blocklist();
-        let only_blocked = only_blocked || list.is_empty();
+        let is_listing = !policy.blocklist().is_empty();
+        let only_blocked = of == Sweep::Blocked || of == Sweep::Listed && !is_listing;
         let (mut after, mut changed) = (None, 0);
         loop {
             let rows = match only_blocked {
@@ -239,7 +258,7 @@ impl App {
             };
             after = rows.last().map(|row| row.id);
             let is_last = rows.len() < PAGE as usize;
-            let blocks: Vec<_> = rows.iter().filter_map(|row| judge(row, list)).collect();
+            let blocks: Vec<_> = rows.iter().filter_map(|row| judge(row, &policy)).collect();
             for blocks in blocks.chunks(CHANGES_MAX) {
                 let why = Reason::List;
                 let act = BlockLinks { actor: Actor::default(), why, blocks: blocks.to_vec() };
@@ -253,9 +272,9 @@ impl App {
 }
 
 /// What is to be done with a link, if anything.
-fn judge(row: &TargetRow, list: &Blocklist) -> Option<Block> {
+fn judge(row: &TargetRow, policy: &Policy) -> Option<Block> {
     let is_listed =
-        list.holds(&row.target) || row.fallback.as_ref().is_some_and(|url| list.holds(url));
+        policy.bars(&row.target) || row.fallback.as_ref().is_some_and(|url| policy.bars(url));
     let (workspace, link): (WorkspaceId, LinkId) = (row.workspace, row.id);
     (is_listed != row.is_listed).then_some(Block { workspace, link, is_blocked: is_listed })
 }

@@ -18,6 +18,7 @@ use super::report::params::{Format, ReportParams, check_report};
 use super::report::time::{Buckets, Zone};
 use super::report::{Dimension, PeriodReport, Report, ReportQuery, ReportScope, TopValue};
 use super::sqlite::ReportError;
+use super::tagged::narrow;
 use crate::access::allow;
 use crate::app::App;
 use crate::http::auth::By;
@@ -25,6 +26,7 @@ use crate::http::extract::{Id, Json, NoParams, Params};
 use crate::http::problem::ApiError;
 use crate::link::api::{LinkPath, rfc3339};
 use crate::link::store::{link_count, link_fetch};
+use crate::loss::Lost;
 use crate::openapi::responses::{Any, OfOne};
 use crate::openapi::schema;
 
@@ -47,7 +49,7 @@ struct StatsView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(schema_with = schema::id, required = false)]
     link_id: Option<LinkId>,
-    /// How many links there are, where all were asked about.
+    /// How many links there are, where all were asked about, or all with a tag.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = u64, required = false)]
     links: Option<u64>,
@@ -65,6 +67,11 @@ struct StatsView {
     /// From when on breakdowns, filters and minutes know of all clicks; `null`: from the first.
     #[schema(schema_with = schema::optional_time, required = true)]
     detail_since: Option<String>,
+    /// What was lost of all clicks of the installation in quarters of an hour that the range touches,
+    /// because a store was away for long or a disk full; missing: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Lost, required = false)]
+    lost: Option<Lost>,
 }
 
 /// Clicks of one period.
@@ -225,7 +232,14 @@ pub(crate) async fn answer(
     scope: ReportScope,
     params: &ReportParams,
 ) -> Result<Response, ApiError> {
-    let query = check_report(params, scope, &domains(app, scope.workspace()), app.now())?;
+    let mut query = check_report(params, scope, &domains(app, scope.workspace()), app.now())?;
+    let tagged = match (&params.tag, scope) {
+        (None, _) => None,
+        (Some(_), ReportScope::Link(..)) => {
+            return Err(ApiError::Request("tag is not for the statistics of one link".into()));
+        }
+        (Some(tag), _) => Some(narrow(app, scope.workspace(), tag, &mut query).await?),
+    };
     let table = table(params, &query)?;
     let mut report = app.clicks()?.report(&query).await?;
     for (dimension, values) in &mut report.top {
@@ -236,11 +250,11 @@ pub(crate) async fn answer(
     if let Some(table) = table {
         return Ok(csv(&query, &report, table).into_response());
     }
-    let (link_id, links) = match scope {
-        ReportScope::Link(_, link) => (Some(link), None),
-        ReportScope::All | ReportScope::Workspace(_) => {
-            (None, Some(link_count(app.read(), scope.workspace()).await?))
-        }
+    let (link_id, links) = match (scope, tagged, &params.domain) {
+        (ReportScope::Link(_, link), ..) => (Some(link), None),
+        (_, tagged @ Some(_), _) => (None, tagged),
+        (_, None, Some(_)) => (None, None),
+        (_, None, None) => (None, Some(link_count(app.read(), scope.workspace()).await?)),
     };
     let compare = query.compare.as_ref().zip(report.compare.as_ref());
     let view = StatsView {
@@ -251,6 +265,7 @@ pub(crate) async fn answer(
         top: report.top.into_iter().map(top_view).collect(),
         last_click_at: report.last_click_at.map(rfc3339),
         detail_since: report.detail_since.map(rfc3339),
+        lost: app.lost(query.period.span).await?,
     };
     Ok(Json(view).into_response())
 }

@@ -17,6 +17,7 @@
 mod audit;
 mod erase;
 mod facts;
+mod first;
 mod http;
 mod import;
 mod link_total;

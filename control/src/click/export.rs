@@ -3,6 +3,7 @@
 
 pub(crate) mod all;
 pub(crate) mod api;
+pub(crate) mod workspace;
 
 use carom_shared::click::Detail;
 use carom_shared::{LinkId, UnixMillis, WorkspaceId};

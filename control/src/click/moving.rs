@@ -13,7 +13,8 @@
 //! # Why nothing is missed, and nothing comes twice
 //!
 //! Nobody serves meanwhile, which the data folder's lock and a fence around links in PostgreSQL see to; edges
-//! keep their batches. The source is marked before the first row is read, the target before the first one
+//! keep their batches. Those that store clicks themselves see in a ClickHouse that it is closed (`CLOSED`), and
+//! leave theirs to control. The source is marked before the first row is read, the target before the first one
 //! comes, and neither is served until the last step. Both marks hold one token, so a target goes on only with its
 //! own source.
 //!
@@ -38,7 +39,7 @@ pub(crate) mod copy;
 mod judge;
 pub(crate) mod row;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use carom_shared::settings::InvalidSetting;
 use carom_shared::{Clock, Random, UnixMillis};
@@ -54,6 +55,9 @@ pub use judge::ClicksNotServed;
 pub(crate) use judge::may_be_served;
 use row::Sums;
 
+/// How long after the mark edges that store clicks themselves may still be at it: one inserts at most 10 s
+/// after it saw that the store is open.
+const EDGES_REST: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_secs(15) };
 /// Rounds of an audit; each puts a day right.
 const AUDITS_MAX: u32 = 4000;
 
@@ -322,6 +326,11 @@ async fn go(
         .map_err(there)?;
 
     let begun = Instant::now();
+    if let ClickStore::ClickHouse(source) = source {
+        // Edges that looked before the mark may be inserting; and what they were not told of comes again.
+        tokio::time::sleep(EDGES_REST).await;
+        source.take_out_unnoted().await.map_err(here)?;
+    }
     source.erasures_resume().await.map_err(here)?;
     audit(source, &from, clock.now()).await?.map_err(here)?;
     let reader = Source::new(source).await.map_err(here)?;

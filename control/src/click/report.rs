@@ -28,7 +28,7 @@ use carom_shared::click::{Channel, Detail, Device, Kind, Via};
 use carom_shared::{LinkId, UnixMillis, WorkspaceId};
 
 use super::Totals;
-use filter::Filter;
+use filter::{Filter, Test};
 use time::{Buckets, Interval, Zone};
 
 /// Whose clicks a report is about.
@@ -134,6 +134,8 @@ pub(crate) struct ReportQuery {
     pub(crate) filters: Vec<Filter>,
     /// Values in each breakdown, at most.
     pub(crate) limit: usize,
+    /// Whether anybody looks at visitors; where nobody does, they may be 0.
+    pub(crate) with_visitors: bool,
 }
 
 /// Clicks of a time.
@@ -177,6 +179,16 @@ pub(crate) struct Report {
 }
 
 impl ReportQuery {
+    /// The links that a filter names, where it is about several of a workspace.
+    pub(crate) fn links(&self) -> Option<(WorkspaceId, &[i64])> {
+        let ReportScope::Workspace(workspace) = self.scope else { return None };
+        let links = self.filters.iter().find_map(|filter| match &filter.test {
+            Test::Number(Dimension::Link, links) if !filter.is_negated => Some(links.as_slice()),
+            _ => None,
+        });
+        Some((workspace, links?))
+    }
+
     /// Whether the rollup, which has no details and knows quarter hours, can answer it.
     pub(crate) fn fits_rollup(&self, buckets: &Buckets) -> bool {
         self.filters.is_empty() && buckets.starts[1..].iter().all(|s| s.is_multiple_of(QUARTER_S))

@@ -5,6 +5,7 @@
 
 mod copy;
 mod erase;
+mod first;
 mod import;
 mod insert;
 mod link_total;

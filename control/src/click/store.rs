@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::export::{ClickPlace, ExportQuery, StoredClick};
 use super::import::Fate;
-use super::report::{Report, ReportQuery};
+use super::report::{Report, ReportQuery, ReportScope};
 use super::sqlite::{PartPlace, ReportError};
 use super::{Stored, Summary, TopLink, clickhouse, sqlite};
 use crate::app::App;
@@ -88,6 +88,14 @@ impl ClickStore {
         on_store!(self, |store| store.report(query).await)
     }
 
+    /// The start of the first quarter hour in which anything was clicked; `None`: nothing was.
+    pub(crate) async fn first_click(
+        &self,
+        scope: ReportScope,
+    ) -> Result<Option<UnixMillis>, StoreError> {
+        on_store!(self, |store| store.first_click(scope).await)
+    }
+
     /// A page of a link's clicks, and whether there are more.
     pub(crate) async fn clicks_page(
         &self,
@@ -104,6 +112,17 @@ impl ClickStore {
         limit: u32,
     ) -> Result<(Vec<(LinkId, StoredClick)>, bool), StoreError> {
         on_store!(self, |store| store.clicks_after(after, limit).await)
+    }
+
+    /// Clicks of all links of a workspace behind a place, and whether there are more; those of a link
+    /// in the order of time.
+    pub(crate) async fn clicks_of_workspace(
+        &self,
+        workspace: WorkspaceId,
+        after: Option<(LinkId, ClickPlace)>,
+        limit: u32,
+    ) -> Result<(Vec<(LinkId, StoredClick)>, bool), StoreError> {
+        on_store!(self, |store| store.clicks_of_workspace(workspace, after, limit).await)
     }
 
     /// Stores those clicks of a file that are not there; says what became of each.

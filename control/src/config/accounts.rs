@@ -3,6 +3,7 @@
 use carom_shared::settings::InvalidSetting;
 use serde::{Deserialize, Serialize};
 
+use super::OidcConfig;
 use crate::secret::seal::SealKey;
 
 /// The least memory of a password's hash, in KiB, and the least of memory times passes: the weakest
@@ -25,6 +26,8 @@ pub struct AccountsConfig {
     pub password_memory_kib: u32,
     /// Passes of one argon2id hash, from 1 to 20. Times the memory at least 35,840.
     pub password_iterations: u32,
+    /// A provider that people sign in with besides.
+    pub oidc: OidcConfig,
 }
 
 impl Default for AccountsConfig {
@@ -34,6 +37,7 @@ impl Default for AccountsConfig {
             secret_key: String::new(),
             password_memory_kib: 19 * 1024,
             password_iterations: 2,
+            oidc: OidcConfig::default(),
         }
     }
 }
@@ -45,6 +49,7 @@ impl std::fmt::Debug for AccountsConfig {
             .field("registration", &self.registration)
             .field("password_memory_kib", &self.password_memory_kib)
             .field("password_iterations", &self.password_iterations)
+            .field("oidc", &self.oidc)
             .finish_non_exhaustive()
     }
 }
@@ -67,6 +72,7 @@ impl AccountsConfig {
     /// [`InvalidSetting`] names the first setting that cannot be used.
     pub(crate) fn check(&self) -> Result<(), InvalidSetting> {
         self.seal_key()?;
+        self.oidc.check()?;
         let (memory, iterations) = (self.password_memory_kib, self.password_iterations);
         if !(MEMORY_MIN_KIB..=MEMORY_MAX_KIB).contains(&memory) {
             let problem = format!("must be from {MEMORY_MIN_KIB} to {MEMORY_MAX_KIB}");

@@ -11,13 +11,14 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use carom_shared::{ApiKeyId, SessionId, UnixMillis, WorkspaceId};
+use carom_shared::{AccountId, ApiKeyId, SessionId, UnixMillis, WorkspaceId};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, header};
 
 use super::RequestId;
 use super::address::ClientAddress;
 use super::problem::ApiError;
+use super::refusal::Asker;
 use crate::access::{Role, Scope, Scopes, allow};
 use crate::apikey::command::Secret;
 use crate::apikey::store::{key_find, key_is_active};
@@ -27,11 +28,13 @@ use crate::audit::Actor;
 use crate::db::StoreError;
 use crate::limit::api::{count_failed, count_key, count_workspace};
 use crate::member::store::member_find;
-use crate::session::api::SignedIn;
+use crate::session::api::{SignedIn, cookie};
 use crate::session::store::session_is_active;
 
 /// The workspace that a person means, where they are in several.
 const WORKSPACE: HeaderName = HeaderName::from_static("carom-workspace");
+/// The workspace that was looked at last, where somebody is in several.
+pub(crate) const WORKSPACE_COOKIE: &str = "carom_workspace";
 
 /// Who asks, in which workspace, and what they may do there.
 #[derive(Clone, Debug)]
@@ -88,12 +91,29 @@ impl FromRequestParts<App> for Caller {
             return by_key(parts, app).await;
         }
         let signed_in = SignedIn::from_request_parts(parts, app).await?;
-        let asked = parts.headers.get(WORKSPACE).map(|value| {
-            let id = value.to_str().ok().and_then(|text| text.parse().ok());
-            id.ok_or(ApiError::NotFound("workspace"))
-        });
-        by_session(parts, app, signed_in, asked.transpose()?).await
+        let asked = match parts.headers.get(WORKSPACE) {
+            Some(value) => {
+                let id = value.to_str().ok().and_then(|text| text.parse().ok());
+                Some(id.ok_or(ApiError::NotFound("workspace"))?)
+            }
+            None if parts.method.is_safe() => shown(parts, app, signed_in.account).await?,
+            None => None,
+        };
+        by_session(parts, app, signed_in, asked).await
     }
+}
+
+/// The workspace that the dashboard shows, for what its pages load without a script: pictures,
+/// downloads and streams send no header of ours. One that the person has left is as good as none.
+async fn shown(
+    parts: &Parts,
+    app: &App,
+    account: AccountId,
+) -> Result<Option<WorkspaceId>, ApiError> {
+    let shown = cookie(&parts.headers, WORKSPACE_COOKIE).and_then(|id| id.parse().ok());
+    let Some(shown) = shown else { return Ok(None) };
+    let found = member_find(app.read(), account, Some(shown)).await?;
+    Ok(found.map(|(workspace, _)| workspace))
 }
 
 async fn by_key(parts: &mut Parts, app: &App) -> Result<Caller, ApiError> {
@@ -104,6 +124,9 @@ async fn by_key(parts: &mut Parts, app: &App) -> Result<Caller, ApiError> {
     let Some((key, scopes)) = key_find(app.read(), &secret.hash(), app.now()).await? else {
         return Err(count_failed(parts, app, ApiError::BadCredentials).await);
     };
+    if let Some(asker) = parts.extensions.get::<Asker>() {
+        asker.set_key(key.id);
+    }
     let actor = Actor { account: key.account, key: Some(key.id), ..actor(parts) };
     if !key.grant.allows_address(actor.address) {
         return Err(count_failed(parts, app, ApiError::KeyAddress).await);

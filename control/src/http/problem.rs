@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::RequestId;
+use super::refusal::ProblemCode;
 use crate::access::Scope;
 use crate::db::StoreError;
 use crate::link::command::Refusal;
@@ -90,6 +91,10 @@ pub(crate) enum ApiError {
     Reauthenticate,
     /// Address and password, code or ticket do not belong together.
     WrongLogin,
+    /// What the provider says of somebody is not believed, or it says no.
+    ProviderRefused,
+    /// The provider cannot be asked.
+    ProviderAway,
     /// A browser sent it for another site, or does not say for which.
     CrossSite,
     /// Too much was asked of a limit; what it is and when to come back.
@@ -163,6 +168,12 @@ kinds! {
     WRONG_LOGIN = "wrong-login" UNAUTHORIZED "This does not sign in"
         "E-mail address, password or code is wrong, or a code was used before. After too many codes, \
          begin again with the password.";
+    PROVIDER_REFUSED = "provider-refused" UNAUTHORIZED "The provider has not signed you in"
+        "Its answer does not belong to a sign-in that this browser began within the last ten minutes, \
+         or says no. Begin again at /sign-in. The operator finds the cause in the log.";
+    PROVIDER_AWAY = "provider-unavailable" SERVICE_UNAVAILABLE "The provider cannot be reached"
+        "Signing in by the provider does not work at the moment. Try again in a while, or sign in \
+         with a password.";
     FORBIDDEN = "forbidden" FORBIDDEN "Your role does not allow this"
         "An admin or an owner of the workspace can do it, or can give you another role.";
     INSUFFICIENT_SCOPE = "insufficient-scope" FORBIDDEN "The API key does not allow this"
@@ -238,6 +249,8 @@ impl ApiError {
             Self::KeyDomain => Kind::KEY_DOMAIN,
             Self::Reauthenticate => Kind::REAUTHENTICATE,
             Self::WrongLogin => Kind::WRONG_LOGIN,
+            Self::ProviderRefused => Kind::PROVIDER_REFUSED,
+            Self::ProviderAway => Kind::PROVIDER_AWAY,
             Self::CrossSite => Kind::CROSS_SITE,
             Self::Limited { .. } => Kind::LIMITED,
             Self::Conflict(_) => Kind::CONFLICT,
@@ -285,6 +298,8 @@ impl ApiError {
             | Self::KeyDomain
             | Self::Reauthenticate
             | Self::WrongLogin
+            | Self::ProviderRefused
+            | Self::ProviderAway
             | Self::CrossSite
             | Self::NoMail
             | Self::KeyUsed
@@ -430,7 +445,7 @@ pub(super) fn render(
     headers.insert(header::CONTENT_TYPE, MEDIA_TYPE);
     match error {
         // RFC 6750, 3: no error code where there were no credentials.
-        ApiError::NoCredentials | ApiError::WrongLogin => {
+        ApiError::NoCredentials | ApiError::WrongLogin | ApiError::ProviderRefused => {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         ApiError::BadCredentials => {
@@ -451,6 +466,7 @@ pub(super) fn render(
         | ApiError::Timeout
         | ApiError::Unknown
         | ApiError::ClicksAway
+        | ApiError::ProviderAway
         | ApiError::KeyUnderWay => {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
@@ -461,6 +477,7 @@ pub(super) fn render(
         }
         _ => {}
     }
+    response.extensions_mut().insert(ProblemCode(kind.code));
     *response.status_mut() = kind.status;
     *response.body_mut() = Body::from(body);
     response

@@ -12,8 +12,8 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use carom_shared::batch::Token;
 use carom_shared::internal::{
-    BUNDLE_PATH, CHANGES_PATH, CLICKS_PATH, MISSING_PATH, MissingCounts, ROUTES_PATH, RoutePage,
-    WAIT_MAX_MS,
+    BUNDLE_PATH, CHANGES_PATH, CLICKS_PATH, LOSSES_PATH, LossReport, MISSING_PATH, MissingCounts,
+    ROUTES_PATH, RoutePage, WAIT_MAX_MS,
 };
 use carom_shared::{Bundle, Code, DomainId, FeedPage, FeedPosition};
 use http::{StatusCode, header};
@@ -46,6 +46,7 @@ pub fn internal_router(app: &App) -> Option<Router> {
         .route(&format!("{ROUTES_PATH}/{{domain}}/{{code}}"), get(route))
         .route(&format!("{CLICKS_PATH}/{{token}}"), post(clicks))
         .route(MISSING_PATH, post(missing))
+        .route(LOSSES_PATH, post(losses))
         .layer(DefaultBodyLimit::max(BATCH_MAX))
         .layer(from_fn_with_state(tokens, authenticate));
     Some(crate::http::finish(app, "internal", router))
@@ -189,6 +190,17 @@ async fn missing(
 ) -> Result<StatusCode, ApiError> {
     let counts = counts.missing.into_iter().map(|count| (count.domain, count.code, count.requests));
     app.note_missing(counts).await.map_err(|error| ApiError::from_text(&error))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn losses(
+    State(app): State<App>,
+    Json(report): Json<LossReport>,
+) -> Result<StatusCode, ApiError> {
+    if !report.is_possible() {
+        return Err(ApiError::Request("this is no report of an edge".into()));
+    }
+    app.note_losses(report).await.map_err(|error| ApiError::from_text(&error))?;
     Ok(StatusCode::NO_CONTENT)
 }
 

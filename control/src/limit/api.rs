@@ -2,10 +2,11 @@
 //! in, or else for the block of addresses that it came from. Answers say what is left
 //! (draft-ietf-httpapi-ratelimit-headers).
 
+use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::Request;
+use axum::extract::{FromRequestParts, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use carom_shared::{AccountId, ApiKeyId, WorkspaceId};
@@ -97,6 +98,21 @@ fn may_have_credentials(headers: &HeaderMap) -> bool {
     match headers.contains_key(header::AUTHORIZATION) {
         true => bearer(headers).is_ok_and(|token| Secret::parse(token).is_some()),
         false => cookie(headers, COOKIE).is_some(),
+    }
+}
+
+/// What was decided of the request that is being answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Decisions(pub(crate) Vec<Decision>);
+
+impl<S: Sync> FromRequestParts<S> for Decisions {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let of = |tally: &Tally| {
+            tally.0.lock().unwrap_or_else(PoisonError::into_inner).decisions.clone()
+        };
+        Ok(Self(tally(parts).map(of).unwrap_or_default()))
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) enum Limit {
     Address,
     Login,
     LoginAccount,
+    /// Ways to the provider and back.
+    Provider,
     Totp,
     Registration,
     Reset,
@@ -30,15 +32,19 @@ pub(crate) enum Limit {
     Resend,
     ResendHour,
     Report,
+    /// Tries of passwords of shares.
+    Share,
+    ShareOne,
 }
 
 impl Limit {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Key,
         Self::Workspace,
         Self::Address,
         Self::Login,
         Self::LoginAccount,
+        Self::Provider,
         Self::Totp,
         Self::Registration,
         Self::Reset,
@@ -46,6 +52,8 @@ impl Limit {
         Self::Resend,
         Self::ResendHour,
         Self::Report,
+        Self::Share,
+        Self::ShareOne,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -55,6 +63,7 @@ impl Limit {
             Self::Address => "address",
             Self::Login => "login",
             Self::LoginAccount => "login-account",
+            Self::Provider => "provider",
             Self::Totp => "totp",
             Self::Registration => "registration",
             Self::Reset => "reset",
@@ -62,6 +71,8 @@ impl Limit {
             Self::Resend => "resend",
             Self::ResendHour => "resend-hour",
             Self::Report => "report",
+            Self::Share => "share",
+            Self::ShareOne => "share-one",
         }
     }
 
@@ -73,12 +84,15 @@ impl Limit {
             Self::Address => return Quota::per_minute(config.address_per_minute),
             Self::Login => Quota::new(10, 10, MINUTE),
             Self::LoginAccount => Quota::new(10, 30, HOUR),
+            Self::Provider => Quota::new(20, 20, MINUTE),
             Self::Totp => Quota::new(10, 10, HOUR),
             Self::Registration | Self::Reset => Quota::new(5, 5, HOUR),
             Self::ResetAccount => Quota::new(3, 3, HOUR),
             Self::Resend => Quota::new(1, 1, MINUTE),
             Self::ResendHour => Quota::new(5, 5, HOUR),
             Self::Report => Quota::new(5, 10, HOUR),
+            Self::Share => Quota::new(10, 10, MINUTE),
+            Self::ShareOne => Quota::new(30, 60, HOUR),
         })
     }
 
@@ -90,12 +104,15 @@ impl Limit {
             Self::Address => "requests without valid credentials from this network address",
             Self::Login => "attempts to sign in from this network address",
             Self::LoginAccount => "attempts to sign in with this e-mail address",
+            Self::Provider => "attempts to sign in by the provider from this network address",
             Self::Totp => "codes of the second factor",
             Self::Registration => "registrations from this network address",
             Self::Reset => "password resets from this network address",
             Self::ResetAccount => "password resets for this e-mail address",
             Self::Resend | Self::ResendHour => "mails to this e-mail address",
             Self::Report => "reports from this network address",
+            Self::Share => "passwords of shared pages from this network address",
+            Self::ShareOne => "passwords for this shared page",
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::write::{Act, Writing};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
     Operator,
-    /// A blocklist has its target, or what it leads to once it has expired.
+    /// A blocklist has its target, or what it leads to once it has expired; or links are served there.
     List,
 }
 

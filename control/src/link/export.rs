@@ -5,6 +5,7 @@
 //! installation's.
 
 pub(crate) mod api;
+pub(crate) mod file;
 
 use carom_shared::{Forward, RouteState};
 

@@ -12,12 +12,14 @@
 //! ```
 
 pub(crate) mod api;
+pub(crate) mod rows;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use carom_shared::{Code, LinkId, Random, RouteState, UnixMillis, WorkspaceId};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Link;
 use super::command::{
@@ -41,7 +43,7 @@ const ID_RANDOM_BITS: u32 = 21;
 
 /// A link as files of links hold it: each row of CSV, each line of JSON lines. What is left out is
 /// as in a link made without it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LinkRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,7 +90,7 @@ pub struct LinkRecord {
 }
 
 /// What of a visitor's query reaches the target.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QueryRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -99,7 +101,7 @@ pub struct QueryRecord {
 }
 
 /// Which parameters of a visitor's query are passed on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub enum ForwardRecord {
     /// `none` or `all`.
@@ -108,7 +110,7 @@ pub enum ForwardRecord {
 }
 
 /// What to do with a row whose code has another target here, or was deleted here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnConflict {
     #[default]

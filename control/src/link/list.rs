@@ -182,7 +182,8 @@ pub(crate) fn domain(
         .ok_or_else(|| ApiError::Request("domain names none that this workspace has".to_owned()))
 }
 
-fn tag(tag: &str) -> Result<String, ApiError> {
+/// The tag that the parameter `tag` names, folded.
+pub(crate) fn tag(tag: &str) -> Result<String, ApiError> {
     let tags = Tags::new([tag]).map_err(|error| ApiError::Request(format!("tag: {error}")))?;
     Ok(tags.folded().collect())
 }

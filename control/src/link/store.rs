@@ -47,6 +47,7 @@ mod list;
 mod place;
 mod route;
 mod search;
+mod tagged;
 
 pub(crate) use block::{
     BlockRow, TargetRow, block_read, block_write, blocked_targets, link_targets,
@@ -56,10 +57,11 @@ pub(crate) use create::{CreateRefused, link_create, new_link};
 pub(crate) use edit::{EditRefused, Edited, link_edit};
 pub(crate) use export::{links_after, links_of};
 pub(crate) use import::{ImportDone, links_import};
-pub(crate) use list::{link_count, link_list};
+pub(crate) use list::{link_count, link_count_to, link_list};
 pub(crate) use place::{LinkPlace, link_places};
 pub(crate) use route::{RouteRow, route_columns, route_resolve, routes_after};
 pub(crate) use search::{links_index, unindexed_count};
+pub(crate) use tagged::{tag_links, tag_names};
 
 use carom_shared::{
     AccountId, ApiKeyId, DomainId, Forward, LinkId, ParameterNames, QueryPolicy, RedirectStatus,

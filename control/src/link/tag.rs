@@ -1,5 +1,7 @@
 //! Tags: short texts by which a workspace finds its links again.
 
+pub(crate) mod api;
+
 use super::fold;
 
 /// The tags of a link: at most [`Tags::COUNT_MAX`], no two alike but for their case, in the order

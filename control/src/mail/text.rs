@@ -34,9 +34,36 @@ pub(crate) const SECOND_OFF: Notice = Notice {
     subject: "The second factor of your account was removed",
     body: "Signing in takes your password alone. Every other session is ended.",
 };
+pub(crate) const SECOND_RESET: Notice = Notice {
+    subject: "The second factor of your account was removed",
+    body: "The operator of the installation removed it, as is done for somebody who has lost it. Your \
+         password does not work any more either: set a new one with the link that the operator has. \
+         Every session is ended.",
+};
 pub(crate) const CODES_NEW: Notice = Notice {
     subject: "Your account has new recovery codes",
     body: "The recovery codes that you had do not work any more.",
+};
+pub(crate) const TRIES_FULL: Notice = Notice {
+    subject: "Somebody tries to guess your password",
+    body: "There were 100 wrong passwords or codes for your account, one after the other. From now on \
+         your password signs in only from networks in which you are or lately were signed in. From \
+         elsewhere, ask for a new password where you sign in: with that, everything is as it was.",
+};
+pub(crate) const ACCOUNT_DELETED: Notice = Notice {
+    subject: "Your account is deleted",
+    body: "Your account is deleted, as was asked for by somebody who was signed in to it. Your name and \
+         address are forgotten.",
+};
+pub(crate) const IDENTITY_ADDED: Notice = Notice {
+    subject: "Your account can be signed in to in another way",
+    body: "An identity of the sign-in provider was linked with your account, and signs in to it from \
+         now on. Your settings list it, and take it off again.",
+};
+pub(crate) const IDENTITY_REMOVED: Notice = Notice {
+    subject: "A way to sign in was taken off your account",
+    body: "An identity of the sign-in provider was taken off your account, and signs in to it no more. \
+         Every other session is ended.",
 };
 pub(crate) const EMAIL_UNDONE: Notice = Notice {
     subject: "Your e-mail address is what it was",

@@ -141,3 +141,28 @@ pub(crate) async fn owned_count(tx: &mut Tx, account: AccountId) -> Result<i64, 
         on_tx!(tx, |conn| sqlx::query_scalar(COUNT).bind(account.get()).fetch_one(conn).await)?;
     Ok(count)
 }
+
+/// A workspace that nobody but this account owns, by its name; `None` if there is none.
+pub(crate) async fn sole_owned(
+    tx: &mut Tx,
+    account: AccountId,
+) -> Result<Option<String>, StoreError> {
+    const FIND: &str = "select workspace.name from member \
+         join workspace on workspace.id = member.workspace_id \
+         where member.account_id = $1 and member.role = 4 and workspace.deleted_at_ms is null \
+           and not exists (select 1 from member other where other.role = 4 \
+             and other.workspace_id = member.workspace_id and other.account_id <> $1) \
+         order by workspace.id limit 1";
+    Ok(on_tx!(tx, |conn| {
+        sqlx::query_scalar(FIND).bind(account.get()).fetch_optional(conn).await
+    })?)
+}
+
+/// Takes an account out of all workspaces.
+pub(crate) async fn members_remove(tx: &mut Tx, account: AccountId) -> Result<(), StoreError> {
+    const REMOVE: &str = "delete from member where account_id = $1";
+    on_tx!(tx, |conn| {
+        sqlx::query(REMOVE).bind(account.get()).execute(conn).await.map(|done| done.rows_affected())
+    })?;
+    Ok(())
+}

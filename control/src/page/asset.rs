@@ -18,8 +18,9 @@ const QUALITY: u32 = 11;
 struct Asset {
     name: &'static str,
     media_type: &'static str,
-    bytes: &'static [u8],
-    /// Made when it is first asked for.
+    text: &'static str,
+    /// Both made when they are first asked for.
+    lean: OnceLock<String>,
     brotli: OnceLock<Vec<u8>>,
 }
 
@@ -28,7 +29,8 @@ macro_rules! assets {
         static ASSETS: [Asset; [$($name),+].len()] = [$(Asset {
             name: $name,
             media_type: $media_type,
-            bytes: include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/", $name)),
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/", $name)),
+            lean: OnceLock::new(),
             brotli: OnceLock::new(),
         }),+];
     };
@@ -37,7 +39,10 @@ macro_rules! assets {
 assets!(
     "carom.css" "text/css",
     "carom.js" "text/javascript",
+    "data.js" "text/javascript",
     "icon.svg" "image/svg+xml",
+    "links.js" "text/javascript",
+    "map.svg" "image/svg+xml",
     "stats.js" "text/javascript",
     "theme.js" "text/javascript",
     "uplot.css" "text/css",
@@ -48,7 +53,7 @@ assets!(
 /// scripts can name each other without knowing it.
 pub(super) static FOLDER: LazyLock<String> = LazyLock::new(|| {
     let mut hash = Sha256::new();
-    ASSETS.iter().for_each(|asset| hash.update(asset.bytes));
+    ASSETS.iter().for_each(|asset| hash.update(asset.text));
     let digest = hash.finalize();
     let version: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("/assets/{version}")
@@ -71,10 +76,10 @@ pub(super) async fn icon(headers: HeaderMap) -> Result<Response, ApiError> {
 
 fn respond(asset: &'static Asset, headers: &HeaderMap) -> Response {
     let is_brotli = takes_brotli(headers);
-    let body = if is_brotli {
-        asset.brotli.get_or_init(|| compress(asset.bytes, QUALITY))
-    } else {
-        asset.bytes
+    let lean = asset.lean.get_or_init(|| lean(asset.text)).as_bytes();
+    let body = match is_brotli {
+        true => asset.brotli.get_or_init(|| compress(lean, QUALITY)),
+        false => lean,
     };
     let mut response = body.into_response();
     let headers = response.headers_mut();
@@ -85,4 +90,51 @@ fn respond(asset: &'static Asset, headers: &HeaderMap) -> Response {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("br"));
     }
     response
+}
+
+/// A script or a style without what is there for its readers: comments that have lines to themselves, and
+/// indents. (Shorter names as well would take a program of its own.)
+fn lean(text: &str) -> String {
+    let mut lean = String::with_capacity(text.len());
+    let mut is_comment = false;
+    for line in text.lines().map(str::trim) {
+        let begins = !is_comment && line.starts_with("/*") && !line.starts_with("/*!");
+        if is_comment || begins {
+            is_comment = !line.ends_with("*/");
+        } else if !line.is_empty() && !line.starts_with("//") {
+            lean.push_str(line);
+            lean.push('\n');
+        }
+    }
+    lean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_readers_need_is_left_out() {
+        for (text, expected) in [
+            ("/** Says. */\nsay(1); // why\n", "say(1); // why\n"),
+            ("/** Says\n * more. */\n  say(1);\n\n", "say(1);\n"),
+            ("  // --- Part ---\n  say('/*');\n", "say('/*');\n"),
+            ("/*! licence */ a\n*, b {\n  c: d;\n}\n", "/*! licence */ a\n*, b {\nc: d;\n}\n"),
+        ] {
+            assert_eq!(lean(text), expected);
+        }
+    }
+
+    /// Else a line's indent could be a part of a text, and what follows a comment be lost.
+    #[test]
+    fn texts_and_comments_end_where_lines_do() {
+        for asset in &ASSETS {
+            for line in asset.text.lines().filter(|line| !line.starts_with("/*!")) {
+                let name = asset.name;
+                assert!(name == "uplot.js" || line.matches('`').count() % 2 == 0, "{name}: {line}");
+                let end = line.trim().strip_prefix("/*").and_then(|it| it.split_once("*/"));
+                assert!(end.is_none_or(|(_, after)| after.is_empty()), "{name}: {line}");
+            }
+        }
+    }
 }

@@ -5,11 +5,15 @@
 
 use askama::Template;
 use axum::Router;
+use axum::extract::State;
+use axum::response::Response;
 use axum::routing::get;
 use http::HeaderMap;
 
-use super::respond::Page;
+use super::respond::{Page, PageError};
+use crate::account::oidc::api::{Arriving, CallbackParams, arrive};
 use crate::app::App;
+use crate::http::extract::Params;
 
 macro_rules! gates {
     ($($name:ident $path:literal $template:literal),+ $(,)?) => {
@@ -27,7 +31,6 @@ macro_rules! gates {
 }
 
 gates!(
-    SignIn "/sign-in" "sign-in.html",
     Setup "/setup" "setup.html",
     Register "/register" "register.html",
     Forgot "/forgot" "forgot.html",
@@ -36,3 +39,24 @@ gates!(
     UndoEmail "/undo-email" "undo-email.html",
     Invitation "/invitation" "invitation.html",
 );
+
+/// Signing in, with what the provider is called, if there is one.
+#[derive(Template)]
+#[template(path = "sign-in.html")]
+struct SignIn<'a> {
+    provider: Option<&'a str>,
+}
+
+pub(super) async fn sign_in(State(app): State<App>, headers: HeaderMap) -> Response {
+    let provider = app.accounts().provider.as_ref().map(|provider| provider.label());
+    Page::of(&SignIn { provider }).respond(&headers)
+}
+
+/// A browser that comes back from the provider.
+pub(super) async fn callback(
+    State(app): State<App>,
+    arriving: Arriving,
+    Params(params): Params<CallbackParams>,
+) -> Result<Response, PageError> {
+    Ok(arrive(&app, arriving, params).await?)
+}

@@ -1,5 +1,7 @@
 //! The list of links.
 
+pub(super) mod form;
+
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
@@ -15,7 +17,11 @@ use crate::app::App;
 use crate::http::extract::Params;
 use crate::link::Link;
 use crate::link::list::{Archived, ListParams, ListState, Sort, check_list};
-use crate::link::store::{link_count, link_list};
+use crate::link::store::{link_count_to, link_list};
+use form::LinkForm;
+
+/// Links that are counted, at most: some 3 ms.
+const COUNTED: u32 = 50_000;
 
 /// What of the address is the page's, beside what the API's list takes.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -46,6 +52,7 @@ pub(super) struct Row {
     pub(super) is_disabled: bool,
     pub(super) is_archived: bool,
     pub(super) is_deleted: bool,
+    link: Link,
 }
 
 /// What is special about a link.
@@ -71,7 +78,18 @@ impl Row {
             is_disabled: link.state == RouteState::Disabled,
             is_archived: link.is_archived,
             is_deleted: link.deleted_at.is_some(),
+            link: link.clone(),
         }
+    }
+
+    /// What the form that changes it holds.
+    pub(super) fn form(&self) -> LinkForm {
+        LinkForm::of(&self.link)
+    }
+
+    /// For the script, which sends them back with one more or one less.
+    fn tags_json(&self) -> String {
+        serde_json::to_string(&self.tags).expect("texts are JSON")
     }
 }
 
@@ -106,6 +124,10 @@ struct Links {
     next: Option<String>,
     /// The address with all but the tag.
     without_tag: String,
+    /// What finds the same links in the API's list.
+    query: String,
+    /// What exports them.
+    export: String,
 }
 
 const SHOWS: &[&str] = &["all", "active", "disabled", "archived", "deleted"];
@@ -117,6 +139,62 @@ fn word(words: &'static [&'static str], asked: Option<&str>) -> &'static str {
     found.or(words.first()).copied().unwrap_or_default()
 }
 
+impl View {
+    /// What the list is asked for.
+    fn params(&self, show: &str, sort: &str) -> ListParams {
+        // An empty field of a form is one that was not filled in.
+        let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        ListParams {
+            limit: None,
+            cursor: filled(&self.cursor),
+            state: match show {
+                "active" => Some(ListState::Active),
+                "disabled" => Some(ListState::Disabled),
+                "deleted" => Some(ListState::Deleted),
+                _ => None,
+            },
+            archived: Some(match show {
+                "archived" => Archived::True,
+                "deleted" => Archived::Any,
+                _ => Archived::False,
+            }),
+            tag: filled(&self.tag),
+            domain: filled(&self.domain),
+            q: filled(&self.q),
+            sort: Some(match sort {
+                "clicks" => Sort::Clicks,
+                "last_click" => Sort::LastClick,
+                _ => Sort::Created,
+            }),
+        }
+    }
+}
+
+/// The parameters of the API that ask for the same list, from its first page on.
+fn api_query(params: &ListParams) -> String {
+    let state = params.state.map(|state| match state {
+        ListState::Active => "active",
+        ListState::Disabled => "disabled",
+        ListState::Deleted => "deleted",
+    });
+    let archived = params.archived.map(|archived| match archived {
+        Archived::True => "true",
+        Archived::False => "false",
+        Archived::Any => "any",
+    });
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let all = [
+        ("q", text(&params.q)),
+        ("tag", text(&params.tag)),
+        ("domain", text(&params.domain)),
+        ("state", state.unwrap_or_default().to_owned()),
+        ("archived", archived.unwrap_or_default().to_owned()),
+    ];
+    let mut query = Serializer::new(String::new());
+    query.extend_pairs(all.into_iter().filter(|(_, value)| !value.is_empty()));
+    query.finish()
+}
+
 pub(super) async fn list(
     State(app): State<App>,
     viewer: Viewer,
@@ -124,31 +202,7 @@ pub(super) async fn list(
 ) -> Result<Response, PageError> {
     viewer.caller.require(Scope::LinksRead)?;
     let (show, sort) = (word(SHOWS, view.show.as_deref()), word(SORTS, view.sort.as_deref()));
-    // An empty field of a form is one that was not filled in.
-    let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    let params = ListParams {
-        limit: None,
-        cursor: filled(&view.cursor),
-        state: match show {
-            "active" => Some(ListState::Active),
-            "disabled" => Some(ListState::Disabled),
-            "deleted" => Some(ListState::Deleted),
-            _ => None,
-        },
-        archived: Some(match show {
-            "archived" => Archived::True,
-            "deleted" => Archived::Any,
-            _ => Archived::False,
-        }),
-        tag: filled(&view.tag),
-        domain: filled(&view.domain),
-        q: filled(&view.q),
-        sort: Some(match sort {
-            "clicks" => Sort::Clicks,
-            "last_click" => Sort::LastClick,
-            _ => Sort::Created,
-        }),
-    };
+    let params = view.params(show, sort);
     let workspace = viewer.caller.workspace;
     let query = check_list(&params, workspace, &app.domain_set(), app.cursor_key())?;
     let mut links = link_list(app.read(), &query, query.limit + 1).await?;
@@ -156,7 +210,7 @@ pub(super) async fn list(
     links.truncate(query.limit as usize);
     let last = links.last().filter(|_| has_more);
     let cursor = last.map(|last| query.cursor_after(last, app.cursor_key()));
-    let total = link_count(app.read(), Some(workspace)).await?;
+    let total = link_count_to(app.read(), workspace, COUNTED).await?;
 
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let address = |tag: &str, cursor: &str| {
@@ -174,9 +228,13 @@ pub(super) async fn list(
         query.finish()
     };
     let tag = text(&view.tag);
+    let query = api_query(&params);
     let page = Links {
         rows: links.iter().map(|link| Row::new(&app, link)).collect(),
-        total: grouped(total),
+        total: match total {
+            Some(total) => grouped(total),
+            None => format!("more than {}", grouped(COUNTED.into())),
+        },
         is_filtered: view.q.is_some()
             || view.tag.is_some()
             || view.domain.is_some()
@@ -184,6 +242,8 @@ pub(super) async fn list(
         first: view.cursor.as_ref().map(|_| address(&tag, "")),
         next: cursor.map(|cursor| address(&tag, &cursor)),
         without_tag: address("", ""),
+        export: format!("format=csv&{query}"),
+        query,
         shell: Shell::new(&app, &viewer, Section::Links, "Links".into()),
         q: text(&view.q),
         domain: text(&view.domain),

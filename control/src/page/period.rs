@@ -13,7 +13,18 @@ pub(super) struct Preset {
     pub(super) label: &'static str,
     /// The key that chooses it.
     pub(super) key: char,
-    range: fn(Date) -> Result<(Date, Date), jiff::Error>,
+    pub(super) range: Range,
+}
+
+/// Which time a name stands for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Range {
+    /// The first and the last day, both included, from today's date.
+    Days(fn(Date) -> Result<(Date, Date), jiff::Error>),
+    /// So many hours, the one that is under way among them.
+    Hours(u32),
+    /// From the first click on.
+    All,
 }
 
 /// What a page shows unless it says otherwise.
@@ -21,49 +32,71 @@ pub(super) const DEFAULT: &str = "30d";
 
 /// In the order of the menu. Each ends today, today included, but those that say otherwise.
 pub(super) const PRESETS: &[Preset] = &[
-    Preset { name: "today", label: "Today", key: 'D', range: |today| Ok((today, today)) },
+    Preset {
+        name: "today",
+        label: "Today",
+        key: 'D',
+        range: Range::Days(|today| Ok((today, today))),
+    },
     Preset {
         name: "yesterday",
         label: "Yesterday",
         key: 'E',
-        range: |today| Ok((today.yesterday()?, today.yesterday()?)),
+        range: Range::Days(|today| Ok((today.yesterday()?, today.yesterday()?))),
     },
-    Preset { name: "7d", label: "Last 7 days", key: 'W', range: |today| days(today, 7) },
-    Preset { name: "30d", label: "Last 30 days", key: 'T', range: |today| days(today, 30) },
-    Preset { name: "91d", label: "Last 91 days", key: 'R', range: |today| days(today, 91) },
+    Preset { name: "24h", label: "Last 24 hours", key: 'H', range: Range::Hours(24) },
+    Preset {
+        name: "7d",
+        label: "Last 7 days",
+        key: 'W',
+        range: Range::Days(|today| days(today, 7)),
+    },
+    Preset {
+        name: "30d",
+        label: "Last 30 days",
+        key: 'T',
+        range: Range::Days(|today| days(today, 30)),
+    },
+    Preset {
+        name: "91d",
+        label: "Last 91 days",
+        key: 'R',
+        range: Range::Days(|today| days(today, 91)),
+    },
     Preset {
         name: "month",
         label: "This month",
         key: 'M',
-        range: |today| Ok((today.first_of_month(), today)),
+        range: Range::Days(|today| Ok((today.first_of_month(), today))),
     },
     Preset {
         name: "last-month",
         label: "Last month",
         key: 'P',
-        range: |today| {
+        range: Range::Days(|today| {
             let last = today.first_of_month().yesterday()?;
             Ok((last.first_of_month(), last))
-        },
+        }),
     },
     Preset {
         name: "year",
         label: "This year",
         key: 'Y',
-        range: |today| Ok((today.first_of_year(), today)),
+        range: Range::Days(|today| Ok((today.first_of_year(), today))),
     },
     Preset {
         name: "12mo",
         label: "Last 12 months",
         key: 'L',
-        range: |today| Ok((today.checked_sub(1.year())?.tomorrow()?, today)),
+        range: Range::Days(|today| Ok((today.checked_sub(1.year())?.tomorrow()?, today))),
     },
     Preset {
         name: "5y",
         label: "Last 5 years",
-        key: 'A',
-        range: |today| Ok((today.checked_sub(5.years())?.tomorrow()?, today)),
+        key: 'F',
+        range: Range::Days(|today| Ok((today.checked_sub(5.years())?.tomorrow()?, today))),
     },
+    Preset { name: "all", label: "All time", key: 'A', range: Range::All },
 ];
 
 fn days(today: Date, days: i64) -> Result<(Date, Date), jiff::Error> {
@@ -73,11 +106,6 @@ fn days(today: Date, days: i64) -> Result<(Date, Date), jiff::Error> {
 impl Preset {
     pub(super) fn find(name: &str) -> Option<&'static Self> {
         PRESETS.iter().find(|preset| preset.name == name)
-    }
-
-    /// The first and the last day, both included.
-    pub(super) fn range(&self, today: Date) -> Option<(Date, Date)> {
-        (self.range)(today).ok()
     }
 }
 
@@ -121,7 +149,8 @@ mod tests {
     fn names_stand_for_dates() {
         let today = date(2026, 3, 5);
         let range = |name| {
-            let (from, to) = Preset::find(name).unwrap().range(today).unwrap();
+            let Range::Days(days) = Preset::find(name).unwrap().range else { panic!("{name}") };
+            let (from, to) = days(today).unwrap();
             format!("{from} {to}")
         };
         for (name, expected) in [

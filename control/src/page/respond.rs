@@ -48,6 +48,26 @@ impl Page {
     }
 }
 
+/// What an address without anything answers: a page to whoever asks for one.
+pub(crate) fn no_route(asked: &HeaderMap) -> Response {
+    let accepts = asked.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    if accepts.is_some_and(|types| types.contains("text/html")) {
+        return PageError::Api(ApiError::NoRoute).into_response();
+    }
+    ApiError::NoRoute.into_response()
+}
+
+/// A problem's detail as people write: programs' begin small and end without a stop.
+fn sentence(detail: &str) -> String {
+    let mut chars = detail.chars();
+    let first = chars.next().map(char::to_uppercase);
+    let mut sentence: String = first.into_iter().flatten().chain(chars).collect();
+    if sentence.ends_with(char::is_alphanumeric) {
+        sentence.push('.');
+    }
+    sentence
+}
+
 pub(super) fn takes_brotli(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::ACCEPT_ENCODING).iter();
     let mut codings = values.filter_map(|value| value.to_str().ok()).flat_map(|it| it.split(','));
@@ -72,6 +92,8 @@ pub(super) enum PageError {
     Gate {
         next: String,
     },
+    /// Somebody who is signed in is in no workspace (any more).
+    NoWorkspace,
     Api(ApiError),
 }
 
@@ -88,6 +110,10 @@ struct ErrorPage {
     detail: String,
 }
 
+#[derive(Template)]
+#[template(path = "no-workspace.html")]
+struct NoWorkspacePage;
+
 impl IntoResponse for PageError {
     fn into_response(self) -> Response {
         match self {
@@ -95,10 +121,11 @@ impl IntoResponse for PageError {
                 let next: String = form_urlencoded::byte_serialize(next.as_bytes()).collect();
                 Redirect::to(&format!("/sign-in?next={next}")).into_response()
             }
+            Self::NoWorkspace => Page::of(&NoWorkspacePage).respond(&HeaderMap::new()),
             // The log has the cause of a defect; the page has words for people.
             Self::Api(error) => {
                 let (status, title, detail) = error.words();
-                let page = ErrorPage { title, detail };
+                let page = ErrorPage { title, detail: sentence(&detail) };
                 let mut response = Page::of(&page).respond(&HeaderMap::new());
                 *response.status_mut() = status;
                 if let ApiError::Internal(cause) = &error {

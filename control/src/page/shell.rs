@@ -9,14 +9,12 @@ use super::respond::PageError;
 use crate::access::Scope;
 use crate::app::App;
 use crate::click::report::time::Zone;
-use crate::http::auth::{Caller, by_session};
+use crate::http::auth::{Caller, WORKSPACE_COOKIE, by_session};
 use crate::http::problem::ApiError;
 use crate::session::api::{SignedIn, cookie};
 use crate::workspace::Membership;
 use crate::workspace::store::workspace_list_of;
 
-/// The workspace that was looked at last, where somebody is in several.
-const WORKSPACE_COOKIE: &str = "carom_workspace";
 /// The zone of the viewer's clock, as their browser said.
 const ZONE_COOKIE: &str = "carom_zone";
 
@@ -26,7 +24,9 @@ pub(super) struct Viewer {
     pub(super) caller: Caller,
     pub(super) zone: Zone,
     pub(super) headers: HeaderMap,
-    memberships: Vec<Membership>,
+    pub(super) signed_in: SignedIn,
+    /// Where they are members, in the order in which they came.
+    pub(super) memberships: Vec<Membership>,
 }
 
 impl FromRequestParts<App> for Viewer {
@@ -41,14 +41,23 @@ impl FromRequestParts<App> for Viewer {
             signed_in => signed_in?,
         };
         let memberships = workspace_list_of(app.read(), signed_in.account).await?;
+        if memberships.is_empty() {
+            return Err(PageError::NoWorkspace);
+        }
         let asked = cookie(&parts.headers, WORKSPACE_COOKIE).and_then(|id| id.parse().ok());
         // One that they have left since is as good as none.
         let asked = asked.filter(|asked| memberships.iter().any(|it| it.workspace.id == *asked));
         let caller = by_session(parts, app, signed_in, asked).await?;
-        let zone = cookie(&parts.headers, ZONE_COOKIE).unwrap_or("UTC");
-        let zone = Zone::parse(zone).or_else(|_| Zone::parse("UTC")).map_err(ApiError::from)?;
-        Ok(Self { caller, zone, headers: parts.headers.clone(), memberships })
+        let zone = zone_of(&parts.headers)?;
+        let headers = parts.headers.clone();
+        Ok(Self { caller, zone, headers, signed_in, memberships })
     }
+}
+
+/// The zone of whoever looks; UTC if their browser does not say.
+pub(super) fn zone_of(headers: &HeaderMap) -> Result<Zone, ApiError> {
+    let zone = cookie(headers, ZONE_COOKIE).unwrap_or("UTC");
+    Ok(Zone::parse(zone).or_else(|_| Zone::parse("UTC"))?)
 }
 
 /// A part of the dashboard.
@@ -57,6 +66,7 @@ pub(super) enum Section {
     Links,
     Analytics,
     Missing,
+    Settings,
 }
 
 /// A workspace to switch to.

@@ -1,96 +1,61 @@
-//! Statistics: of a link, and of all links of a workspace.
+//! Statistics: of a link, of a tag, of a domain, and of all links of a workspace.
+//!
+//! ```text
+//! address -> View -> Asked -> a ReportQuery -> the store of clicks -> Report -> Facts -> Body -> HTML
+//! ```
+//!
+//! The [`Body`] is the same for members and for whoever has the address of a share; [`About`] says what
+//! of it is shown.
 
+mod body;
 mod build;
+mod heat;
+mod map;
+mod panel;
 mod view;
 
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
-use carom_shared::LinkId;
+use carom_shared::{LinkId, WorkspaceId};
 
-use super::filter::Chip;
+pub(super) use body::{Body, body};
+pub(super) use view::View;
+
 use super::links::Row;
 use super::respond::{Page, PageError};
 use super::shell::{Section, Shell, Viewer};
-use super::text::{Delta, time};
+use super::text::time;
 use crate::access::Scope;
 use crate::app::App;
-use crate::click::api::domains;
-use crate::click::report::params::check_report;
-use crate::click::report::{Dimension, ReportScope};
+use crate::click::report::ReportScope;
 use crate::http::extract::{Id, Params};
 use crate::http::problem::ApiError;
-use crate::link::store::{PastTarget, link_fetch, target_history};
-use build::{Facts, heat, link_names, period_label};
-use view::{PANELS, Panel, View};
+use crate::link::store::{PastTarget, link_fetch, tag_names, target_history};
+use crate::share::Shown;
 
-/// Values in a list.
-const TOP: usize = 10;
+/// Tags that the menu has; the others are written into its field.
+const TAGS_MAX: u32 = 30;
 
-/// A number in the head of the page.
-struct Metric {
-    label: &'static str,
-    value: String,
-    delta: Option<Delta>,
-    before: String,
-    is_charted: bool,
-    href: Option<String>,
-}
-
-/// A row of a list.
-struct Item {
-    /// For `data-region` or `data-language`, whose words the browser knows.
-    words: &'static str,
-    value: String,
-    label: String,
-    clicks: String,
-    share: String,
-    /// Of the longest bar, in percent.
-    width: u64,
-    href: String,
-}
-
-/// A tab of a panel.
-struct Tab {
-    label: &'static str,
-    href: String,
-    is_current: bool,
-}
-
-/// A panel: one list, and tabs to others.
-struct PanelView {
-    title: &'static str,
-    head: &'static str,
-    tabs: Vec<Tab>,
-    items: Vec<Item>,
-}
-
-/// A preset of the menu of periods.
-struct PresetView {
-    label: &'static str,
-    key: char,
-    href: String,
-    is_current: bool,
-}
-
-/// A choice among a few.
-struct Choice {
-    label: &'static str,
-    href: String,
-    is_current: bool,
-}
-
-/// A point of the table beside the chart.
-struct PointRow {
-    at: String,
-    now: String,
-    before: Option<String>,
-}
-
-/// The pattern of a week: for each day its name, and for each hour a class and words.
-struct HeatRow {
-    day: &'static str,
-    cells: Vec<(u8, String)>,
+/// What statistics are of, and what of them is shown.
+pub(super) struct About {
+    pub(super) workspace: WorkspaceId,
+    pub(super) scope: ReportScope,
+    /// Of the links that have it alone.
+    pub(super) tag: Option<String>,
+    /// The page's own path.
+    pub(super) path: String,
+    /// The same in the API, for members.
+    pub(super) api: Option<String>,
+    /// Where clicks can be followed as they come.
+    pub(super) stream: Option<String>,
+    /// Where the link has led to.
+    pub(super) targets: Vec<PastTarget>,
+    pub(super) shown: Shown,
+    /// The page that shares it, for whoever may.
+    pub(super) share: Option<String>,
+    /// For whoever may see everything there is in the workspace.
+    pub(super) is_member: bool,
 }
 
 #[derive(Template)]
@@ -99,39 +64,36 @@ struct StatsPage {
     shell: Shell,
     link: Option<Row>,
     past: Vec<Past>,
-    path: String,
-    metrics: Vec<Metric>,
-    panels: Vec<PanelView>,
-    presets: Vec<PresetView>,
-    period_label: String,
-    from: String,
-    to: String,
-    back: Option<String>,
-    forward: Option<String>,
-    comparisons: Vec<Choice>,
-    intervals: Vec<Choice>,
-    chips: Vec<ChipView>,
-    hidden: Vec<(&'static str, String)>,
-    chart: String,
-    chart_words: String,
-    points: Vec<PointRow>,
-    heat: Vec<HeatRow>,
-    zone: String,
-    stream: String,
-    export: String,
-    detail_since: Option<String>,
-    is_empty: bool,
+    /// Of many links: of which.
+    narrow: Option<Narrow>,
+    body: Body,
 }
 
-struct ChipView {
-    chip: Chip,
-    href: String,
+/// The choice of a tag and a domain.
+struct Narrow {
+    tag: Option<Chosen>,
+    domain: Option<Chosen>,
+    tags: Vec<body::Choice>,
+    domains: Vec<body::Choice>,
+    hidden: Vec<(&'static str, String)>,
+}
+
+/// What was chosen, and the address without it.
+struct Chosen {
+    value: String,
+    without: String,
 }
 
 /// Where a link led to.
 struct Past {
     target: String,
     since: String,
+}
+
+impl From<PastTarget> for Past {
+    fn from(past: PastTarget) -> Self {
+        Self { target: past.target, since: time(past.set_at) }
+    }
 }
 
 /// Statistics of one link.
@@ -144,112 +106,90 @@ pub(super) async fn link(
     viewer.caller.require(Scope::StatsRead)?;
     let workspace = viewer.caller.workspace;
     let link = link_fetch(app.read(), workspace, id).await?.ok_or(ApiError::NotFound("link"))?;
+    if view.tag().is_some() || view.domain().is_some() {
+        let detail = "tag and domain are for the statistics of all links";
+        return Err(ApiError::Request(detail.into()).into());
+    }
     let past = target_history(app.read(), &link).await?;
     let row = Row::new(&app, &link);
     let about = About {
+        workspace,
         scope: ReportScope::Link(workspace, id),
+        tag: None,
         path: format!("/links/{id}"),
-        stream: format!("/api/v1/live?link={id}"),
-        api: format!("/api/v1/links/{id}/stats"),
-        title: row.short.clone(),
-        section: Section::Links,
-        link: Some(row),
-        past,
+        api: Some(format!("/api/v1/links/{id}/stats")),
+        stream: Some(format!("/api/v1/live?link={id}")),
+        targets: past.clone(),
+        shown: Shown::ALL,
+        share: may_share(&viewer).then(|| format!("/shares?link={id}")),
+        is_member: true,
     };
-    show(&app, &viewer, &view, about).await
+    let body = body(&app, &viewer.zone, &view, &about).await?;
+    let shell = Shell::new(&app, &viewer, Section::Links, row.short.clone());
+    let past = past.into_iter().map(Past::from).collect();
+    let page = StatsPage { shell, link: Some(row), past, narrow: None, body };
+    Ok(Page::of(&page).respond(&viewer.headers))
 }
 
-/// Statistics of a workspace.
+/// Statistics of a workspace, or of a tag or a domain in it.
 pub(super) async fn workspace(
     State(app): State<App>,
     viewer: Viewer,
     Params(view): Params<View>,
 ) -> Result<Response, PageError> {
     viewer.caller.require(Scope::StatsRead)?;
+    let workspace = viewer.caller.workspace;
+    let is_all = view.tag().is_none() && view.domain().is_none();
     let about = About {
-        scope: ReportScope::Workspace(viewer.caller.workspace),
+        workspace,
+        scope: ReportScope::Workspace(workspace),
+        tag: view.tag().map(str::to_owned),
         path: "/analytics".into(),
-        stream: "/api/v1/live".into(),
-        api: "/api/v1/stats".into(),
-        title: "Analytics".into(),
-        section: Section::Analytics,
-        link: None,
-        past: Vec::new(),
+        api: Some("/api/v1/stats".into()),
+        // The feed knows links and workspaces, and no tags.
+        stream: is_all.then(|| "/api/v1/live".into()),
+        targets: Vec::new(),
+        shown: Shown::ALL,
+        share: may_share(&viewer).then(|| match view.tag() {
+            Some(tag) => View::of_tag(tag).href("/shares", &[]),
+            None => "/shares".to_owned(),
+        }),
+        is_member: true,
     };
-    show(&app, &viewer, &view, about).await
-}
-
-/// What the statistics are of.
-struct About {
-    scope: ReportScope,
-    path: String,
-    stream: String,
-    api: String,
-    title: String,
-    section: Section,
-    link: Option<Row>,
-    past: Vec<PastTarget>,
-}
-
-async fn show(
-    app: &App,
-    viewer: &Viewer,
-    view: &View,
-    about: About,
-) -> Result<Response, PageError> {
-    let asked = view.asked(&viewer.zone, app.now())?;
-    let panels = PANELS.iter().filter(|panel| about.link.is_none() || !panel.is_of_many);
-    let panels: Vec<(&Panel, Dimension)> =
-        panels.map(|panel| (panel, panel.chosen(view))).collect();
-    let names = domains(app, about.scope.workspace());
-    let query = check_report(&asked.params(&panels, TOP), about.scope, &names, app.now())?;
-    let report = app.clicks()?.report(&query).await?;
-    let links = link_names(app, viewer.caller.workspace, &report).await?;
-    let name = |dimension, value: &str| match dimension {
-        Dimension::Link => links.get(value).cloned(),
-        Dimension::Domain => {
-            names.iter().find(|(id, _)| id.to_string() == value).map(|it| it.1.clone())
-        }
-        _ => None,
+    let body = body(&app, &viewer.zone, &view, &about).await?;
+    let title = match (view.tag(), view.domain()) {
+        (Some(tag), _) => format!("Analytics of {tag}"),
+        (None, Some(domain)) => format!("Analytics of {domain}"),
+        (None, None) => "Analytics".to_owned(),
     };
-    let (path, now) = (about.path.as_str(), app.now());
-    let facts = Facts { view, asked: &asked, path, query: &query, report: &report, now };
-    let (from, to) =
-        asked.days.map(|(from, to)| (from.to_string(), to.to_string())).unwrap_or_default();
-    let hidden = view.pairs().into_iter();
-    let hidden = hidden.filter(|(name, _)| !matches!(*name, "period" | "from" | "to" | "interval"));
-    let page = StatsPage {
-        metrics: facts.metrics(),
-        panels: panels.iter().map(|panel| facts.panel(panel, &name)).collect(),
-        presets: facts.presets(),
-        period_label: period_label(&asked),
-        from,
-        to,
-        back: facts.stepped(true),
-        forward: facts.stepped(false),
-        comparisons: facts.comparisons(),
-        intervals: facts.intervals(),
-        chips: facts.chips(),
-        hidden: hidden.collect(),
-        chart: facts.chart(),
-        chart_words: facts.chart_words(),
-        points: facts.points(),
-        heat: heat(app, viewer, &asked, about.scope).await?,
-        zone: viewer.zone.name.clone(),
-        export: facts.export(&about.api, &panels),
-        detail_since: report.detail_since.map(time),
-        is_empty: report.last_click_at.is_none() && report.period.totals.bots == 0,
-        past: about.past.into_iter().map(Past::from).collect(),
-        path: about.path.clone(),
-        stream: about.stream,
-        shell: Shell::new(app, viewer, about.section, about.title),
-        link: about.link,
+    let shell = Shell::new(&app, &viewer, Section::Analytics, title);
+    let narrow = Narrow {
+        tag: chosen(&view, "tag", view.tag()),
+        domain: chosen(&view, "domain", view.domain()),
+        tags: choices(&view, "tag", tag_names(app.read(), workspace, TAGS_MAX).await?),
+        domains: choices(&view, "domain", shell.hosts.clone()),
+        hidden: view.pairs().into_iter().filter(|(name, _)| *name != "tag").collect(),
     };
+    let narrow = Some(narrow);
+    let page = StatsPage { shell, link: None, past: Vec::new(), narrow, body };
     Ok(Page::of(&page).respond(&viewer.headers))
 }
 
-impl From<PastTarget> for Past {
-    fn from(past: PastTarget) -> Self {
-        Self { target: past.target, since: time(past.set_at) }
-    }
+fn may_share(viewer: &Viewer) -> bool {
+    viewer.caller.scopes.has(Scope::LinksWrite)
+}
+
+fn chosen(view: &View, name: &'static str, value: Option<&str>) -> Option<Chosen> {
+    let without = || view.href("/analytics", &[(name, "")]);
+    value.map(|value| Chosen { value: value.to_owned(), without: without() })
+}
+
+fn choices(view: &View, name: &'static str, values: Vec<String>) -> Vec<body::Choice> {
+    let current = if name == "tag" { view.tag() } else { view.domain() };
+    let choice = |value: String| body::Choice {
+        href: view.href("/analytics", &[(name, &value)]),
+        is_current: current == Some(value.as_str()),
+        label: value,
+    };
+    values.into_iter().map(choice).collect()
 }

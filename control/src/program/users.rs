@@ -43,6 +43,14 @@ pub enum UserCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Remove a lost second factor, and the password with it; prints a link that sets a new one
+    ResetSecondFactor {
+        /// The account's id, from `user list`
+        id: AccountId,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Sign an account out everywhere, and let it sign in no more
     Disable {
         /// The account's id, from `user list`
@@ -80,6 +88,11 @@ impl UserCommand {
             }
             Self::Link { id, json } => {
                 let path = format!("/v1/users/{id}/link");
+                let made: UserLink = operator.post(&path, &serde_json::json!({})).await?;
+                print_link(&made, *json)
+            }
+            Self::ResetSecondFactor { id, json } => {
+                let path = format!("/v1/users/{id}/reset-second-factor");
                 let made: UserLink = operator.post(&path, &serde_json::json!({})).await?;
                 print_link(&made, *json)
             }

@@ -47,6 +47,17 @@ impl fmt::Debug for Token {
     }
 }
 
+/// A text that only who knows `secret` can make, and that does not give it away: 43 characters, other
+/// ones for each `label`.
+pub(crate) fn derived(secret: &str, label: &str) -> String {
+    let mut hash = Sha256::new();
+    for part in [label, secret] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    base64url(&hash.finalize())
+}
+
 fn base64url(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
@@ -76,6 +87,16 @@ mod tests {
         ] {
             assert_eq!(base64url(bytes), text);
         }
+    }
+
+    #[test]
+    fn what_is_derived_differs_by_secret_and_label() {
+        let all = [derived("a", "b"), derived("b", "a"), derived("ab", ""), derived("a", "c")];
+        for (at, text) in all.iter().enumerate() {
+            assert_eq!(text.len(), 43);
+            assert!(!all[..at].contains(text));
+        }
+        assert_eq!(derived("a", "b"), all[0]);
     }
 
     #[test]

@@ -122,6 +122,8 @@ pub(crate) enum ConfirmBy {
     /// The hash that the right password was compared with.
     Password(String),
     Code(crate::account::Entered, Box<crate::secret::seal::SealKey>),
+    /// The provider says so, of an identity of this account.
+    Provider,
 }
 
 impl Act for Confirm {
@@ -135,6 +137,7 @@ impl Act for Confirm {
         };
         let (is_right, by_second) = match &by {
             ConfirmBy::Password(hash) => (account.password_hash.as_ref() == Some(hash), false),
+            ConfirmBy::Provider => (true, false),
             ConfirmBy::Code(code, seal) => {
                 (crate::account::factor::check(writing, &account, *code, seal).await?, true)
             }

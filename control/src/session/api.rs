@@ -15,12 +15,14 @@ use super::store::{SessionRow, session_find, session_list};
 use super::{Device, FRESH, Found, GRACE, Session};
 use crate::account::command::SecretText;
 use crate::account::store::account_fetch;
+use crate::account::tries::note_wrong;
 use crate::account::{Entered, Password, Verified};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::http::auth::{Credentials, actor};
 use crate::http::extract::{Id, Json};
 use crate::http::problem::{ApiError, FieldError};
+use crate::http::refusal::Asker;
 use crate::limit::api::{count_failed, count_person};
 use crate::link::api::rfc3339;
 use crate::mail::text;
@@ -100,6 +102,9 @@ impl FromRequestParts<App> for SignedIn {
             Some(Found::Replaced(session, _)) => (session, false),
             Some(Found::Current(session)) => (session, true),
         };
+        if let Some(asker) = parts.extensions.get::<Asker>() {
+            asker.set_account(session.account);
+        }
         count_person(parts, app, session.account).await?;
         if is_current {
             keep(app, session, hash, &jar).await;
@@ -148,6 +153,7 @@ pub(crate) struct Client {
     pub(crate) actor: Actor,
     pub(crate) device: Device,
     pub(crate) cookie: ResponseCookie,
+    pub(crate) asker: Asker,
 }
 
 impl FromRequestParts<App> for Client {
@@ -163,14 +169,16 @@ impl FromRequestParts<App> for Client {
 }
 
 impl Client {
-    fn of(parts: &Parts) -> Self {
+    /// Also of a request that comes from another site.
+    pub(crate) fn of(parts: &Parts) -> Self {
         let actor = actor(parts);
         let agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         let agent = agent.unwrap_or_default().chars().filter(|c| !c.is_control());
         let address = actor.address.map(|address| address.to_string()).unwrap_or_default();
         let device = Device { address, user_agent: agent.take(USER_AGENT_MAX).collect() };
         let cookie = parts.extensions.get::<ResponseCookie>().cloned().unwrap_or_default();
-        Self { actor, device, cookie }
+        let asker = parts.extensions.get::<Asker>().cloned().unwrap_or_default();
+        Self { actor, device, cookie, asker }
     }
 
     /// As who is signed in, for the audit log.
@@ -326,7 +334,7 @@ pub(crate) async fn sign_out(
     Ok(signed_out(&client))
 }
 
-fn signed_out(client: &Client) -> Response {
+pub(crate) fn signed_out(client: &Client) -> Response {
     client.cookie.clear();
     let mut response = StatusCode::NO_CONTENT.into_response();
     response.headers_mut().insert(CLEAR_SITE_DATA, CLEARED);
@@ -371,7 +379,11 @@ pub(crate) async fn confirm(
             app.limits()
                 .login(client.actor.address, &Token::hash_of(account.email.as_str()))
                 .await?;
-            verify(&app, password.as_str(), hash.clone()).await?;
+            let verified = verify(&app, password.as_str(), hash.clone()).await;
+            if matches!(verified, Err(ApiError::WrongLogin)) {
+                note_wrong(&app, &client, account.id);
+            }
+            verified?;
             ConfirmBy::Password(hash.ok_or(ApiError::WrongLogin)?)
         }
         (None, Some(code)) => {

@@ -17,9 +17,11 @@ use super::{Device, NewSession, Session};
 use crate::account::api::AccountView;
 use crate::account::command::SecretText;
 use crate::account::store::{
-    account_find, account_now, account_rehash, token_insert, token_take, token_try, tokens_prune,
+    account_find, account_now, account_rehash, account_tries_forget, token_insert, token_take,
+    token_try, tokens_prune,
 };
 use crate::account::token::{NewToken, Purpose};
+use crate::account::tries::{self, Tried};
 use crate::account::{Account, Email, Entered, Verified, factor};
 use crate::app::App;
 use crate::audit::{Actor, Entry};
@@ -109,8 +111,15 @@ pub(crate) async fn sign_in(
     app.limits().login(client.actor.address, &Token::hash_of(email.as_str())).await?;
     let account = account_find(app.read(), &email).await?.filter(|account| !account.is_disabled);
     let hash = account.as_ref().and_then(|account| account.password_hash.clone());
-    let verified = verify(&app, body.password.as_str(), hash).await?;
+    let verified = verify(&app, body.password.as_str(), hash).await;
+    if let (Some(account), Err(ApiError::WrongLogin)) = (&account, &verified) {
+        tries::note_wrong(&app, &client, account.id);
+    }
+    let verified = verified?;
     let account = account.ok_or(ApiError::WrongLogin)?;
+    if !tries::may_enter(&app, &client, &account).await? {
+        return Err(ApiError::WrongLogin);
+    }
     let token = Token::generate(app.random());
     if account.has_second() {
         let detail = if body.remember { "remember" } else { "" };
@@ -177,8 +186,15 @@ pub(crate) async fn second_factor(
         device: client.device.clone(),
         actor: client.acting(account),
     };
-    let begun = app.act(begin).await?.ok_or(ApiError::WrongLogin)?;
-    Ok(begun.answer(&app, &client, &token))
+    match app.act(begin).await? {
+        ByTicket::Begun(begun) => Ok(begun.answer(&app, &client, &token)),
+        ByTicket::Wrong { full } => {
+            client.asker.set_account(account);
+            tries::tell(&app, full);
+            Err(ApiError::WrongLogin)
+        }
+        ByTicket::Dead => Err(ApiError::WrongLogin),
+    }
 }
 
 /// A session that has begun.
@@ -215,6 +231,7 @@ pub(crate) async fn begin(
     new: &NewSession,
     actor: &Actor,
 ) -> Result<Begun, StoreError> {
+    account_tries_forget(writing.tx, account.id).await?;
     let (is_used, is_known) = device_is_known(writing.tx, account.id, &new.device).await?;
     let session = session_insert(writing.tx, new, writing.now, writing.random).await?;
     let entry = Entry {
@@ -271,23 +288,36 @@ struct BeginByTicket {
     actor: Actor,
 }
 
-impl Act for BeginByTicket {
-    /// `None`: the code is wrong, or the ticket is no good any more.
-    type Done = Option<Begun>;
+/// What became of a code.
+enum ByTicket {
+    Begun(Box<Begun>),
+    Wrong {
+        /// Whom to tell that there were very many.
+        full: Option<Email>,
+    },
+    /// The ticket is no good any more.
+    Dead,
+}
 
-    async fn act(self, writing: &mut Writing<'_>) -> Result<Option<Begun>, StoreError> {
+impl Act for BeginByTicket {
+    type Done = ByTicket;
+
+    async fn act(self, writing: &mut Writing<'_>) -> Result<ByTicket, StoreError> {
         let Self { ticket, code, seal, token, device, actor } = self;
-        let Some(row) = token_try(writing.tx, &ticket, writing.now).await? else { return Ok(None) };
-        let Some(id) = row.account else { return Ok(None) };
+        let Some(row) = token_try(writing.tx, &ticket, writing.now).await? else {
+            return Ok(ByTicket::Dead);
+        };
+        let Some(id) = row.account else { return Ok(ByTicket::Dead) };
         let account = account_now(writing.tx, id).await?;
         let is_same = |it: &Account| !it.is_disabled && it.bound() == row.bound;
-        let Some(account) = account.filter(is_same) else { return Ok(None) };
+        let Some(account) = account.filter(is_same) else { return Ok(ByTicket::Dead) };
         if !factor::check(writing, &account, code, &seal).await? {
-            return Ok(None);
+            let full = tries::wrong(writing, id, Tried::Code, &actor).await?;
+            return Ok(ByTicket::Wrong { full });
         }
         token_take(writing.tx, &ticket, Purpose::Ticket, writing.now).await?;
         let is_remembered = row.detail == "remember";
         let session = NewSession { account: id, token, is_remembered, has_second: true, device };
-        begin(writing, account, &session, &actor).await.map(Some)
+        begin(writing, account, &session, &actor).await.map(|it| ByTicket::Begun(Box::new(it)))
     }
 }

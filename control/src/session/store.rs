@@ -216,6 +216,22 @@ pub(crate) async fn device_is_known(
     Ok((all > 0, same > 0))
 }
 
+/// Whether an account is, or lately was, signed in from this network address; not from none.
+pub(crate) async fn address_is_known(
+    db: &Db,
+    account: AccountId,
+    address: &str,
+) -> Result<bool, StoreError> {
+    const FIND: &str = "select id from session where account_id = $1 and address = $2 limit 1";
+    if address.is_empty() {
+        return Ok(false);
+    }
+    let found: Option<i64> = on_db!(db, |pool| {
+        sqlx::query_scalar(FIND).bind(account.get()).bind(address).fetch_optional(pool).await
+    })?;
+    Ok(found.is_some())
+}
+
 /// Notes that a session was used: it may rest for as long again.
 pub(crate) async fn session_touch(
     tx: &mut Tx,
@@ -307,4 +323,13 @@ pub(crate) async fn sessions_revoke(
         let query = sqlx::query(REVOKE).bind(account.get()).bind(but).bind(now.get());
         query.execute(conn).await.map(|done| done.rows_affected())
     })?)
+}
+
+/// Removes all that is known of an account's sessions.
+pub(crate) async fn sessions_forget(tx: &mut Tx, account: AccountId) -> Result<(), StoreError> {
+    const FORGET: &str = "delete from session where account_id = $1";
+    on_tx!(tx, |conn| {
+        sqlx::query(FORGET).bind(account.get()).execute(conn).await.map(|done| done.rows_affected())
+    })?;
+    Ok(())
 }

@@ -245,13 +245,13 @@ pub(crate) struct DeleteParams {
 ///
 /// For good. Its links answer 410 within seconds, its keys and invitations are void, and its members
 /// are out of it. One with links is deleted only if `confirm` is its name; one with domains of its own
-/// is not, and neither is the installation's first.
+/// is not, and neither is the installation's first. No key can do this: nobody could be asked once more.
 #[utoipa::path(
     delete,
     path = "/api/v1/workspaces/{id}",
     tag = "workspaces",
     params(WorkspacePath, DeleteParams),
-    security(("api_key" = ["workspace:write"]), ("session" = ["workspace:write"])),
+    security(("session" = ["workspace:write"])),
     responses(
         (status = 204, description = "It is deleted"),
         Any, OfOne, Fresh, MayConflict,
@@ -260,12 +260,14 @@ pub(crate) struct DeleteParams {
 )]
 pub(crate) async fn delete(
     State(app): State<App>,
-    Within { caller, id, .. }: Within<allow::WorkspaceWrite>,
+    Owner { signed_in, id }: Owner,
+    client: Client,
     Params(params): Params<DeleteParams>,
 ) -> Result<Response, ApiError> {
-    caller.credentials.require_fresh(app.now())?;
+    signed_in.require_fresh(app.now())?;
     let (first, confirm) = (app.first_workspace(), params.confirm);
-    app.act(DeleteWorkspace { actor: caller.actor, id, first, confirm }).await??;
+    let actor = client.acting(signed_in.account);
+    app.act(DeleteWorkspace { actor, id, first, confirm }).await??;
     sweep(&app);
     Ok(StatusCode::NO_CONTENT.into_response())
 }

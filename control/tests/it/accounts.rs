@@ -1,8 +1,11 @@
 //! People: the first account, signing in and out, second factors, letters, and what the database
 //! holds of it all.
 
+mod ending;
 mod factor;
 mod letters;
+#[cfg(feature = "oidc")]
+mod oidc;
 mod sessions;
 mod setup;
 

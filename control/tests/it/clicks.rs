@@ -53,6 +53,11 @@ async fn stored_clicks_show_up_once_in_every_answer() {
         assert_eq!(stats["totals"].to_string(), totals);
         assert_eq!(stats["last_click_at"], "2026-01-01T00:00:02Z");
     }
+    for (format, lines) in [("csv", 16), ("jsonl", 15)] {
+        let file = test.get(&format!("/api/v1/clicks/export?format={format}")).await.body;
+        assert_eq!(file.lines().count(), lines, "{file}");
+        assert_eq!(file.matches("news.example").count(), 15);
+    }
     assert_snapshot!(test.operator(Method::GET, "/v1/stats?top=5", "").await.shown(), @r##"
 200 OK
 content-type: application/json

@@ -368,3 +368,51 @@ async fn a_workspace_has_so_many_domains_at_most() {
     let theirs = domains.by_other(Method::POST, "/api/v1/domains", r#"{"host":"b.example"}"#);
     assert_eq!(theirs.await.status, 201);
 }
+
+/// A link to a host that becomes one's own could have no end: it is taken down, and comes back when the
+/// host is released.
+#[tokio::test]
+async fn links_to_a_host_that_becomes_a_domain_are_taken_down() {
+    let domains = Domains::new().await;
+    let test = &domains.test;
+    let mut links = Vec::new();
+    for (url, fallback) in [
+        ("https://late.example/a", None),
+        ("http://late.example:8080/", None),
+        ("https://example.com/", Some("https://late.example/b")),
+        ("https://other.example/?u=https://late.example/", None),
+    ] {
+        let mut body = serde_json::json!({"url": url});
+        if let Some(fallback) = fallback {
+            body["fallback_url"] = fallback.into();
+        }
+        let made = test.post("/api/v1/links", &body.to_string()).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        links.push(format!("/api/v1/links/{}", made.json()["id"].as_str().unwrap()));
+    }
+    let states = async || {
+        let mut states = Vec::new();
+        for link in &links {
+            states.push(test.get(link).await.json()["state"].as_str().unwrap().to_owned());
+        }
+        states
+    };
+    let become_ = async |expected: [&str; 4]| {
+        for _ in 0..500 {
+            if states().await == expected {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert_eq!(states().await, expected);
+    };
+    let added = domains.add(r#"{"host":"late.example"}"#).await;
+    assert_eq!(states().await, ["active"; 4], "a host that waits serves nothing");
+    domains.publish(&added);
+    let verified = test.post(&format!("{}/verify", path_of(&added)), "").await;
+    assert_eq!(verified.status, 200, "{}", verified.body);
+    become_(["blocked", "blocked", "blocked", "active"]).await;
+    let released = test.call(Method::DELETE, &path_of(&added), "").await;
+    assert_eq!(released.status, 204, "{}", released.body);
+    become_(["active"; 4]).await;
+}

@@ -194,6 +194,32 @@ async fn missing_codes_are_counted() {
 }
 
 #[tokio::test]
+async fn lost_clicks_are_shown_in_the_time_they_are_of() {
+    let internal = Internal::new().await;
+    let quarter = NOW.as_secs() / 900 * 900;
+    let report = |spool: &str, at_s: i64, dropped: u32| {
+        let text = format!(
+            r#"{{"spool":"{spool}","quarters":[{{"at_s":{at_s},"counted":7,"compacted":1,
+                "dropped":{dropped},"power":0,"damaged":0}}]}}"#
+        );
+        text.into_bytes()
+    };
+    let note = async |body| internal.post("/internal/v1/losses", body).await.0;
+    let today = "/api/v1/stats?interval=day";
+    assert!(internal.0.get(today).await.json().get("lost").is_none());
+    assert_eq!(note(report("00000000000000ab", quarter, 5)).await, 204);
+    assert_eq!(note(report("00000000000000ab", quarter, 3)).await, 204, "it comes again, late");
+    assert_eq!(note(report("00000000000000cd", quarter, 1)).await, 204);
+    let lost = &internal.0.get(today).await.json()["lost"];
+    assert_eq!(*lost, serde_json::json!({"clicks": 6, "without_detail": 16}));
+    let before = "/api/v1/stats?interval=day&from=2020-01-01&to=2020-01-31";
+    assert!(internal.0.get(before).await.json().get("lost").is_none());
+    for nonsense in [report("ab", quarter, 1), report("00000000000000ab", quarter + 1, 1)] {
+        assert_eq!(note(nonsense).await, 400);
+    }
+}
+
+#[tokio::test]
 async fn all_routes_are_listed_page_by_page_and_few_may_list_at_once() {
     let internal = Internal::new().await;
     let mut made = Vec::new();

@@ -279,3 +279,48 @@ async fn operators_bound_keys_too() {
     let wrong = r#"{"name":"a","scopes":["links:own"]}"#;
     assert_eq!(pointers(&test.operator(Method::POST, "/v1/keys", wrong).await), ["#/scopes"]);
 }
+
+/// A key of another workspace does not exist, whatever is asked of it.
+#[tokio::test]
+async fn keys_of_another_workspace_are_nowhere() {
+    let people = super::people::People::new().await;
+    let ada = people.member("ada@example.com", "owner").await;
+    let body = serde_json::json!({"name": "B"});
+    let other = people.call(&ada, Method::POST, "/workspaces", &body).await.json();
+    let there = super::people::Person {
+        workspace: Some(other["id"].as_str().unwrap().to_owned()),
+        ..ada.clone()
+    };
+    let body = serde_json::json!({"name": "k", "scopes": ["links:read"]});
+    let made = people.call(&there, Method::POST, "/keys", &body).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let path = format!("/keys/{}", made.json()["id"].as_str().unwrap());
+    let random = "/keys/4611686018427387904".to_owned();
+    let body = serde_json::json!({"name": "k", "scopes": ["keys:read", "keys:write"]});
+    let operators = people.operator(Method::POST, "/v1/keys", &body).await;
+    let operators = operators.json()["key"].as_str().unwrap().to_owned();
+    let null = serde_json::Value::Null;
+    let rename = serde_json::json!({"name": "mine"});
+    let rotate = serde_json::json!({"overlap_hours": 1});
+    for (method, end, body) in [
+        (Method::GET, "", &null),
+        (Method::PATCH, "", &rename),
+        (Method::POST, "/rotate", &rotate),
+        (Method::DELETE, "", &null),
+    ] {
+        let shown = |answer: Answer| {
+            let mut json = answer.json();
+            json.as_object_mut().unwrap().remove("instance");
+            (answer.status.as_u16(), json)
+        };
+        let by_person = people.call(&ada, method.clone(), &format!("{path}{end}"), body).await;
+        let by_key = people.by_key(&operators, method.clone(), &format!("{path}{end}"), body).await;
+        let nothing = people.call(&ada, method.clone(), &format!("{random}{end}"), body).await;
+        let nothing = shown(nothing);
+        assert_eq!(nothing.0, 404, "{method} {end}: {}", nothing.1);
+        assert_eq!(shown(by_person), nothing, "{method} {end}");
+        assert_eq!(shown(by_key), nothing, "{method} {end}");
+    }
+    let mine = people.call(&there, Method::GET, &path, &null).await;
+    assert_eq!((mine.status.as_u16(), mine.json()["name"].as_str()), (200, Some("k")));
+}

@@ -166,6 +166,7 @@ impl World {
                 let id = made.json()["id"].as_str().unwrap().to_owned();
                 return operation.path.replace("{id}", &id);
             }
+            "shares" => ("/shares", json!({"name": "s"}), "id"),
             "workspaces" => return operation.path.replace("{id}", &self.workspace),
             other => panic!("how does one make an object for {other}?"),
         };

@@ -1,8 +1,10 @@
 //! Pages, as a browser gets them. What a person does with them is tried in a real browser by hand.
 
+mod settings;
+
 use super::people::{People, Person};
 use super::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// What people write into fields, and what must stay text.
 const HOSTILE: &str = "</script><script>alert(1)</script><img src=x onerror=alert(1)>\"'&";
@@ -77,11 +79,12 @@ async fn what_people_wrote_stays_text() {
         format!("/links/{id}"),
         format!("/links/{id}{filter}"),
         format!("/analytics{filter}"),
+        "/analytics?tag=%3C%2Fa%3E%3Cscript%3E&more=links".to_owned(),
         "/missing".to_owned(),
     ] {
         let page = page(&people, Some(&ada), &path).await;
         assert_eq!(page.status, 200, "{path}: {}", page.body);
-        for bad in ["<script>", "<img", "onerror=alert(1)>", "javascript:"] {
+        for bad in ["<script>", "<img src=x", "onerror=alert(1)>", "javascript:"] {
             assert!(!page.body.contains(bad), "{path} has {bad}");
         }
     }
@@ -108,7 +111,7 @@ async fn pages_show_what_a_role_may_do() {
     assert!(gone.body.contains("<h1>There is nothing here</h1>"), "{}", gone.body);
     let bad = page(&people, Some(&editor), "/analytics?period=whenever").await;
     assert_eq!(bad.status, 400);
-    for period in ["today", "7d", "last-month", "12mo", "5y"] {
+    for period in ["today", "24h", "7d", "last-month", "12mo", "5y", "all"] {
         let stats = page(&people, Some(&editor), &format!("/analytics?period={period}")).await;
         assert_eq!(stats.status, 200, "{period}: {}", stats.body);
     }

@@ -101,7 +101,13 @@ impl People {
         self.call(person, Method::GET, path, &Value::Null).await
     }
 
-    async fn by_key(&self, key: &str, method: Method, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn by_key(
+        &self,
+        key: &str,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> Answer {
         let request = Request::builder()
             .method(method)
             .uri(format!("/api/v1{path}"))

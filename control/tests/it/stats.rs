@@ -180,6 +180,7 @@ async fn questions_that_make_no_sense_are_refused_by_name() {
         ("table=series", "table is for format=csv"),
         ("format=csv&table=top.city", "table is totals, series, or"),
         ("since=1", "cannot read the query: "),
+        ("domain=evil.example", "domain names none"),
     ] {
         for path in [format!("{link}/stats?{query}"), format!("/api/v1/stats?{query}")] {
             let answer = test.get(&path).await;
@@ -309,4 +310,42 @@ async fn erased_clicks_are_gone_from_every_answer() {
     let clicks = test.get(&format!("{link}/clicks")).await.json();
     assert_eq!(clicks["data"].as_array().unwrap().len(), 0);
     assert_eq!(test.get(&link).await.status, StatusCode::OK);
+}
+
+/// A tag is the links that have it now, whatever case it is written in.
+#[tokio::test]
+async fn a_tag_and_a_domain_narrow_a_report() {
+    let mut clicks = Clicks::new().await;
+    clicks.push(NOW_S - 3600, Kind::Human, 1, "DE", "");
+    let other = clicks.test.post("/api/v1/links", r#"{"url":"https://x.example/","code":"b"}"#);
+    let other = other.await.json()["id"].as_str().unwrap().to_owned();
+    let first = clicks.record.link;
+    clicks.record.link = other.parse().unwrap();
+    clicks.push(NOW_S - 3600, Kind::Human, 2, "FR", "");
+    clicks.push(NOW_S - 1800, Kind::Human, 3, "FR", "");
+    clicks.record.link = first;
+    let (test, link) = clicks.store().await;
+    let path = format!("/api/v1/links/{other}");
+    let tagged = test.call(Method::PATCH, &path, r#"{"tags":["Été"]}"#).await;
+    assert_eq!(tagged.status, 200, "{}", tagged.body);
+    for (query, links, clicks) in [
+        ("", Some(2), 3),
+        ("?tag=%C3%A9t%C3%A9", Some(1), 2),
+        ("?tag=%C3%89T%C3%89&filter=country==FR&by=link", Some(1), 2),
+        ("?tag=none", Some(0), 0),
+        ("?domain=GO.example", None, 3),
+        ("?tag=%C3%A9t%C3%A9&domain=go.example&compare=previous", Some(1), 2),
+    ] {
+        let stats = test.get(&format!("/api/v1/stats{query}")).await.json();
+        assert_eq!(stats["totals"]["clicks"], clicks, "{query}: {stats}");
+        assert_eq!(stats["links"].as_u64(), links, "{query}");
+    }
+    for (path, start) in [
+        (format!("{link}/stats?tag=a"), "tag is not for"),
+        ("/api/v1/stats?tag=".into(), "tag: a tag has 1 to 50"),
+    ] {
+        let answer = test.get(&path).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(answer.json()["detail"].as_str().unwrap().starts_with(start), "{}", answer.body);
+    }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use carom_control::{ClicksConfig, KeepClicksError, internal_router};
-use carom_shared::batch::{BatchBuilder, BatchFile, Token};
+use carom_shared::batch::{BatchBuilder, Token};
 use carom_shared::internal::CLICKS_PATH;
 use carom_shared::{Code, FeedPosition};
 use http::{Method, Request, StatusCode};
@@ -287,7 +287,8 @@ async fn a_store_of_clicks_may_come_later() {
 }
 
 /// A batch with one click of yesterday.
-fn one_click() -> BatchFile {
+#[cfg(feature = "clickhouse-tests")]
+fn one_click() -> carom_shared::batch::BatchFile {
     use carom_shared::click::{Channel, Detail, Details, Device, Kind, Privacy, Via};
     use carom_shared::{Click, DomainId, LinkId, WorkspaceId};
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use carom_control::{App, Change, StoreBatchError, Subscriber};
 use carom_edge::resolve::{Origin, OriginError, OriginFuture, RouteChange};
-use carom_edge::ship::{ClickSink, SinkError, SinkFuture, Stored};
+use carom_edge::ship::{ClickSink, LossFuture, SinkError, SinkFuture, Stored};
 use carom_edge::{Domains, EdgeFeed, MissingCodes};
 use carom_shared::batch::Token;
+use carom_shared::internal::LossReport;
 use carom_shared::{Code, DomainId, FeedPage, FeedPosition, ServedDomain};
 
 use bytes::Bytes;
@@ -63,6 +64,11 @@ pub(crate) struct ControlSink(pub(crate) App);
 impl ClickSink for ControlSink {
     fn takes_several(&self) -> bool {
         self.0.are_clicks_shared()
+    }
+
+    fn report_losses(&self, report: LossReport) -> LossFuture {
+        let app = self.0.clone();
+        Box::pin(async move { app.note_losses(report).await.map_err(SinkError::Unavailable) })
     }
 
     fn store(&self, token: Token, batch: Bytes) -> SinkFuture {

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use tokio::runtime::Handle;
 
+use carom_control::health::SelfKnowledge;
 use carom_control::program::{
     Listeners, OPERATOR_CONNECTIONS_MAX, ProgramError, listen_tcp, listen_unix,
 };
 use carom_control::{App, Limits, OpenOptions, admin, api_router, internal_router, operator};
-use carom_edge::process::{Inherited, Signals, SteadyClock, raise_file_limit, serving_runtime};
+use carom_edge::process::{Inherited, Signals, SteadyClock, background_runtime, raise_file_limit};
 use carom_edge::{Edge, EdgeParts};
 use carom_shared::settings::InvalidSetting;
 use carom_shared::{Clock, Random, SystemClock, SystemRandom};
@@ -41,7 +43,7 @@ pub(crate) fn run(
     }
     let traces = settings.log.start(&settings.otel, "carom")?;
     raise_file_limit();
-    let runtime = serving_runtime().map_err(ProgramError::Runtime)?;
+    let runtime = background_runtime().map_err(ProgramError::Runtime)?;
     let result = runtime.block_on(Server::run(settings, inherited, program));
     // Whoever asked twice does not wait for what still runs; everything else has ended.
     runtime.shutdown_background();
@@ -93,12 +95,15 @@ impl Server {
         let clock: Arc<dyn Clock> = Arc::clone(&steady) as Arc<dyn Clock>;
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
         upgrade::prepare(settings, &*clock).await?;
-        let app = App::open(OpenOptions {
+        let options = OpenOptions {
             config: settings.control_config(),
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
-        })
-        .await?;
+        };
+        // Not here: the threads of SQLite that this starts are to stand back as the runtime's do, and the
+        // edge's, which are started here, are not.
+        let open = move || Handle::current().block_on(App::open(options));
+        let app = tokio::task::spawn_blocking(open).await.unwrap_or_else(resume)?;
         app.keep_clicks().await.map_err(ProgramError::from)?;
         let salts = app.salts().await;
         let salts = salts.map_err(|reason| ProgramError::NotReady { part: "database", reason })?;
@@ -137,14 +142,15 @@ impl Server {
         let drain = Duration::from_millis(settings.edge.drain_timeout_ms);
         let few = Limits { connections: OPERATOR_CONNECTIONS_MAX, drain, ..Limits::default() };
         let limits = Limits { connections: settings.control.max_connections, ..few };
-        listeners.serve(api_router(app), api, limits);
+        // It says how far the wall clock has jumped, so it looks at that.
+        let wall = Arc::new(SystemClock);
+        let probe = Probe::new(edge.state(), backups.clone(), wall);
+        let knowledge = SelfKnowledge(Arc::new(probe.clone()));
+        listeners.serve(api_router(app).layer(Extension(knowledge)), api, limits);
         if let Some((router, listener)) = internal_router(app).zip(internal) {
             listeners.serve(router, listener, limits);
         }
         listeners.serve(admin::router_with(app, Arc::new(backups.clone())), health, few);
-        // It says how far the wall clock has jumped, so it looks at that.
-        let wall = Arc::new(SystemClock);
-        let probe = Probe::new(edge.state(), backups.clone(), wall);
         let operator = operator::router(app).merge(backup_router(backups)).merge(probe.router());
         listeners.serve(operator, socket, few);
         Ok(server)
@@ -159,9 +165,11 @@ impl Server {
         let ((), (), stopped) = tokio::join!(self.backups.stop(), self.listeners.stop(), edge);
         note_missing(&self.app, &missing).await;
         self.app.close().await;
-        match stopped {
-            Ok(stopped) => stopped,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-        }
+        stopped.unwrap_or_else(resume)
     }
+}
+
+/// Goes on with the panic of a task that was waited for.
+fn resume<T>(ended: tokio::task::JoinError) -> T {
+    std::panic::resume_unwind(ended.into_panic())
 }

@@ -10,22 +10,31 @@ use super::Answer;
 use super::answer::{Fixed, fixed};
 use crate::request::{Form, Refusal};
 
-/// The one stylesheet. Colours are the browser's own, light or dark; a phone is as good as a screen.
+/// The one stylesheet: the dashboard's colours and type, light or dark as the browser likes. Not
+/// `light-dark()`: whoever meets these pages may have an older browser than those who sign in.
 /// A macro, because pages are put together at compile time.
 macro_rules! stylesheet {
     () => {
-        ":root{color-scheme:light dark;font:1rem/1.5 system-ui,sans-serif}\
-         body{max-width:34rem;margin:18vh auto 3rem;padding:0 1.25rem}\
-         h1{font-size:1.5rem;line-height:1.25;margin:0 0 .75rem}\
-         p{margin:0 0 1rem}\
-         .to{border:1px solid #8887;border-radius:.5rem;padding:.75rem 1rem;overflow-wrap:anywhere}\
-         .to b{display:block;font-size:1.125rem}"
+        ":root{color-scheme:light dark;--p:#faf9f6;--c:#fff;--l:#e2dfd6;--i:#1c201e;--m:#545c58;--a:#0a6b4f;\
+         font:1rem/1.5 system-ui,sans-serif;background:var(--p);color:var(--i)}\
+         @media(prefers-color-scheme:dark){:root{--p:#121514;--c:#1a1e1c;--l:#2b312e;--i:#e9ece9;--m:#aab2ad;\
+         --a:#43c99a}}\
+         main{max-width:30rem;margin:16vh auto 3rem;padding:0 1.25rem}\
+         h1{font-size:1.75rem;line-height:1.2;letter-spacing:-.015em;font-weight:650;margin:0 0 .75rem}\
+         p{margin:0 0 1rem;color:var(--m)}\
+         .n{margin:0 0 .5rem;color:var(--a);font-weight:650;letter-spacing:.08em}\
+         a{color:inherit}\
+         .to{padding:1rem 1.25rem;border:1px solid var(--l);border-radius:.75rem;background:var(--c);\
+         overflow-wrap:anywhere;max-height:40vh;overflow:auto}\
+         .to b{display:block;color:var(--i);font-size:1.25rem;line-height:1.4}\
+         .go{display:inline-block;margin:0 1rem 0 0;padding:.5rem 1rem;border-radius:.5rem;\
+         background:var(--a);color:var(--p);font-weight:550;text-decoration:none}"
     };
 }
 
-/// Begins a page; what follows is its body, and then [`page_end!`].
+/// Begins a page; what follows is its body, and then [`page_end!`]. `before` stands above its title.
 macro_rules! page_begin {
-    ($title:literal) => {
+    ($title:literal $(, $before:literal)*) => {
         concat!(
             "<!doctype html><html lang=en><meta charset=utf-8>",
             "<meta name=viewport content=\"width=device-width\">",
@@ -33,7 +42,8 @@ macro_rules! page_begin {
             $title,
             "</title><style>",
             $crate::respond::page::stylesheet!(),
-            "</style>",
+            "</style><main>",
+            $($before,)*
             "<h1>",
             $title,
             "</h1>",
@@ -43,7 +53,7 @@ macro_rules! page_begin {
 
 macro_rules! page_end {
     () => {
-        "</html>\n"
+        "</main></html>\n"
     };
 }
 
@@ -53,7 +63,7 @@ pub(super) use {page_begin, page_end, stylesheet};
 /// neither run nor load nor look like anything. A macro, because lines are put together at compile time.
 macro_rules! page_policy {
     () => {
-        "default-src 'none'; style-src 'sha256-RiY8FlL/SEJMJMXZu9OMIb4pVWx0W2Dq+eQT8t31IAs='; \
+        "default-src 'none'; style-src 'sha256-x6dwMqKGjNVBHwf8Fkwc9cEk6+4wBIlmsHbw3oTTzsY='; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     };
 }
@@ -155,7 +165,9 @@ macro_rules! error_pages {
 
             const fn html(self) -> &'static str {
                 match self {
-                    $(Self::$page => concat!(page_begin!($title), "<p>", $detail, page_end!())),+
+                    $(Self::$page => concat!(
+                        page_begin!($title, "<p class=n>", $status), "<p>", $detail, page_end!(),
+                    )),+
                 }
             }
 
@@ -203,6 +215,14 @@ mod tests {
             }
         }
         text
+    }
+
+    /// They are answered to anybody, however often, and when much else fails.
+    #[test]
+    fn error_pages_are_small() {
+        for page in ErrorPage::ALL {
+            assert!(page.html().len() <= 1300, "{page:?}: {} bytes", page.html().len());
+        }
     }
 
     /// A browser ignores a stylesheet whose hash is another.

@@ -32,24 +32,23 @@ pub fn answer(redirect: &Redirect<'_>, form: Form, report: Option<&str>) -> Answ
 }
 
 fn html(destination: &str, report: Option<&str>) -> String {
+    let host = host(destination);
     let mut page = String::with_capacity(2048 + 2 * destination.len());
     page.push_str(page_begin!("This link leads to"));
-    page.push_str("<p class=to><b>");
-    push_escaped(&mut page, host(destination).unwrap_or_default());
+    // A long one scrolls: keys have to reach it.
+    page.push_str("<p class=to tabindex=0><b>");
+    push_escaped(&mut page, host.unwrap_or_default());
     page.push_str("</b>");
+    push_escaped(&mut page, destination);
+    page.push_str("<p>Continue only if you expected this address.<p>");
     // A record that was damaged on its way must not become a `javascript:` link.
-    if host(destination).is_some() {
-        page.push_str("<a rel=\"noopener noreferrer nofollow ugc\" href=\"");
+    if host.is_some() {
+        page.push_str("<a class=go rel=\"noopener noreferrer nofollow ugc\" href=\"");
         push_escaped(&mut page, destination);
-        page.push_str("\">");
-        push_escaped(&mut page, destination);
-        page.push_str("</a>");
-    } else {
-        push_escaped(&mut page, destination);
+        page.push_str("\">Continue</a>");
     }
-    page.push_str("<p>Continue only if you expected this address.");
     if let Some(report) = report {
-        page.push_str(" <a rel=\"noopener nofollow\" href=\"");
+        page.push_str("<a rel=\"noopener nofollow\" href=\"");
         push_escaped(&mut page, report);
         page.push_str("\">Report this link</a>");
     }
@@ -110,9 +109,9 @@ mod tests {
     fn the_destination_is_a_text_and_a_link() {
         let page = html("https://xn--80ak6aa92e.com/?a='\"><script>&amp;", None);
         let shown = "https://xn--80ak6aa92e.com/?a=&#39;&quot;&gt;&lt;script&gt;&amp;amp;";
+        assert!(page.contains(&format!("<b>xn--80ak6aa92e.com</b>{shown}<p>")));
         assert!(page.contains(&format!(
-            "<b>xn--80ak6aa92e.com</b>\
-             <a rel=\"noopener noreferrer nofollow ugc\" href=\"{shown}\">{shown}</a>"
+            "<a class=go rel=\"noopener noreferrer nofollow ugc\" href=\"{shown}\">Continue</a>"
         )));
         assert!(!html("javascript:alert(1)", None).contains("<a"));
         assert!(!html("https:///", None).contains("<a"));
@@ -128,22 +127,20 @@ mod tests {
         ) {
             let frame = html("", None);
             let page = html(&destination, None);
-            let begin = frame.split("<b>").next().unwrap();
-            let end = "<p>Continue";
-            let middle = page.strip_prefix(begin).unwrap().split(end).next().unwrap();
+            let begin = frame.split("</b>").next().unwrap().strip_suffix("<b>").unwrap();
+            let middle = page.strip_prefix(begin).unwrap().strip_suffix(page_end!()).unwrap();
             let texts: Vec<_> = middle.split(['<', '>']).collect();
             let host = host(&destination).unwrap_or_default();
+            prop_assert_eq!(unescaped(texts[2]), host);
+            prop_assert_eq!(unescaped(texts[4]), destination.as_str());
             if host.is_empty() {
-                prop_assert_eq!(texts.len(), 5, "{}", middle);
-                prop_assert_eq!(unescaped(texts[4]), destination);
-            } else {
-                let link = "a rel=\"noopener noreferrer nofollow ugc\" href=\"";
                 prop_assert_eq!(texts.len(), 9, "{}", middle);
-                prop_assert_eq!(unescaped(texts[2]), host);
-                let href = texts[5].strip_prefix(link).unwrap().strip_suffix('"').unwrap();
+            } else {
+                let link = "a class=go rel=\"noopener noreferrer nofollow ugc\" href=\"";
+                prop_assert_eq!(texts.len(), 13, "{}", middle);
+                let href = texts[9].strip_prefix(link).unwrap().strip_suffix('"').unwrap();
                 prop_assert!(!href.contains('"'));
                 prop_assert_eq!(unescaped(href), destination.as_str());
-                prop_assert_eq!(unescaped(texts[6]), destination.as_str());
             }
         }
 

@@ -4,13 +4,13 @@
 //! the steps of which nearly every batch's way is made; what else one needs, control does.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use carom_shared::UnixMillis;
 use carom_shared::batch::{Token, is_forgotten};
 use carom_shared::clickhouse::{
-    CHANGE_STATEMENT, ClickHouseAt, ClickHouseError, EXCEPTION_HEADER, INSERT_ENCODING,
+    CHANGE_STATEMENT, CLOSED, ClickHouseAt, ClickHouseError, EXCEPTION_HEADER, INSERT_ENCODING,
     INSERT_SETTINGS, LimitedOutcome, LimitedShipment, LimitedStep, Look, PASSWORD_HEADER,
     PreparedBatch, SETTINGS, Sent, Statement, StatementRequest, USER_HEADER, WRITE_SETTINGS,
     attempt_name, batch_number, change_rows, count_statement, found, insert_statement,
@@ -32,6 +32,9 @@ const IDLE_MAX: Duration = Duration::from_secs(2);
 /// How long an answer may take: of an insert of megabytes, and of anything else.
 const INSERT_MAX: Duration = Duration::from_secs(60);
 const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// How old a look may be when something is inserted: who moves clicks away closes a store, and then waits
+/// for longer than that.
+const LOOK_AGE_MAX: Duration = Duration::from_secs(10);
 /// Bytes of an answer, at most: what was erased of late is in one.
 const ANSWER_LEN_MAX: usize = 4 << 20;
 
@@ -103,6 +106,7 @@ impl Server {
         now: &(dyn Fn() -> UnixMillis + Sync),
     ) -> Result<Stored, NotStored> {
         let number = batch_number(token.as_str());
+        let begun = Instant::now();
         let mut shipment = LimitedShipment::new(batch.rows as u64);
         let mut failed = None;
         loop {
@@ -110,7 +114,16 @@ impl Server {
                 LimitedStep::Look => {
                     let is_old = is_forgotten(batch.made_at, now());
                     let look: Look = self.row(&look_statement(number, batch.made_at)).await?;
+                    if look.2.contains(&CLOSED) {
+                        let why = "its clicks move, or were moved, to another store: \
+                                   edge.clicks_url has to name where they are";
+                        return Err(NotStored::ForControl(why.to_owned()));
+                    }
                     shipment.looked(found(look, is_old, batch.links.iter().copied()));
+                }
+                LimitedStep::Send if begun.elapsed() > LOOK_AGE_MAX => {
+                    let why = "it took too long to see what is known of a batch".to_owned();
+                    return Err(NotStored::Later(ClickHouseError::Later(why)));
                 }
                 LimitedStep::Send => {
                     let sent = self.send(token, batch).await;

@@ -20,9 +20,10 @@ use bytes::Bytes;
 use carom_shared::Clock;
 use carom_shared::batch::Token;
 use carom_shared::clickhouse::{ClickHouseError, PreparedBatch};
+use carom_shared::internal::LossReport;
 
 use super::clickhouse::{NotStored, Server};
-use super::{ClickSink, ClicksUrls, SinkCounts, SinkError, SinkFuture, Stored};
+use super::{ClickSink, ClicksUrls, LossFuture, SinkCounts, SinkError, SinkFuture, Stored};
 use crate::control::ControlClient;
 
 /// How often a store that is away is looked at, at least; if looks take their time, they are rarer.
@@ -182,6 +183,10 @@ impl ClickSink for StraightSink {
     fn store(&self, token: Token, batch: Bytes) -> SinkFuture {
         let sink = self.clone();
         Box::pin(async move { sink.0.store(token, batch).await })
+    }
+
+    fn report_losses(&self, report: LossReport) -> LossFuture {
+        self.0.control.report_losses(report)
     }
 
     fn takes_several(&self) -> bool {

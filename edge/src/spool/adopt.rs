@@ -18,11 +18,13 @@ use std::time::Duration;
 use carom_shared::Random;
 use tokio_util::sync::CancellationToken;
 
+use super::losses::Losses;
 use super::outbox::Outbox;
 use super::recover::{Recovered, Recovery};
 use super::{Spool, SpoolError, read_identity};
 use crate::enrich::{EnrichConfig, Enricher};
 use crate::handle::EdgeState;
+use crate::ship::losses::LossReporter;
 use crate::ship::{ClickSink, Shipper};
 
 /// How long a spool is held while its store does not take what is in it.
@@ -82,7 +84,9 @@ impl Adopter {
         let open = |source| SpoolError::Io { path: self.dir.clone(), source };
         // Nothing is put into it but what is recovered, which no quota refuses.
         let outbox = Arc::new(Outbox::open(&spool, 0).map_err(open)?);
-        let recovered = self.recover(&spool, &outbox).await?;
+        let (recovered, losses) = self.recover(&spool, &outbox).await?;
+        let (sink, clock) = (Arc::clone(&self.sink), Arc::clone(&self.edge.shared.clock));
+        let mut losses = LossReporter::new(spool.id(), Arc::new(losses), sink, clock);
         let shipper = Shipper {
             outbox: Arc::clone(&outbox),
             sink: Arc::clone(&self.sink),
@@ -91,6 +95,7 @@ impl Adopter {
             stop: stop.clone(),
         };
         let empty = async {
+            losses.report().await;
             while outbox.len() > 0 {
                 tokio::time::sleep(LOOK).await;
             }
@@ -110,7 +115,7 @@ impl Adopter {
         &self,
         spool: &Arc<Spool>,
         outbox: &Arc<Outbox>,
-    ) -> Result<Recovered, SpoolError> {
+    ) -> Result<(Recovered, Losses), SpoolError> {
         let (spool, outbox, shared) =
             (Arc::clone(spool), Arc::clone(outbox), Arc::clone(&self.edge.shared));
         let (enrich, random) = (self.enrich.clone(), Arc::clone(&self.random));
@@ -120,7 +125,7 @@ impl Adopter {
             let recovered =
                 Recovery::new(&spool, &outbox, &losses, &*shared.clock).run(&mut enricher)?;
             shared.metrics.clicks_recovered.add(recovered.clicks);
-            Ok(recovered)
+            Ok((recovered, losses))
         };
         match tokio::task::spawn_blocking(recover).await {
             Ok(recovered) => recovered,

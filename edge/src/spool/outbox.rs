@@ -45,6 +45,22 @@ pub(crate) struct Waiting {
     pub(crate) is_compact: bool,
 }
 
+/// An end of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Oldest,
+    Newest,
+}
+
+impl End {
+    pub(crate) const fn other(self) -> Self {
+        match self {
+            Self::Oldest => Self::Newest,
+            Self::Newest => Self::Oldest,
+        }
+    }
+}
+
 /// A batch that is there at the start, or what is wrong with it.
 pub(crate) struct Listed {
     pub(crate) token: Token,
@@ -160,15 +176,20 @@ impl Outbox {
         self.handed_over.notify_one();
     }
 
-    /// The batch that is to be shipped next, but for those that are under way; waits for one.
-    pub(crate) async fn next(&self, is_under_way: impl Fn(&Token) -> bool) -> Token {
-        loop {
-            let next = |waiting: &&Waiting| !is_under_way(&waiting.token);
-            if let Some(waiting) = self.queue().ready.iter().find(next) {
-                return waiting.token.clone();
-            }
-            self.handed_over.notified().await;
-        }
+    /// The first batch from an end of the list that is not under way.
+    pub(crate) fn first(&self, end: End, is_free: impl Fn(&Token) -> bool) -> Option<Token> {
+        let queue = self.queue();
+        let mut tokens = queue.ready.iter().map(|waiting| &waiting.token);
+        let found = match end {
+            End::Oldest => tokens.find(|token| is_free(token)),
+            End::Newest => tokens.rfind(|token| is_free(token)),
+        };
+        found.cloned()
+    }
+
+    /// Waits until batches were put on the list since somebody waited.
+    pub(crate) async fn handed_over(&self) {
+        self.handed_over.notified().await;
     }
 
     /// Lets others go first that may be sent already. Those that were never sent stay behind: they

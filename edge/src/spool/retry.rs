@@ -29,6 +29,24 @@ impl fmt::Display for Retried {
     }
 }
 
+/// The same for a spool and for one that a process beside it may have had, if that is there.
+///
+/// # Errors
+/// As [`retry`] for either; what was given back by then stays so.
+pub fn retry_both(dir: &Path, beside: &Path, random: &dyn Random) -> Result<Retried, SpoolError> {
+    let mut retried = Retried::default();
+    let dirs = [dir, beside].into_iter().filter(|dir| dir.join("identity").exists());
+    let dirs: Vec<_> = dirs.collect();
+    // Neither: the error names the one that should be there.
+    for dir in if dirs.is_empty() { vec![dir] } else { dirs } {
+        let Retried { batches, clicks, left } = retry(dir, random)?;
+        retried.batches += batches;
+        retried.clicks += clicks;
+        retried.left += left;
+    }
+    Ok(retried)
+}
+
 /// Moves each whole batch of `quarantine/` into `outbox/`. The store recognises those that it has, and
 /// refuses again what it still will not take: nothing is counted twice, and nothing is lost.
 ///
@@ -117,5 +135,27 @@ mod tests {
         assert_eq!(retry(dir.path(), &random).unwrap(), expected);
         assert_eq!(fs::read(given_back).unwrap(), batch.bytes);
         assert_eq!(retry(dir.path(), &random).unwrap(), Retried { left: 2, ..Retried::default() });
+    }
+
+    #[test]
+    fn the_spool_of_a_process_beside_is_looked_through_too() {
+        let data = tempfile::tempdir().unwrap();
+        let random = SeededRandom::new(2);
+        let (first, second) = (data.path().join("spool"), data.path().join("second/spool"));
+        let error = retry_both(&first, &second, &random).unwrap_err();
+        assert!(error.to_string().contains(&*first.join("identity").to_string_lossy()), "{error}");
+        let mut builder = BatchBuilder::new();
+        builder.push(&click());
+        let batch = builder.finish(UnixMillis::new(0), &[]);
+        let aside = |dir: &Path| {
+            let spool = Spool::open(dir, &random).unwrap();
+            let name = format!("{}.clk", Token::new(spool.id(), 1, 1, batch.rows, batch.crc));
+            fs::write(spool.quarantine_dir().join(&name), &batch.bytes).unwrap();
+            spool.outbox_dir().join(name)
+        };
+        let given_back = [aside(&second), aside(&first)];
+        let expected = Retried { batches: 2, clicks: 2, left: 0 };
+        assert_eq!(retry_both(&first, &second, &random).unwrap(), expected);
+        assert!(given_back.iter().all(|path| path.exists()));
     }
 }

@@ -11,7 +11,7 @@ use carom_edge::control::{ControlClient, ControlUrls};
 use carom_edge::ship::{ClickSink, ClicksUrls, SinkError, Stored, StraightSink};
 use carom_shared::batch::{Batch, BatchBuilder, Range, Token};
 use carom_shared::click::{Channel, Details, Device, Kind, Privacy, Via};
-use carom_shared::clickhouse::{batch_number, insert_body};
+use carom_shared::clickhouse::{CLOSED, batch_number, insert_body};
 use carom_shared::{Click, DomainId, LinkId, SystemRandom, TestClock, UnixMillis, WorkspaceId};
 
 use crate::client::Client;
@@ -99,6 +99,23 @@ async fn a_batch_is_stored_noted_and_recognised() {
     );
     assert_eq!(count("SELECT toUInt64(sum(click_quarter.n)) FROM click_quarter"), ROWS);
     assert_eq!(control.lock().unwrap().batches, 0);
+}
+
+/// Whoever moves clicks away closes the store; edges that do not know it leave their batches to control.
+#[tokio::test]
+async fn a_store_that_is_closed_gets_no_batch() {
+    let database = Database::new(&shared_url());
+    let (sink, control) = rig(&database);
+    let [workspace, link] = CLOSED;
+    let far = i64::MAX;
+    database.run(&format!("INSERT INTO erasure VALUES ({workspace}, {link}, {far}, 1)"));
+    let one = batch(1);
+    assert_eq!(store(&sink, &one).await.unwrap(), Stored::New, "by control");
+    assert_eq!((control.lock().unwrap().batches, rows_of(&database, &one.0)), (1, 0));
+    database.run("ALTER TABLE erasure DELETE WHERE workspace = 0 SETTINGS mutations_sync = 2");
+    let two = batch(2);
+    assert_eq!(store(&sink, &two).await.unwrap(), Stored::New);
+    assert_eq!((control.lock().unwrap().batches, rows_of(&database, &two.0)), (1, ROWS));
 }
 
 #[tokio::test]

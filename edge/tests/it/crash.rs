@@ -13,7 +13,7 @@ use crate::world::{Mood, Store, World, eventually, files, route};
 /// in between is then in the outbox's copy as well, and recognised there by its range. Nothing
 /// leaves the outbox meanwhile, and no segment is used again, because fewer clicks are recorded
 /// than one holds.
-fn copy_spool(from: &Path, to: &Path) {
+pub(crate) fn copy_spool(from: &Path, to: &Path) {
     for sub in ["ring", "outbox", "quarantine"] {
         std::fs::create_dir_all(to.join(sub)).unwrap();
         for file in files(&from.join(sub)) {

@@ -118,6 +118,12 @@ fn what_cannot_be_counted_either_is_dropped_and_the_total_stays() {
     assert!(edge.stop().ring_drained);
     let edge = world.start();
     assert_eq!(edge.lost(Loss::Dropped), dropped, "a restart forgets nothing");
+    let told = || world.store.losses.lock().unwrap().last().cloned();
+    eventually("whoever shows statistics is told", || told().is_some());
+    let report = told().unwrap();
+    assert!(report.is_possible());
+    let [totals] = report.quarters[..] else { panic!("{report:?}") };
+    assert_eq!((totals.dropped, totals.counted), (dropped, edge.lost(Loss::Counted)));
 }
 
 #[test]

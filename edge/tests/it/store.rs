@@ -1,6 +1,10 @@
 //! Clicks on their way to a store that is away, mute, or unwilling.
 
+use carom_edge::EdgeError;
+use carom_edge::spool::SpoolError;
+
 use crate::client::Client;
+use crate::crash::copy_spool;
 use crate::world::{Mood, World, eventually, files, metric, route};
 
 /// Follows `/l1` … `/ln` once each, and fails unless each is a redirect.
@@ -45,7 +49,9 @@ fn while_the_store_is_away_redirects_go_on_and_batches_wait() {
     let mut order = world.store.tries();
     order.dedup();
     assert_eq!(order.len(), waiting, "each until it is stored, then the next");
-    assert!(order.is_sorted(), "oldest first");
+    let oldest: Vec<_> = order.iter().step_by(2).collect();
+    let newest: Vec<_> = order.iter().skip(1).step_by(2).collect();
+    assert!(oldest.is_sorted() && newest.is_sorted_by(|a, b| a > b), "from both ends: {order:?}");
     assert_eq!(edge.stop().batches_waiting, 0);
 }
 
@@ -88,6 +94,60 @@ fn a_batch_without_an_answer_holds_up_no_other_where_the_store_takes_several() {
     world.store.set(Mood::Stores);
     eventually("none waits", || metric(&edge, "carom_edge_batches_waiting") == 0);
     assert_once(&world, 4);
+}
+
+/// A store that was away finds a backlog of which it can take a batch each 100 ms: a click of just now is
+/// not behind all of it, and the backlog goes meanwhile.
+#[test]
+fn a_fresh_click_does_not_wait_for_the_backlog() {
+    let world = World::new();
+    world.store.set(Mood::Unavailable);
+    let edge = world.start();
+    let mut client = Client::connect(edge.address());
+    for link in 1..=30 {
+        follow(&world, &mut client, link..=link);
+        let drained = || metric(&edge, "carom_edge_clicks_drained_total") == link.unsigned_abs();
+        eventually("it is drained", drained);
+    }
+    world.store.set(Mood::Slow);
+    eventually("the store answers", || world.store.batches() > 0);
+    follow(&world, &mut client, 31..=31);
+    eventually("the fresh click is stored", || world.store.clicks_by_link().contains_key(&31));
+    let backlog = metric(&edge, "carom_edge_batches_waiting");
+    assert!(backlog >= 10, "only {backlog} batches of the backlog are left");
+    world.store.set(Mood::Stores);
+    world.store.wait_for(31);
+    assert_once(&world, 31);
+}
+
+/// Two machines made of one image have the same spool, with the same name, generation and batches. What waits
+/// in both is one batch each; what they cut from then on has the same numbers, and is told apart.
+#[test]
+fn a_cloned_spool_loses_nothing_and_what_it_held_counts_once() {
+    let world = World::new();
+    world.store.set(Mood::Unavailable);
+    let edge = world.start();
+    follow(&world, &mut Client::connect(edge.address()), 1..=10);
+    eventually("all clicks are drained", || metric(&edge, "carom_edge_clicks_drained_total") == 10);
+    edge.drop_without_stop();
+    let cloned = world.spool_dir().with_file_name("cloned");
+    copy_spool(&world.spool_dir(), &cloned);
+
+    let (one, other) = (world.start(), world.start_on(&cloned, &world.store).unwrap());
+    // On one machine there is a lock.
+    let second = world.start_on(&cloned, &world.store).err().unwrap();
+    assert!(matches!(second, EdgeError::Spool(SpoolError::Locked(_))), "{second}");
+    for (edge, links) in [(&one, 11..=20), (&other, 21..=30)] {
+        follow(&world, &mut Client::connect(edge.address()), links);
+    }
+    world.store.set(Mood::Stores);
+    for edge in [&one, &other] {
+        eventually("everything is stored", || {
+            metric(edge, "carom_edge_clicks_drained_total") == 10
+                && metric(edge, "carom_edge_batches_waiting") == 0
+        });
+    }
+    assert_once(&world, 30);
 }
 
 #[test]

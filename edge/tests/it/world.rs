@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use carom_edge::process::Inherited;
 use carom_edge::resolve::{Origin, OriginError, OriginFuture, RouteChange};
-use carom_edge::ship::{ClickSink, SinkError, SinkFuture, Stored};
+use carom_edge::ship::{ClickSink, LossFuture, SinkError, SinkFuture, Stored};
 use carom_edge::{Domains, Edge, EdgeConfig, EdgeError, EdgeParts, SpoolConfig, Stopped};
 use carom_shared::batch::{Batch, Token};
 use carom_shared::click::{Detail, Kind, Via};
+use carom_shared::internal::LossReport;
 use carom_shared::{
     Click, Clock, Code, DomainId, FeedPage, FeedPosition, Host, LinkId, QueryPolicy,
     RedirectStatus, RouteRecord, RouteState, Salts, SystemRandom, TestClock, UnixMillis,
@@ -142,6 +143,8 @@ pub(crate) enum Mood {
     Refuses,
     /// Takes several at once, and has no answer about the first that it was ever given.
     SilentAboutFirst,
+    /// Takes several at once, and 100 ms for each.
+    Slow,
 }
 
 /// The store's part: batches by token, each token once.
@@ -151,6 +154,8 @@ pub(crate) struct Store {
     batches: Mutex<BTreeMap<Token, Bytes>>,
     /// The token of every try, in order.
     tries: Mutex<Vec<Token>>,
+    /// What it was told of clicks that could not be kept.
+    pub(crate) losses: Mutex<Vec<LossReport>>,
 }
 
 impl Store {
@@ -202,7 +207,7 @@ impl Store {
         match mood {
             Mood::Unavailable => return Err(SinkError::Unavailable("switched off".to_owned())),
             Mood::Refuses => return Err(SinkError::Refused("out of principle".to_owned())),
-            Mood::Stores | Mood::StoresInSilence | Mood::SilentAboutFirst => {}
+            Mood::Stores | Mood::StoresInSilence | Mood::SilentAboutFirst | Mood::Slow => {}
         }
         Batch::from_bytes(&batch).unwrap();
         let mut batches = self.batches.lock().unwrap();
@@ -229,6 +234,9 @@ impl ClickSink for Store {
         let mood = Arc::clone(&self.mood);
         let is_first = self.tries.lock().unwrap().first() == Some(&token);
         Box::pin(async move {
+            if *mood.lock().unwrap() == Mood::Slow {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
             while is_first && *mood.lock().unwrap() == Mood::SilentAboutFirst {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -236,8 +244,13 @@ impl ClickSink for Store {
         })
     }
 
+    fn report_losses(&self, report: LossReport) -> LossFuture {
+        self.losses.lock().unwrap().push(report);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     fn takes_several(&self) -> bool {
-        *self.mood.lock().unwrap() == Mood::SilentAboutFirst
+        matches!(*self.mood.lock().unwrap(), Mood::SilentAboutFirst | Mood::Slow)
     }
 }
 

@@ -20,6 +20,10 @@ const ZSTD_LEVEL: i32 = 1;
 /// and what was erased since it was made.
 pub type Look = (u64, u64, Vec<LinkKey>);
 
+/// The workspace and link of an erasure which says that this store of clicks is closed to edges: it moves to
+/// another, or moved. Every [`Look`] has it, and an edge needs no other right to see it.
+pub const CLOSED: LinkKey = [0, 0];
+
 /// The number under which a batch's rows are stored: SipHash-2-4 of its token with a key of zeros. Among
 /// a hundred million batches two are alike with a probability of one in four thousand.
 #[must_use]

@@ -10,6 +10,7 @@ on_each_database!(
     a_second_factor_is_begun_confirmed_and_used_step_by_step,
     a_link_works_once_for_its_purpose_and_in_its_time, a_new_link_ends_those_before_it,
     a_ticket_has_five_tries, a_recovery_code_works_once,
+    wrong_tries_are_counted_until_they_are_forgotten, an_account_that_ends_is_nobodys,
 );
 
 fn email(text: &str) -> Email {
@@ -156,4 +157,34 @@ async fn a_recovery_code_works_once(test: TestDb) {
     recovery_replace(&mut tx, id, &[[4; 32]]).await.unwrap();
     assert!(!recovery_use(&mut tx, id, &[2; 32], NOW).await.unwrap());
     assert!(recovery_use(&mut tx, id, &[4; 32], NOW).await.unwrap());
+}
+
+async fn wrong_tries_are_counted_until_they_are_forgotten(test: TestDb) {
+    let mut tx = test.db.begin().await.unwrap();
+    let id = ada(&test, &mut tx).await;
+    for expected in 1..=3 {
+        assert_eq!(account_tried(&mut tx, id).await.unwrap(), Some(expected));
+    }
+    assert_eq!(account_now(&mut tx, id).await.unwrap().unwrap().wrong_tries, 3);
+    account_tries_forget(&mut tx, id).await.unwrap();
+    assert_eq!(account_tried(&mut tx, id).await.unwrap(), Some(1));
+    assert!(account_set_password(&mut tx, id, "newer").await.unwrap());
+    assert_eq!(account_now(&mut tx, id).await.unwrap().unwrap().wrong_tries, 0);
+    let nobody = AccountId::try_from(1).unwrap();
+    assert_eq!(account_tried(&mut tx, nobody).await.unwrap(), None);
+}
+
+async fn an_account_that_ends_is_nobodys(test: TestDb) {
+    let mut tx = test.db.begin().await.unwrap();
+    let id = ada(&test, &mut tx).await;
+    account_forget(&mut tx, id).await.unwrap();
+    assert!(account_now(&mut tx, id).await.unwrap().is_none());
+    assert!(!email_is_taken(&mut tx, &email("ada@example.com")).await.unwrap());
+    assert!(!account_set_disabled(&mut tx, id, false).await.unwrap(), "it does not come back");
+    assert_eq!(account_tried(&mut tx, id).await.unwrap(), None);
+    let next = ada(&test, &mut tx).await;
+    assert_ne!(next, id);
+    tx.commit().await.unwrap();
+    let all = account_list(&test.db.read).await.unwrap();
+    assert_eq!(all.iter().map(|account| account.id).collect::<Vec<_>>(), [next]);
 }

@@ -10,9 +10,11 @@
 //! An insert that comes between reading and adding makes the repair wrong by that insert; the next round
 //! finds that. Clicks come within seconds of their time, or long after it, so it is rare.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use carom_shared::UnixMillis;
+use carom_shared::clickhouse::{Statement, WRITE_SETTINGS};
 
 use super::ClickStore;
 use super::sql::{list, time};
@@ -23,6 +25,9 @@ use crate::db::StoreError;
 const SETTLED: Duration = Duration::from_mins(10);
 /// Quarter hours of a round that are repaired, at most; the others come in the next one.
 const REPAIRS_MAX: u32 = 96;
+
+/// Of this process: the names of repairs differ.
+static REPAIRS: AtomicU64 = AtomicU64::new(0);
 
 impl ClickStore {
     /// Compares and repairs. Returns by how many clicks the rollup was off.
@@ -49,12 +54,12 @@ impl ClickStore {
                 clicks,
                 "the rollup of clicks lacks some of a quarter hour: repaired"
             );
-            self.repair(*quarter).await?;
+            self.repair(*quarter, now).await?;
         }
         Ok(off.iter().map(|(_, clicks)| clicks.unsigned_abs()).sum())
     }
 
-    async fn repair(&self, quarter: u32) -> Result<(), StoreError> {
+    async fn repair(&self, quarter: u32, now: UnixMillis) -> Result<(), StoreError> {
         let (from, to) = (time(quarter), time(quarter.saturating_add(QUARTER_S)));
         let keys = "workspace, link, quarter, kind";
         let sums = list(["sum(d) AS m", "sum(e) AS i", "max(l) AS last"]);
@@ -72,6 +77,12 @@ impl ClickStore {
              FROM click_quarter WHERE quarter = {from} GROUP BY {keys}) \
              GROUP BY {keys}) WHERE m != 0 OR i != 0"
         );
-        Ok(self.write(&sql).await?)
+        // A difference may be one that was added before, and is no repetition of it.
+        let number = REPAIRS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("repair-{quarter}-{}-{number}", now.get());
+        let more: &[(&str, &str)] = &[("insert_deduplication_token", &name)];
+        let repair = Statement { more, ..Statement::new(&sql, WRITE_SETTINGS) };
+        self.0.client.run(repair).await?;
+        Ok(())
     }
 }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use carom_shared::clickhouse::CLOSED;
 use carom_shared::{LinkId, UnixMillis, WorkspaceId};
 
 use super::ClickStore;
@@ -13,6 +14,8 @@ use crate::db::StoreError;
 
 /// How far an edge's clock may be ahead: an erasure that goes on later leaves what came after it.
 const AHEAD: Duration = Duration::from_mins(10);
+/// Later than any batch is made.
+const CLOSED_AT_MS: i64 = i64::MAX / 2;
 /// The ledger knows batches made so long ago, and some longer: it goes by whole months.
 const LEDGER_LIFE: Duration = Duration::from_hours(92 * 24);
 
@@ -95,6 +98,27 @@ impl ClickStore {
              VALUES ({workspace}, {link}, {}, {is_done})",
             at.get()
         );
+        Ok(self.write(&sql).await?)
+    }
+
+    /// Closes it to edges that store clicks themselves, at this time, or opens it.
+    pub(super) async fn set_closed(&self, at_ms: Option<i64>) -> Result<(), StoreError> {
+        let [workspace, link] = CLOSED;
+        let which = format!("workspace = {workspace} AND link = {link}");
+        let count = format!("SELECT count() FROM erasure WHERE {which} FORMAT JSONCompactEachRow");
+        let found: Vec<(u64,)> = self.rows(&count).await?;
+        let is_now = found.first().is_some_and(|(rows,)| *rows > 0);
+        let sql = match (is_now, at_ms) {
+            (true, None) => format!("ALTER TABLE erasure DELETE WHERE {which}"),
+            // Nothing is left to do. A line of its own each time: a server takes the same one again for a
+            // repetition, also after it was deleted (26.9 does, whatever `insert_deduplicate` says).
+            (false, Some(at_ms)) => format!(
+                "INSERT INTO erasure (workspace, link, at_ms, is_done) \
+                 VALUES ({workspace}, {link}, {}, 1)",
+                CLOSED_AT_MS.saturating_add(at_ms)
+            ),
+            _ => return Ok(()),
+        };
         Ok(self.write(&sql).await?)
     }
 

@@ -29,7 +29,7 @@ use crate::click::moving::row::{
 };
 use crate::click::moving::{ClicksNotServed, may_be_served};
 use crate::click::report::QUARTER_S;
-use crate::db::moving::Mark;
+use crate::db::moving::{Mark, State};
 use crate::db::{DbOpenError, StoreError};
 
 const DAY_S: u32 = 86_400;
@@ -352,6 +352,10 @@ impl ClickStore {
             "SELECT max(-version) FROM carom_migration WHERE version < 0 FORMAT JSONCompactEachRow";
         let last: Vec<(i64,)> = self.rows(LAST).await?;
         let at_ms = now.get().max(last.first().map_or(0, |(last,)| *last) + 1);
+        let is_open = mark.is_none_or(|mark| mark.state == State::Arrived);
+        if is_open {
+            self.set_closed(None).await?;
+        }
         let (state, text) = match mark {
             None => (NOTHING, String::new()),
             Some(mark) => (mark.state.word(), format!("{} {}", mark.token, mark.other)),
@@ -362,7 +366,8 @@ impl ClickStore {
             literal(state),
             literal(&text)
         );
-        Ok(self.write(&sql).await?)
+        self.write(&sql).await?;
+        if is_open { Ok(()) } else { self.set_closed(Some(at_ms)).await }
     }
 
     /// Refuses a store that moves, or moved, to whoever serves.
@@ -411,7 +416,8 @@ impl ClickStore {
         Ok(last.into_iter().map(|(token,)| token).find(|token| !token.is_empty()))
     }
 
-    /// Takes out what a killed move had begun to put in.
+    /// Takes out what is in no ledger: what a killed move had begun to put in; or a batch that an edge has
+    /// still, because nobody told it that it is there.
     pub(crate) async fn take_out_unnoted(&self) -> Result<(), StoreError> {
         const COUNT: &str = "SELECT count() FROM click WHERE batch NOT IN (SELECT batch FROM batch) \
              FORMAT JSONCompactEachRow";

@@ -98,6 +98,29 @@ impl ClickStore {
         self.clicks_of(&sql, limit).await
     }
 
+    /// Clicks of all links of a workspace behind a place, and whether there are more: by link and time.
+    pub(crate) async fn clicks_of_workspace(
+        &self,
+        workspace: WorkspaceId,
+        after: Option<(LinkId, ClickPlace)>,
+        limit: u32,
+    ) -> Result<(Vec<(LinkId, StoredClick)>, bool), StoreError> {
+        let behind = after.map_or_else(String::new, |(link, ClickPlace { at_s, seq })| {
+            let (link, at, seq) = (link.get(), time(at_s), number(seq));
+            format!(
+                " AND (link, at) >= ({link}, {at}) AND (link, at, {SEQ}) > ({link}, {at}, {seq})"
+            )
+        });
+        let sql = format!(
+            "SELECT {} FROM click WHERE workspace = {}{behind} ORDER BY link, at, {SEQ} LIMIT {} \
+             FORMAT JSONCompactEachRow",
+            columns(),
+            workspace.get(),
+            u64::from(limit) + 1,
+        );
+        self.clicks_of(&sql, limit).await
+    }
+
     async fn clicks_of(
         &self,
         sql: &str,

@@ -1,7 +1,9 @@
 //! Answers reports.
 //!
 //! Without filters, and with buckets that begin on quarter hours, totals and series come from the
-//! rollup, with rows for the parts of quarter hours at the ends; everything else comes from rows.
+//! rollup, with rows for the parts of quarter hours at the ends; everything else comes from rows. Of more
+//! than one link the rollup is asked in the form of its projection `of_workspace`, which the server then
+//! reads instead: a quarter hour's links are one row for each kind there.
 //! Which bucket a second is in is looked up in a list of their starts, worked out in Rust like SQLite's.
 
 use std::collections::HashMap;
@@ -146,7 +148,11 @@ fn from_rows(scope: ReportScope, buckets: &Buckets, filters: &[Filter]) -> Strin
 }
 
 /// Where rows were deleted already, the first quarter hour counts whole.
-fn from_rollup(scope: ReportScope, buckets: &Buckets, detail_since: Option<u32>) -> String {
+pub(super) fn from_rollup(
+    scope: ReportScope,
+    buckets: &Buckets,
+    detail_since: Option<u32>,
+) -> String {
     let Span { from_s, to_s } = buckets.span;
     let has_rows = detail_since.is_none_or(|since| since <= from_s);
     let whole_from =
@@ -157,9 +163,16 @@ fn from_rollup(scope: ReportScope, buckets: &Buckets, detail_since: Option<u32>)
     }
     let ends = [Span { from_s, to_s: whole_from }, Span { from_s: whole_to, to_s }];
     let ends = ends.into_iter().filter(|end| end.from_s < end.to_s);
+    let (n, visitors, grouped) = match scope {
+        ReportScope::Link(..) => ("click_quarter.n", "visitors", ""),
+        ReportScope::All | ReportScope::Workspace(_) => (
+            "sum(click_quarter.n)", "uniqCombined64MergeState(12)(visitors)",
+            " GROUP BY quarter, kind",
+        ),
+    };
     let mut sql = format!(
         "SELECT grouping(b), b, {}, uniqCombined64MergeIf(12)(v, kind = 0) FROM (\
-         SELECT {} AS b, kind, click_quarter.n AS m, visitors AS v FROM click_quarter {} AND {}",
+         SELECT {} AS b, kind, {n} AS m, {visitors} AS v FROM click_quarter {} AND {}{grouped}",
         by_kind("m"),
         // The first one may begin before the range, if it counts whole.
         bucket(&format!("greatest(toUInt32(quarter), {from_s})"), buckets),
@@ -180,14 +193,20 @@ fn from_rollup(scope: ReportScope, buckets: &Buckets, detail_since: Option<u32>)
     sql
 }
 
-/// The newest quarter hours are at the end of each link's rows; all of them are few for a link.
-fn last_click(scope: ReportScope) -> String {
-    format!(
-        "SELECT toUnixTimestamp(maxIf(last_at, kind = 0 AND click_quarter.n > 0)) \
-         FROM click_quarter {} AND kind = 0 AND quarter >= {} FORMAT JSONCompactEachRow",
-        of_scope(scope),
-        time(0),
-    )
+/// Of a link, all quarter hours are few.
+pub(super) fn last_click(scope: ReportScope) -> String {
+    let of_people = format!("{} AND kind = 0 AND quarter >= {}", of_scope(scope), time(0));
+    match scope {
+        ReportScope::Link(..) => format!(
+            "SELECT toUnixTimestamp(maxIf(last_at, click_quarter.n > 0)) FROM click_quarter \
+             {of_people} FORMAT JSONCompactEachRow"
+        ),
+        ReportScope::All | ReportScope::Workspace(_) => format!(
+            "SELECT toUnixTimestamp(max(last)) FROM (\
+             SELECT max(last_at) AS last FROM click_quarter {of_people} \
+             GROUP BY workspace, quarter HAVING sum(click_quarter.n) > 0) FORMAT JSONCompactEachRow"
+        ),
+    }
 }
 
 /// The first values of each breakdown, with its place among them; one pass over the rows for all.
@@ -273,6 +292,7 @@ mod tests {
             "top",
             top(query.scope, query.period.span, &query.filters, &query.by, 10)
         );
-        insta::assert_snapshot!("last_click", last_click(ReportScope::All));
+        insta::assert_snapshot!("last_click", last_click(query.scope));
+        insta::assert_snapshot!("last_click_of_all", last_click(ReportScope::All));
     }
 }

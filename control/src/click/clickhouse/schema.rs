@@ -14,6 +14,8 @@ const SCHEMA: Schema = schema!("clicks_clickhouse":
     1 "0001_click",
     2 "0002_ledger",
     3 "0003_view_definer",
+    4 "0004_workspace_rollup",
+    5 "0005_synced_notes",
 );
 
 /// Older servers have other settings, and other ideas of projections.
@@ -26,6 +28,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("wait_end_of_query", "1"),
     ("async_insert", "0"),
     ("distributed_ddl_task_timeout", "60"),
+    // What an old table gets in the background is not waited for: a server's default may be to do so.
+    ("mutations_sync", "0"),
     ("output_format_json_quote_64bit_integers", "0"),
     ("max_execution_time", "120"),
 ];

@@ -10,12 +10,14 @@ use carom_shared::Click;
 use carom_shared::click::Detail;
 use carom_shared::clickhouse::{INSERT_SETTINGS, batch_number, insert_body};
 
+use super::report::{from_rollup, last_click};
 use super::*;
 use crate::click::Totals;
 use crate::click::export::{ClickPlace, ExportQuery};
 use crate::click::import::Fate;
-use crate::click::report::params::Format;
-use crate::click::report::time::Span;
+use crate::click::report::ReportScope;
+use crate::click::report::params::{Format, ReportParams, check_report};
+use crate::click::report::time::{Interval, Span};
 use crate::click::sqlite::tests::{NOW, NOW_S, batch, click};
 use crate::link::clicks::ClickCursor;
 
@@ -88,6 +90,12 @@ async fn send(store: &ClickStore, name: &str, body: Vec<u8>) {
     store.0.client.run(statement).await.unwrap();
 }
 
+/// Puts a batch's rows in, as a call does that is killed before it has written them down.
+pub(crate) async fn insert_unnoted(store: &ClickStore, (token, batch): &(Token, Batch)) {
+    let name = format!("{}.0", token.as_str());
+    send(store, &name, insert_body(token.as_str(), batch, false)).await;
+}
+
 #[tokio::test]
 async fn a_batch_counts_once_also_after_reopening() {
     let store = new_store().await;
@@ -108,6 +116,44 @@ async fn a_batch_counts_once_also_after_reopening() {
     let top = store.top(10).await.unwrap();
     let shown: Vec<_> = top.iter().map(|t| (t.link.get(), t.clicks, t.bots)).collect();
     assert_eq!(shown, [(1, 4, 0), (2, 0, 6)]);
+    remove(&store).await;
+}
+
+/// A report on all links reads a row for each quarter hour and kind, however many links there are; and it is
+/// what the links' own rollup says, also after something was erased or repaired.
+#[tokio::test]
+async fn a_report_on_all_links_reads_the_rollup_of_the_workspace() {
+    let store = new_store().await;
+    let workspace = WorkspaceId::try_from(1).unwrap();
+    let of = |link| Click {
+        workspace,
+        visitor: 7,
+        ..click(link, Kind::Human, NOW_S - 100, 1, "news.example")
+    };
+    let clicks: Vec<_> = (1..=200).map(of).collect();
+    let (token, one) = batch(1, NOW, &clicks);
+    store.store(&token, &one, NOW).await.unwrap();
+    let params = ReportParams { interval: Some(Interval::Day), ..ReportParams::default() };
+    for scope in [ReportScope::Workspace(workspace), ReportScope::All] {
+        let query = check_report(&params, scope, &[], NOW).unwrap();
+        for sql in [from_rollup(scope, &query.period, None), last_click(scope)] {
+            let sql = sql.replace(" FORMAT JSONCompactEachRow", "");
+            let plan =
+                store.0.client.run(Statement::new(&format!("EXPLAIN {sql}"), SETTINGS)).await;
+            let plan = String::from_utf8_lossy(&plan.unwrap()).into_owned();
+            assert!(plan.contains("(of_workspace)"), "{sql}\n{plan}");
+        }
+        assert_eq!(store.report(&query).await.unwrap().period.totals.clicks, 200);
+    }
+    store.erase_link(workspace, clicks[0].link, NOW).await.unwrap();
+    // Behind the rollup's back.
+    store.write("ALTER TABLE click_quarter DELETE WHERE link < 100").await.unwrap();
+    let later = NOW.saturating_add(std::time::Duration::from_hours(1));
+    assert_eq!(store.audit(later).await.unwrap(), 98);
+    let scope = ReportScope::Workspace(workspace);
+    let query = check_report(&params, scope, &[], NOW).unwrap();
+    let report = store.report(&query).await.unwrap();
+    assert_eq!((report.period.totals.clicks, report.period.visitors), (199, 1));
     remove(&store).await;
 }
 
@@ -289,6 +335,22 @@ async fn pages_go_through_all_clicks_once() {
         }
     }
     assert_eq!(all, 90);
+    for (workspace, clicks) in [(1, 80), (2, 10), (3, 0)] {
+        let workspace = WorkspaceId::try_from(workspace).unwrap();
+        let (mut after, mut places) = (None, Vec::new());
+        loop {
+            let (page, has_more) = store.clicks_of_workspace(workspace, after, 13).await.unwrap();
+            after = page.last().map(|(link, click)| (*link, click.place));
+            places.extend(
+                page.iter().map(|(link, click)| (*link, click.place.at_s, click.place.seq)),
+            );
+            if !has_more {
+                break;
+            }
+        }
+        assert_eq!(places.len(), clicks);
+        assert!(places.windows(2).all(|two| two[0] < two[1]));
+    }
     remove(&store).await;
 }
 

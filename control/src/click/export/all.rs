@@ -6,11 +6,11 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use carom_shared::LinkId;
+use carom_shared::{LinkId, WorkspaceId};
 use serde::{Deserialize, Serialize};
 
-use super::ClickPlace;
 use super::api::{ClickView, LinkClick, csv_lines, json_line};
+use super::{ClickPlace, StoredClick};
 use crate::app::App;
 use crate::click::api::domains;
 use crate::http::extract::{Json, Params};
@@ -52,22 +52,29 @@ pub(crate) async fn export_clicks(
     let (clicks, has_more) = app.clicks()?.clicks_after(after, PAGE).await?;
     let last = clicks.last().filter(|_| has_more);
     let next = last.map(|(link, click)| format!("{link}.{}.{}", click.place.at_s, click.place.seq));
-    let hosts = domains(&app, None);
-    let mut links: Vec<LinkId> = clicks.iter().map(|(link, _)| *link).collect();
-    links.dedup();
-    let places = link_places(app.read(), &links).await?;
-    let rows: Vec<LinkClick> = clicks
-        .into_iter()
-        .map(|(link_id, click)| {
-            let code = places.get(&link_id).and_then(|place| place.code.clone());
-            LinkClick { link_id, code, click: ClickView::new(click, &hosts) }
-        })
-        .collect();
+    let rows = click_rows(&app, None, clicks).await?;
     let text = match params.format {
         ClicksFormat::Csv => csv_lines(&rows, after.is_none()),
         ClicksFormat::Jsonl => rows.iter().map(json_line).collect::<Result<_, _>>()?,
     };
     Ok(Json(ClicksText { text, clicks: rows.len() as u64, next }).into_response())
+}
+
+/// Clicks as files hold them; those of a workspace, or of anybody.
+pub(super) async fn click_rows(
+    app: &App,
+    workspace: Option<WorkspaceId>,
+    clicks: Vec<(LinkId, StoredClick)>,
+) -> Result<Vec<LinkClick>, ApiError> {
+    let hosts = domains(app, workspace);
+    let mut links: Vec<LinkId> = clicks.iter().map(|(link, _)| *link).collect();
+    links.dedup();
+    let places = link_places(app.read(), &links).await?;
+    let row = |(link_id, click)| {
+        let code = places.get(&link_id).and_then(|place| place.code.clone());
+        LinkClick { link_id, code, click: ClickView::new(click, &hosts) }
+    };
+    Ok(clicks.into_iter().map(row).collect())
 }
 
 fn place(text: &str) -> Result<(LinkId, ClickPlace), ApiError> {

@@ -224,13 +224,18 @@ async fn clicks_go_to_clickhouse_and_back() {
     }
     let later = NOW.saturating_add(std::time::Duration::from_hours(48));
     assert_eq!(store.audit(later).await.unwrap(), 0);
+    assert_eq!(closed(&second).await, 0, "it has arrived, and edges may store clicks");
     // One that was on its way.
     let (token, more) = batch(99, &[click(1)]);
     assert!(matches!(store.store(&token, &more, NOW).await.unwrap(), Stored::New { .. }));
     let before = asked(&store).await;
 
+    // Rows that nobody wrote down: whoever brought them brings them again.
+    let ClickStore::ClickHouse(clickhouse) = &store else { panic!("no ClickHouse") };
+    crate::click::clickhouse::tests::insert_unnoted(clickhouse, &batch(100, &[click(2)])).await;
     let back = format!("sqlite://{}/back.db", folder.path().display());
     let returned = go(&second, &back).await.unwrap();
+    assert_eq!(closed(&second).await, 1, "edges leave clicks to control");
     assert_eq!(returned.rows, moved.rows + 1);
     let third = config(folder.path(), &back);
     let store = opened(&third).await;
@@ -239,6 +244,8 @@ async fn clicks_go_to_clickhouse_and_back() {
         assert_eq!(store.store(&token, &batch, NOW).await.unwrap(), Stored::Duplicate);
     }
     assert_eq!(store.store(&token, &more, NOW).await.unwrap(), Stored::Duplicate);
+    undo(&second, &SystemClock).await.unwrap();
+    assert_eq!(closed(&second).await, 0);
 
     // Back to the first one, without what came since.
     let undone = undo(&first, &SystemClock).await.unwrap();
@@ -247,6 +254,12 @@ async fn clicks_go_to_clickhouse_and_back() {
     let nothing = undo(&first, &SystemClock).await;
     assert!(matches!(nothing, Err(ClicksMoveError::NothingToUndo)), "{nothing:?}");
     drop_database(&second).await;
+}
+
+/// What an edge sees of a store that is closed.
+async fn closed(config: &Config) -> i64 {
+    let ClickStore::ClickHouse(store) = opened(config).await else { panic!("no ClickHouse") };
+    number(&store, "SELECT toInt64(count()) FROM erasure WHERE workspace = 0 AND link = 0").await
 }
 
 async fn drop_database(config: &Config) {

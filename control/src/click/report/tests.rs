@@ -96,7 +96,7 @@ fn seed() -> impl Strategy<Value = Seed> {
         })
 }
 
-const FILTERS: [Option<&str>; 10] = [
+const FILTERS: [Option<&str>; 12] = [
     None,
     None,
     Some("country==DE"),
@@ -107,6 +107,8 @@ const FILTERS: [Option<&str>; 10] = [
     Some("status==404;kind!=bot"),
     Some("domain=@own;link!=2"),
     Some("country==XX"),
+    Some("link==1"),
+    Some("link==2,9,77;country==DE"),
 ];
 const BYS: [Option<&str>; 4] = [
     None,
@@ -292,6 +294,16 @@ async fn check_answer(test: &TestStore, params: &ReportParams, scope: ReportScop
     let report = test.store.report(&query).await.unwrap();
     let asked = format!("{} {query:?}", test.kind);
     assert_eq!(report.period, naive(&query, &query.period, seeds), "{asked}");
+    let bare = ReportQuery { with_visitors: false, by: Vec::new(), ..query.clone() };
+    let bare = test.store.report(&bare).await.unwrap().period;
+    let clicks = |period: &PeriodReport| -> Vec<_> {
+        period.series.iter().map(|point| (point.clicks, point.bots)).collect()
+    };
+    assert_eq!(
+        (bare.totals, clicks(&bare)),
+        (report.period.totals, clicks(&report.period)),
+        "{asked}"
+    );
     let compared = query.compare.as_ref();
     let compared = compared.map(|buckets| naive(&query, buckets, seeds));
     assert_eq!(report.compare, compared, "{asked}");
@@ -300,6 +312,7 @@ async fn check_answer(test: &TestStore, params: &ReportParams, scope: ReportScop
         let expected = naive_top(&query, dimension, seeds);
         assert_eq!(top, expected, "{dimension:?} {asked}");
     }
+    let quarter = |at_s: u32| UnixMillis::new(i64::from(at_s) / 900 * 900 * 1000);
     let ours = |seed: &&Seed| match scope {
         ReportScope::All => true,
         ReportScope::Workspace(_) => seed.link != 9,
@@ -308,6 +321,8 @@ async fn check_answer(test: &TestStore, params: &ReportParams, scope: ReportScop
     let people = seeds.iter().filter(|seed| seed.kind == Kind::Human).filter(ours);
     let last = people.map(|seed| i64::from(seed.at_s) * 1000).max();
     assert_eq!(report.last_click_at.map(UnixMillis::get), last, "{asked}");
+    let first = seeds.iter().filter(ours).map(|seed| quarter(seed.at_s)).min();
+    assert_eq!(test.store.first_click(scope).await.unwrap(), first, "{asked}");
 }
 
 /// Rows are gone: totals and series stay, whole quarter hours of them.

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use carom_shared::LinkId;
 use carom_shared::click::{Channel, Detail, Device, Kind, Privacy, Via};
+use carom_shared::{LinkId, WorkspaceId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Row as _, Sqlite, Transaction};
 
@@ -87,13 +87,68 @@ impl ClickStore {
         rows.truncate(limit as usize);
         let names = names_read(&mut tx, &rows).await?;
         tx.rollback().await?;
-        let clicks = rows.iter().map(|row| {
-            let link = row.try_get::<i64, _>(NUMBERS + Detail::ALL.len())?;
-            let link = link.try_into().map_err(|_| StoreError::Corrupt("click"))?;
-            Ok((link, stored_click(row, &names)?))
-        });
-        Ok((clicks.collect::<Result<_, StoreError>>()?, has_more))
+        Ok((links_clicks(&rows, &names)?, has_more))
     }
+
+    /// Clicks of all links of a workspace behind a place, and whether there are more: part by part, in
+    /// each by link and time.
+    pub(crate) async fn clicks_of_workspace(
+        &self,
+        workspace: WorkspaceId,
+        after: Option<(LinkId, ClickPlace)>,
+        limit: u32,
+    ) -> Result<(Vec<(LinkId, StoredClick)>, bool), StoreError> {
+        const PART: &str = "select max(first_quarter) from part where first_quarter <= ?";
+        const NEXT: &str = "select min(first_quarter) from part where first_quarter > ?";
+        // Of one part, so that the place is one in the index.
+        const PAGE: &str = "select at_s, seq, domain, n, kind, via, variant, status, \
+               target_revision, visitor, privacy, channel, device, referrer, referrer_path, country, \
+               region, city, browser, browser_version, os, os_version, language, utm_source, \
+               utm_medium, utm_campaign, utm_term, utm_content, link \
+             from click where part = ? and workspace = ? and (link, at_s, seq) > (?, ?, ?) \
+             order by link, at_s, seq limit ?";
+        let mut tx = self.file.read.begin().await?;
+        let (mut part, mut place) = match after {
+            None => (Some(0), [0, 0, 0]),
+            Some((link, ClickPlace { at_s, seq })) => {
+                let part = sqlx::query_scalar(PART).bind(i64::from(at_s / QUARTER_S));
+                (part.fetch_one(&mut *tx).await?, [link.get(), at_s.into(), seq])
+            }
+        };
+        let wanted = limit as usize + 1;
+        let mut rows: Vec<SqliteRow> = Vec::new();
+        while let Some(of) = part {
+            let mut page = sqlx::query(PAGE).bind(of).bind(workspace.get());
+            for value in place {
+                page = page.bind(value);
+            }
+            let left = i64::try_from(wanted - rows.len()).unwrap_or(i64::MAX);
+            rows.extend(page.bind(left).fetch_all(&mut *tx).await?);
+            if rows.len() == wanted {
+                break;
+            }
+            part = sqlx::query_scalar(NEXT).bind(of).fetch_one(&mut *tx).await?;
+            place = [0, 0, 0];
+        }
+        let has_more = rows.len() == wanted;
+        rows.truncate(limit as usize);
+        let names = names_read(&mut tx, &rows).await?;
+        tx.rollback().await?;
+        Ok((links_clicks(&rows, &names)?, has_more))
+    }
+}
+
+/// Rows of clicks with their links behind everything else.
+fn links_clicks(
+    rows: &[SqliteRow],
+    names: &HashMap<i64, String>,
+) -> Result<Vec<(LinkId, StoredClick)>, StoreError> {
+    let click = |row: &SqliteRow| {
+        let link = row.try_get::<i64, _>(NUMBERS + Detail::ALL.len())?;
+        let link = link.try_into().map_err(|_| StoreError::Corrupt("click"))?;
+        Ok((link, stored_click(row, names)?))
+    };
+    rows.iter().map(click).collect()
 }
 
 /// The workspace of a link's clicks in a part. An erased link keeps its totals, which are 0; a link

@@ -8,8 +8,8 @@
 
 use std::collections::HashMap;
 
-use carom_shared::UnixMillis;
 use carom_shared::click::Kind;
+use carom_shared::{UnixMillis, WorkspaceId};
 use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 
 use super::ClickStore;
@@ -67,6 +67,32 @@ macro_rules! of_link_in_span {
     };
 }
 
+/// Of all, of a workspace, of a link: the quarter hours of a range, each with what stands for its
+/// visitors, which is most of what there is to read.
+macro_rules! quarter_statements {
+    ($visitors:literal, $of_link:literal) => {
+        [
+            concat!(
+                "select group_concat(concat_ws(' ', quarter, kind, n, ",
+                $visitors,
+                "), ' ') from workspace_quarter where quarter >= ? and quarter < ?"
+            ),
+            concat!(
+                "select group_concat(concat_ws(' ', quarter, kind, n, ",
+                $visitors,
+                "), ' ') from workspace_quarter where quarter >= ? and quarter < ? \
+                 and workspace = ?"
+            ),
+            concat!(
+                "select group_concat(concat_ws(' ', r.quarter, r.kind, r.n, ",
+                $of_link,
+                "), ' ') ",
+                of_link_in_span!()
+            ),
+        ]
+    };
+}
+
 type Read<'t> = &'t mut Transaction<'static, Sqlite>;
 
 impl ClickStore {
@@ -88,11 +114,11 @@ impl ClickStore {
             }
         }
         if query.fits_rollup(&query.period) {
-            report.period = rollup(&mut tx, query.scope, &query.period, detail_since).await?;
+            report.period = rollup(&mut tx, query, &query.period, detail_since).await?;
         }
         if let Some(buckets) = &query.compare {
             report.compare = Some(if query.fits_rollup(buckets) {
-                rollup(&mut tx, query.scope, buckets, detail_since).await?
+                rollup(&mut tx, query, buckets, detail_since).await?
             } else {
                 tally(&mut tx, query, buckets, &[]).await?.0
             });
@@ -132,7 +158,10 @@ async fn tally(
     buckets: &Buckets,
     by: &[Dimension],
 ) -> Result<(PeriodReport, Vec<(Dimension, Vec<TopNumber>)>), ReportError> {
-    let counts = quarter_counts(tx, query.scope, buckets.span).await?;
+    let counts = match query.links() {
+        Some((workspace, links)) => link_counts(tx, workspace, links, buckets.span).await?,
+        None => quarter_counts(tx, query.scope, buckets.span).await?,
+    };
     let clicks = counts.iter().map(|(_, n)| n).sum();
     if clicks > ROWS_MAX {
         return Err(ReportError::TooManyClicks(clicks));
@@ -158,9 +187,39 @@ async fn quarter_counts(
     const LINK: &str =
         concat!("select group_concat(concat_ws(' ', r.quarter, r.n), ' ') ", of_link_in_span!());
     let quarters = span.from_s / QUARTER_S..span.to_s.div_ceil(QUARTER_S);
-    let text =
-        quarters_text(tx, scope, [ALL, WORKSPACE, LINK], quarters).await?.unwrap_or_default();
-    let mut numbers = Numbers::new(&text);
+    counted(&quarters_text(tx, scope, [ALL, WORKSPACE, LINK], quarters).await?.unwrap_or_default())
+}
+
+/// The same of these links of a workspace alone.
+async fn link_counts(
+    tx: Read<'_>,
+    workspace: WorkspaceId,
+    links: &[i64],
+    span: Span,
+) -> Result<Vec<(u32, u64)>, StoreError> {
+    const COUNT: &str = concat!(
+        "select group_concat(concat_ws(' ', r.quarter, r.n), ' ') \
+         from part p cross join click_quarter r where ",
+        parts_of_span!(),
+        " and r.part = p.first_quarter and r.quarter >= ? and r.quarter < ? \
+         and r.workspace = ? and r.link in ("
+    );
+    let sql = format!("{COUNT}{})", placeholders(links.len()));
+    let (start, end) =
+        (i64::from(span.from_s / QUARTER_S), i64::from(span.to_s.div_ceil(QUARTER_S)));
+    let mut query = sqlx::query_scalar(AssertSqlSafe(sql)).bind(start).bind(end);
+    query = query.bind(start).bind(end).bind(workspace.get());
+    for link in links {
+        query = query.bind(*link);
+    }
+    // Not kept: there would be a statement per number of links.
+    let text: Option<String> = query.persistent(false).fetch_one(&mut **tx).await?;
+    counted(&text.unwrap_or_default())
+}
+
+/// Reads pairs of a quarter hour and its clicks; each quarter hour once, sorted.
+fn counted(text: &str) -> Result<Vec<(u32, u64)>, StoreError> {
+    let mut numbers = Numbers::new(text);
     let mut counts: Vec<(u32, u64)> = Vec::new();
     while let Some(quarter) = numbers.number() {
         counts.push((quarter, numbers.number().ok_or(StoreError::Corrupt("click rollup"))?));
@@ -231,10 +290,11 @@ async fn each_row(
 /// already, the first quarter hour counts whole.
 async fn rollup(
     tx: Read<'_>,
-    scope: ReportScope,
+    query: &ReportQuery,
     buckets: &Buckets,
     detail_since: Option<u32>,
 ) -> Result<PeriodReport, ReportError> {
+    let (scope, with_visitors) = (query.scope, query.with_visitors);
     let Span { from_s, to_s } = buckets.span;
     let has_rows = detail_since.is_none_or(|since| since <= from_s);
     let whole_from = if has_rows { from_s.div_ceil(QUARTER_S) } else { from_s / QUARTER_S };
@@ -246,7 +306,7 @@ async fn rollup(
     }
     let head = Span { from_s, to_s: whole_from * QUARTER_S };
     add_rows(tx, scope, head, &mut tally).await?;
-    add_quarters(tx, scope, buckets, whole_from..whole_to, &mut tally).await?;
+    add_quarters(tx, scope, buckets, whole_from..whole_to, with_visitors, &mut tally).await?;
     let tail = Span { from_s: whole_to * QUARTER_S, to_s };
     add_rows(tx, scope, tail, &mut tally).await?;
     Ok(tally.finish())
@@ -277,21 +337,17 @@ async fn add_quarters(
     scope: ReportScope,
     buckets: &Buckets,
     quarters: std::ops::Range<u32>,
+    with_visitors: bool,
     tally: &mut RollupTally<'_>,
 ) -> Result<(), StoreError> {
-    const ALL: &str = "select group_concat(concat_ws(' ', quarter, kind, n, hex(visitors)), ' ') \
-         from workspace_quarter where quarter >= ? and quarter < ?";
-    const WORKSPACE: &str = "select group_concat(concat_ws(' ', quarter, kind, n, hex(visitors)), ' ') \
-         from workspace_quarter where quarter >= ? and quarter < ? and workspace = ?";
-    const LINK: &str = concat!(
-        "select group_concat(concat_ws(' ', r.quarter, r.kind, r.n, hex(r.visitors)), ' ') ",
-        of_link_in_span!()
-    );
+    const WITH: [&str; 3] = quarter_statements!("hex(visitors)", "hex(r.visitors)");
+    const WITHOUT: [&str; 3] = quarter_statements!("''", "''");
+    let statements = if with_visitors { WITH } else { WITHOUT };
     let mut from = quarters.start;
     let mut sketch = Vec::new();
     while from < quarters.end {
         let to = from.saturating_add(QUARTERS_AT_ONCE).min(quarters.end);
-        let text = quarters_text(tx, scope, [ALL, WORKSPACE, LINK], from..to).await?;
+        let text = quarters_text(tx, scope, statements, from..to).await?;
         from = to;
         let text = text.unwrap_or_default();
         let mut rows = quarter_rows(&text).ok_or(StoreError::Corrupt("click rollup"))?;

@@ -17,8 +17,10 @@ use crate::link::store::link_domain;
 /// What calls about one link begin with.
 const OF_LINK: &str = "/api/v1/links/{id}";
 /// Calls that ask [`Caller::require_domain`], [`Caller::domain_of`] or [`Caller::require_link`].
-const THAT_ASK: [&str; 5] =
-    ["/shorten", "/api/v1/links", "/api/v1/links/bulk", "/api/v1/live", "/api/v1/missing"];
+const THAT_ASK: [&str; 6] = [
+    "/shorten", "/api/v1/links", "/api/v1/links/bulk", "/api/v1/codes/{code}", "/api/v1/live",
+    "/api/v1/missing",
+];
 
 impl Caller {
     fn domains(&self) -> &[DomainId] {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use carom_shared::WorkspaceId;
 use serde::{Deserialize, Serialize};
 
 use super::{ImportLink, Imported, LinkRecord, OnConflict, check_import};
@@ -71,7 +72,22 @@ pub(crate) async fn import(
     Extension(id): Extension<RequestId>,
     BulkJson(request): BulkJson<ImportRequest>,
 ) -> Result<Response, ApiError> {
-    let ImportRequest { on_conflict, dry_run: is_dry_run, rows } = request;
+    let ImportRequest { on_conflict, dry_run, rows } = request;
+    let workspace = app.first_workspace();
+    let by = Arc::new(Actor { request: id.as_str().to_owned(), ..Actor::default() });
+    let rows = import_rows(&app, workspace, &by, on_conflict, dry_run, &rows).await?;
+    Ok(Json(ImportAnswer { rows }).into_response())
+}
+
+/// Imports links into a workspace, at most [`ImportRequest::ROWS_MAX`]; says what became of each.
+pub(crate) async fn import_rows(
+    app: &App,
+    workspace: WorkspaceId,
+    by: &Arc<Actor>,
+    on_conflict: OnConflict,
+    is_dry_run: bool,
+    rows: &[LinkRecord],
+) -> Result<Vec<RowAnswer>, ApiError> {
     if rows.len() > ImportRequest::ROWS_MAX {
         let detail = format!("one call takes at most {} rows", ImportRequest::ROWS_MAX);
         return Err(ApiError::Invalid(vec![FieldError::new("#/rows", "too-many", detail)]));
@@ -80,13 +96,11 @@ pub(crate) async fn import(
     let permit = app.bulk_permit()?;
     let (domains, policy) = (app.domain_set(), app.policy());
     let rules = Rules { domains: &domains, policy: &policy, now: app.now() };
-    let workspace = app.first_workspace();
-    let by = Arc::new(Actor { request: id.as_str().to_owned(), ..Actor::default() });
     let mut links = Vec::with_capacity(rows.len());
     let checked: Vec<Result<Option<Marks>, Vec<FieldError>>> = rows
         .iter()
         .map(|row| {
-            let link = check_import(row, workspace, &by, rules)?;
+            let link = check_import(row, workspace, by, rules)?;
             let marks = is_dry_run.then(|| marks(&link));
             links.push(link);
             Ok(marks)
@@ -107,7 +121,7 @@ pub(crate) async fn import(
             Ok(RowAnswer::new(outcome, marks))
         }
     });
-    Ok(Json(ImportAnswer { rows: rows.collect::<Result<_, ApiError>>()? }).into_response())
+    rows.collect()
 }
 
 impl RowAnswer {

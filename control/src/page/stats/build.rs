@@ -1,29 +1,22 @@
 //! The parts of a page with statistics, made of a report.
 
-use std::collections::HashMap;
-
+use carom_shared::UnixMillis;
 use carom_shared::click::Detail;
-use carom_shared::{UnixMillis, WorkspaceId};
 use url::form_urlencoded::Serializer;
 
-use super::view::{Asked, Panel, View, compare_word, length};
-use super::{ChipView, Choice, HeatRow, Item, Metric, PanelView, PointRow, PresetView, TOP, Tab};
-use crate::app::App;
-use crate::click::api::domains;
-use crate::click::report::params::check_report;
-use crate::click::report::time::{Compare, Interval};
-use crate::click::report::{
-    Dimension, PeriodReport, Point, Report, ReportQuery, ReportScope, TopValue,
+use super::About;
+use super::body::{
+    ChipView, Choice, Item, MORE, Metric, Names, PanelView, PointRow, PresetView, TOP, Tab,
 };
-use crate::link::store::link_fetch;
+use super::map::Map;
+use super::panel::Panel;
+use super::view::{Asked, View, compare_word, length};
+use crate::click::report::time::{Compare, Interval};
+use crate::click::report::{Dimension, PeriodReport, Point, Report, ReportQuery, TopValue};
 use crate::page::filter::{chips, with};
-use crate::page::period::{PRESETS, Preset, intervals, step};
-use crate::page::respond::PageError;
-use crate::page::shell::Viewer;
-use crate::page::text::{Delta, bare, grouped, percent};
-
-/// Hours of a series from which the pattern of a week is drawn, at most.
-const HEAT_HOURS_MAX: i64 = 1000;
+use crate::page::period::{PRESETS, Preset, Range, intervals, step};
+use crate::page::text::{Delta, grouped, percent};
+use crate::share::Part;
 
 /// Which numbers the chart shows.
 fn charted(view: &View) -> (&'static str, fn(&Point) -> u64) {
@@ -38,6 +31,7 @@ fn charted(view: &View) -> (&'static str, fn(&Point) -> u64) {
 pub(super) struct Facts<'p> {
     pub(super) view: &'p View,
     pub(super) asked: &'p Asked,
+    pub(super) about: &'p About,
     pub(super) path: &'p str,
     pub(super) query: &'p ReportQuery,
     pub(super) report: &'p Report,
@@ -52,7 +46,7 @@ impl Facts<'_> {
     pub(super) fn metrics(&self) -> Vec<Metric> {
         let (charted, _) = charted(self.view);
         let before = self.report.compare.as_ref();
-        let metric = |name, label, of: fn(&PeriodReport) -> u64, has_chart: bool| {
+        let metric = |name, label, of: fn(&PeriodReport) -> u64| {
             let now = of(&self.report.period);
             let before = before.map(of);
             let value = if name == "clicks" { "" } else { name };
@@ -62,13 +56,13 @@ impl Facts<'_> {
                 delta: before.map(|before| Delta::of(now, before)),
                 before: before.map(grouped).unwrap_or_default(),
                 is_charted: charted == name,
-                href: has_chart.then(|| self.href(&[("metric", value)])),
+                href: self.href(&[("metric", value)]),
             }
         };
         vec![
-            metric("clicks", "Clicks", |period| period.totals.clicks, true),
-            metric("visitors", "Visitors", |period| period.visitors, true),
-            metric("bots", "Bots, not in clicks", |period| period.totals.bots, true),
+            metric("clicks", "Clicks", |period| period.totals.clicks),
+            metric("visitors", "Visitors", |period| period.visitors),
+            metric("bots", "Bots, not in clicks", |period| period.totals.bots),
         ]
     }
 
@@ -90,11 +84,15 @@ impl Facts<'_> {
     }
 
     pub(super) fn comparisons(&self) -> Vec<Choice> {
-        let choice = |compare, label| Choice {
-            label,
+        let choice = |compare, label: &str| Choice {
+            label: label.to_owned(),
             href: self.href(&[("compare", compare_word(compare))]),
             is_current: self.asked.compare == compare,
         };
+        // Nothing is before all time.
+        if matches!(self.asked.preset, Some(Preset { range: Range::All, .. })) {
+            return Vec::new();
+        }
         vec![
             choice(Compare::Previous, "Previous period"),
             choice(Compare::Year, "Year before"),
@@ -105,11 +103,25 @@ impl Facts<'_> {
     pub(super) fn intervals(&self) -> Vec<Choice> {
         let fitting = self.asked.days.map_or(&[] as &[_], |days| intervals(length(days)));
         let choice = |interval: &Interval| Choice {
-            label: interval_label(*interval),
+            label: interval_label(*interval).to_owned(),
             href: self.href(&[("interval", interval.as_str())]),
             is_current: self.query.interval == *interval,
         };
         fitting.iter().map(choice).collect()
+    }
+
+    /// The address of the clicks with a value alone, where whoever looks may have it.
+    fn only(&self, dimension: Dimension, value: &str) -> Option<String> {
+        self.about.shown.has(Part::Filters).then(|| {
+            let filter = with(&self.asked.filter, dimension.as_str(), value);
+            self.href(&[("filter", &filter), ("more", "")])
+        })
+    }
+
+    /// The values of a breakdown.
+    pub(super) fn values(&self, dimension: Dimension) -> &[TopValue] {
+        let found = self.report.top.iter().find(|(of, _)| *of == dimension);
+        found.map_or(&[], |(_, values)| values)
     }
 
     pub(super) fn chips(&self) -> Vec<ChipView> {
@@ -117,39 +129,54 @@ impl Facts<'_> {
         chips.map(|chip| ChipView { href: self.href(&[("filter", &chip.rest)]), chip }).collect()
     }
 
-    /// The panel of a dimension. `name` gives the words for a value.
+    /// The panel of a dimension.
     pub(super) fn panel(
         &self,
-        (panel, dimension): &(&Panel, Dimension),
-        name: &dyn Fn(Dimension, &str) -> Option<String>,
+        (panel, dimension): &(&'static Panel, Dimension),
+        names: &Names,
     ) -> PanelView {
+        let dimension = *dimension;
         let tab = |(of, label): &(Dimension, &'static str)| Tab {
             label,
             href: self.href(&[(panel.name, if *of == panel.tabs[0].0 { "" } else { of.as_str() })]),
-            is_current: of == dimension,
+            is_current: *of == dimension,
         };
-        let values = self.report.top.iter().find(|(of, _)| of == dimension);
-        let values: &[TopValue] = values.map_or(&[], |(_, values)| values);
-        let most = values.iter().map(|value| value.clicks).max().unwrap_or(1).max(1);
+        let all = self.values(dimension);
+        let is_long = self.view.more.as_deref() == Some(panel.name);
+        let shown = all.get(..all.len().min(if is_long { MORE } else { TOP })).unwrap_or_default();
+        let most = all.iter().map(|value| value.clicks).max().unwrap_or(1).max(1);
         let whole = self.report.period.totals.clicks;
-        let item = |value: &TopValue| {
-            let filter = with(&self.asked.filter, dimension.as_str(), &value.value);
-            Item {
-                words: if value.value.is_empty() { "" } else { words(*dimension) },
-                label: name(*dimension, &value.value).unwrap_or_else(|| label(*dimension, value)),
-                value: value.value.clone(),
-                clicks: grouped(value.clicks),
-                share: percent(value.clicks, whole),
-                width: (100 * value.clicks / most).max(1),
-                href: self.href(&[("filter", &filter)]),
-            }
+        let item = |value: &TopValue| Item {
+            words: if value.value.is_empty() { "" } else { words(dimension) },
+            label: names.name(dimension, &value.value).unwrap_or_else(|| label(dimension, value)),
+            value: value.value.clone(),
+            clicks: grouped(value.clicks),
+            visitors: grouped(value.visitors),
+            share: percent(value.clicks, whole),
+            width: (100 * value.clicks / most).max(1),
+            href: self.only_named(dimension, value, names),
         };
-        let head = panel.tabs.iter().find(|(of, _)| of == dimension).map_or("", |(_, head)| head);
+        let map = (dimension == Dimension::Detail(Detail::Country))
+            .then(|| Map::of(all, whole, |code| self.only(dimension, code)))
+            .filter(|map| !map.places.is_empty());
+        let more = (is_long || all.len() > TOP)
+            .then(|| self.href(&[("more", if is_long { "" } else { panel.name })]));
         PanelView {
             title: panel.title,
-            head,
+            head: panel.head(dimension),
             tabs: panel.tabs.iter().map(tab).collect(),
-            items: values.iter().map(item).collect(),
+            items: shown.iter().map(item).collect(),
+            map,
+            more,
+            is_long,
+        }
+    }
+
+    /// A filter names a domain by its host, reports by its number.
+    fn only_named(&self, dimension: Dimension, value: &TopValue, names: &Names) -> Option<String> {
+        match dimension {
+            Dimension::Domain => self.only(dimension, &names.name(dimension, &value.value)?),
+            _ => self.only(dimension, &value.value),
         }
     }
 
@@ -157,17 +184,18 @@ impl Facts<'_> {
     pub(super) fn chart(&self) -> String {
         let (name, of) = charted(self.view);
         let starts = &self.query.period.starts;
-        let series = |period: &PeriodReport| period.series.iter().map(of).collect::<Vec<_>>();
-        // Another period may have more or fewer steps: February, a day of 23 hours.
-        let before = self.report.compare.as_ref().map(|period| {
-            let mut values: Vec<Option<u64>> = series(period).into_iter().map(Some).collect();
+        let series = |period: &PeriodReport, count: usize| {
+            let known = period.series.iter().take(count).map(|point| Some(of(point)));
+            // Another period may have more or fewer steps: February, a day of 23 hours.
+            let mut values: Vec<Option<u64>> = known.collect();
             values.resize(starts.len(), None);
             values
-        });
+        };
+        let before = self.report.compare.as_ref().map(|period| series(period, starts.len()));
         let step = starts.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap_or(86_400);
         let json = serde_json::json!({
             "at": starts,
-            "now": series(&self.report.period),
+            "now": series(&self.report.period, self.begun()),
             "before": before,
             "isOpen": self.is_open(),
             "zone": self.query.zone.name,
@@ -178,8 +206,14 @@ impl Facts<'_> {
         json.to_string().replace('<', "\\u003c")
     }
 
-    /// Whether the last step is not over yet.
-    fn is_open(&self) -> bool {
+    /// Steps that have begun: of those to come nothing is known.
+    fn begun(&self) -> usize {
+        let starts = self.query.period.starts.iter();
+        starts.take_while(|start| i64::from(**start) <= self.now.as_secs()).count().max(1)
+    }
+
+    /// Whether the last step that has begun is not over yet.
+    pub(super) fn is_open(&self) -> bool {
         i64::from(self.query.period.span.to_s) > self.now.as_secs() - 60
     }
 
@@ -187,12 +221,14 @@ impl Facts<'_> {
         let (_, of) = charted(self.view);
         let before = self.report.compare.as_ref().map(|period| period.series.as_slice());
         let points = self.query.period.starts.iter().zip(&self.report.period.series).enumerate();
+        let last = if self.is_open() { self.begun() } else { 0 };
         let row = |(at, (start, point)): (usize, (&u32, &Point))| PointRow {
             at: self.query.zone.rfc3339(*start),
             now: grouped(of(point)),
             before: before.map(|all| all.get(at).map(|it| grouped(of(it))).unwrap_or_default()),
+            is_open: at + 1 == last,
         };
-        points.map(row).collect()
+        points.take(self.begun()).map(row).collect()
     }
 
     pub(super) fn chart_words(&self) -> String {
@@ -207,19 +243,39 @@ impl Facts<'_> {
         format!("{name} by {interval}; the most are {} on {at}", grouped(of(most)))
     }
 
-    pub(super) fn export(&self, api: &str, panels: &[(&Panel, Dimension)]) -> String {
-        let params = self.asked.params(panels, TOP);
-        let mut query = Serializer::new(format!("{api}?"));
-        let all = [
-            ("from", params.from),
-            ("to", params.to),
-            ("tz", params.tz),
-            ("interval", params.interval.map(|interval| interval.as_str().to_owned())),
-            ("filter", params.filter),
-            ("format", Some("csv".to_owned())),
+    /// Tables of what is shown, as files: the course, the totals, and each list as long as it gets.
+    pub(super) fn exports(&self, panels: &[(&Panel, Dimension)]) -> Vec<Choice> {
+        let Some(api) = &self.about.api else { return Vec::new() };
+        let file = |label: String, table: &str, by: Option<&str>| {
+            let params = self.asked.params(&[], MORE);
+            let mut query = Serializer::for_suffix(format!("{api}?"), api.len() + 1);
+            let all = [
+                ("from", params.from),
+                ("to", params.to),
+                ("tz", params.tz),
+                ("interval", params.interval.map(|interval| interval.as_str().to_owned())),
+                ("filter", params.filter),
+                ("tag", self.about.tag.clone()),
+                ("domain", params.domain),
+                ("compare", (table == "totals").then(|| compare_word(self.asked.compare).into())),
+                ("limit", by.map(|_| MORE.to_string())),
+                ("by", by.map(str::to_owned)),
+                ("format", Some("csv".to_owned())),
+                ("table", Some(table.to_owned())),
+            ];
+            query.extend_pairs(all.into_iter().filter_map(|(name, value)| Some((name, value?))));
+            Choice { label, href: query.finish(), is_current: false }
+        };
+        let mut files = vec![
+            file("Clicks over time".into(), "series", None),
+            file("Totals".into(), "totals", None),
         ];
-        query.extend_pairs(all.into_iter().filter_map(|(name, value)| Some((name, value?))));
-        query.finish()
+        files.extend(panels.iter().map(|(panel, dimension)| {
+            let (by, label) =
+                (dimension.as_str(), format!("{}: {}", panel.title, panel.head(*dimension)));
+            file(label, &format!("top.{by}"), Some(by))
+        }));
+        files
     }
 }
 
@@ -251,65 +307,4 @@ fn label(dimension: Dimension, value: &TopValue) -> String {
         (_, text) => text,
     }
     .to_owned()
-}
-
-/// The pattern of a week, from the clicks of each hour; nothing where the range has too many.
-pub(super) async fn heat(
-    app: &App,
-    viewer: &Viewer,
-    asked: &Asked,
-    scope: ReportScope,
-) -> Result<Vec<HeatRow>, PageError> {
-    const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
-    let hours = asked.days.map(|days| length(days).saturating_mul(24));
-    if hours.is_none_or(|hours| hours > HEAT_HOURS_MAX - 24) {
-        return Ok(Vec::new());
-    }
-    let names = domains(app, scope.workspace());
-    let query = check_report(&asked.hours(), scope, &names, app.now())?;
-    let report = app.clicks()?.report(&query).await?;
-    let mut sums = [[0_u64; 24]; 7];
-    for (start, point) in query.period.starts.iter().zip(&report.period.series) {
-        let (day, hour) = viewer.zone.weekday_and_hour(*start);
-        sums[day][hour] += point.clicks;
-    }
-    let most = sums.iter().flatten().copied().max().unwrap_or_default();
-    let cell = |(hour, clicks): (usize, &u64)| {
-        let class = if most == 0 { 0 } else { (clicks * 5).div_ceil(most) };
-        let class = u8::try_from(class).unwrap_or(5);
-        (class, format!("{hour}:00, {} clicks", grouped(*clicks)))
-    };
-    let row = |(day, sums): (&'static str, &[u64; 24])| HeatRow {
-        day,
-        cells: sums.iter().enumerate().map(cell).collect(),
-    };
-    Ok(DAYS.into_iter().zip(&sums).map(row).collect())
-}
-
-/// The short addresses of the links of a list.
-pub(super) async fn link_names(
-    app: &App,
-    workspace: WorkspaceId,
-    report: &Report,
-) -> Result<HashMap<String, String>, PageError> {
-    let values = report.top.iter().find(|(of, _)| *of == Dimension::Link);
-    let mut names = HashMap::new();
-    for value in values.iter().flat_map(|(_, values)| values) {
-        let Ok(id) = value.value.parse() else { continue };
-        let link = link_fetch(app.read(), workspace, id).await?;
-        let name = link.map(|link| app.domain_set().short_url(link.domain, &link.code));
-        let name = name.as_deref().map_or("a link of the past", bare).to_owned();
-        names.insert(value.value.clone(), name);
-    }
-    Ok(names)
-}
-
-/// The name of what a period covers, where it has none of its own.
-pub(super) fn period_label(asked: &Asked) -> String {
-    match (asked.preset, asked.days) {
-        (Some(preset), _) => preset.label.to_owned(),
-        (None, Some((from, to))) if from == to => from.to_string(),
-        (None, Some((from, to))) => format!("{from} to {to}"),
-        (None, None) => "Part of a day".to_owned(),
-    }
 }

@@ -2,7 +2,7 @@ use super::*;
 use totp_rs::{Builder, Secret, Totp};
 
 /// An app with a secret.
-struct Authenticator(Totp);
+pub(super) struct Authenticator(Totp);
 
 impl Authenticator {
     fn of(answer: &Value) -> Self {
@@ -14,7 +14,7 @@ impl Authenticator {
     }
 
     /// The code of a step, counted from now.
-    fn code(&self, world: &World, steps: i64) -> String {
+    pub(super) fn code(&self, world: &World, steps: i64) -> String {
         use carom_shared::Clock as _;
         let at = world.clock.now().as_secs() + 30 * steps;
         self.0.generate(u64::try_from(at).unwrap()).to_string()
@@ -22,7 +22,7 @@ impl Authenticator {
 }
 
 /// A person with a second factor; the app and the recovery codes.
-async fn with_factor(world: &World) -> (Browser, Authenticator, Vec<String>) {
+pub(super) async fn with_factor(world: &World) -> (Browser, Authenticator, Vec<String>) {
     let mut browser = world.signed_in(EMAIL).await;
     let begun = browser.post(&world.app, "/account/totp", &Value::Null).await;
     assert_eq!(begun.status, 200, "{}", begun.body);

@@ -12,6 +12,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use bytes::Bytes;
 use carom_control::admin::Addition;
+use carom_control::health::{self, Knows, Statement};
 use carom_edge::EdgeState;
 use carom_shared::{Clock, UnixMillis};
 use http::{Request, StatusCode};
@@ -19,7 +20,7 @@ use http_body_util::Full;
 use rustix::process::{Resource, getrlimit};
 use serde::{Deserialize, Serialize};
 
-use super::finding::{Area, Findings, Level};
+use super::finding::{Area, Finding, Findings, Level};
 use crate::backup::Backups;
 use carom_control::program::client;
 
@@ -96,6 +97,51 @@ impl Probe {
             newest_backup_ms: self.backups.newest().map(UnixMillis::get),
         }
     }
+}
+
+/// For the dashboard: what the doctor says of the process, and what it looks up in files.
+impl Knows for Probe {
+    fn statements(&self) -> Vec<Statement> {
+        let facts = self.facts();
+        let mut out = Findings::of(Area::Process);
+        examine_facts(&mut out, &facts);
+        match facts.batches_waiting {
+            0 => out.ok("outbox", "no batch of clicks waits to be stored"),
+            waiting => out.notice(
+                "outbox",
+                format!("{waiting} batches of clicks wait to be stored"),
+                "statistics are behind by what is in them",
+                "none, if the number falls",
+            ),
+        }
+        match (facts.backup_concern, facts.newest_backup_ms) {
+            (Some(concern), _) => out.error(
+                "backup", concern, "there may be no backup of today",
+                "see to the cause; carom backup tries again at once",
+            ),
+            (None, Some(at)) => {
+                let age_s = self.clock.now().get().saturating_sub(at).max(0).unsigned_abs() / 1000;
+                out.ok("backup_age", format!("the newest backup is {} old", time(age_s)));
+            }
+            (None, None) => out.notice(
+                "backup",
+                "this process knows of no backup",
+                "if the disk fails, links and clicks are gone",
+                "set backup.dir to a folder on another disk, or run carom backup from a timer",
+            ),
+        }
+        out.into_inner().into_iter().map(stated).collect()
+    }
+}
+
+fn stated(finding: Finding) -> Statement {
+    let level = match finding.level {
+        Level::Ok => health::Level::Ok,
+        Level::Notice => health::Level::Notice,
+        Level::Warning => health::Level::Warning,
+        Level::Error => health::Level::Error,
+    };
+    Statement::new(level, finding.finding, finding.meaning, finding.action)
 }
 
 /// Who has a data folder.

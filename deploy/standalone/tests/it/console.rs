@@ -109,8 +109,8 @@ fn piece(text: &str) -> (Kind, usize) {
     if let Some(len) = fits("xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx", text) {
         return (Kind::RequestId, len);
     }
-    // What opens a door once stands behind a `#`, in base64url.
-    if let Some(token) = text.strip_prefix('#') {
+    // What opens a door stands behind a `#` if it does so once, or is a part of a path; in base64url.
+    if let Some(token) = text.strip_prefix(['#', '/']) {
         let is_token = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
         if token.bytes().take_while(is_token).count() == TOKEN_LEN {
             return (Kind::Token, 1 + TOKEN_LEN);

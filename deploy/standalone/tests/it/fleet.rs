@@ -288,3 +288,35 @@ fn an_edge_says_what_it_needs() {
         assert!(!error.contains("short"), "{error}");
     }
 }
+
+/// An operator takes a workspace out of service: each of its links is gone on every edge within five
+/// seconds, those that an edge knew and those that it asks for; and comes back.
+#[test]
+fn a_disabled_workspace_is_out_of_service_on_every_edge() {
+    const TAKEDOWN_MAX: Duration = Duration::from_secs(5);
+    let (server, port) = control();
+    let key = server.key();
+    let edges = [EdgeProgram::start(port), EdgeProgram::start(port)];
+    let url = "https://example.com/";
+    for code in ["known", "unseen"] {
+        call(&server, &key, "POST /api/v1/links", &json!({ "url": url, "code": code }));
+    }
+    for edge in &edges {
+        edge.wait_for("known", 302, url, CHANGE_MAX);
+    }
+    let list = server.carom(&["workspace", "list", "--json"]);
+    let list: Value = serde_json::from_slice(&list.stdout).unwrap();
+    let id = list["data"][0]["id"].as_str().unwrap().to_owned();
+    for (what, status, location) in [("disable", 410, ""), ("enable", 302, url)] {
+        let begin = Instant::now();
+        let done = server.carom(&["workspace", what, &id]);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        for edge in &edges {
+            for code in ["known", "unseen"] {
+                edge.wait_for(code, status, location, TAKEDOWN_MAX.saturating_sub(begin.elapsed()));
+            }
+        }
+        // In the control plane's own process too.
+        assert!(server.follow("known").starts_with(&format!("HTTP/1.1 {status} ")), "{what}");
+    }
+}

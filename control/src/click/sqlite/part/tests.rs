@@ -95,6 +95,22 @@ async fn each_click_is_on_one_page_and_a_links_clicks_are_in_the_order_of_time()
     }
     found.sort_unstable();
     assert_eq!(found, all);
+    for workspace in [1, 2, 3] {
+        let of = WorkspaceId::try_from(workspace).unwrap();
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let (page, has_more) = test.store.clicks_of_workspace(of, after, 7).await.unwrap();
+            assert!(page.len() == 7 || !has_more);
+            after = page.last().map(|(link, click)| (*link, click.place));
+            found.extend(page.iter().map(|(link, click)| (link.get(), click.place.at_s)));
+            if !has_more {
+                break;
+            }
+        }
+        found.sort_unstable();
+        let theirs = all.iter().filter(|(link, _)| link / 10 + 1 == workspace).copied();
+        assert_eq!(found, theirs.collect::<Vec<_>>());
+    }
 
     let of_link = |after| ExportQuery {
         workspace: WorkspaceId::try_from(1).unwrap(),
