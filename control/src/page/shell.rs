@@ -89,6 +89,8 @@ pub(super) struct Shell {
     pub(super) may_delete: bool,
     /// Hosts that a new link can be on, the default first.
     pub(super) hosts: Vec<String>,
+    /// What the provider is called that people may sign in by.
+    pub(super) provider: Option<String>,
 }
 
 impl Shell {
@@ -103,9 +105,11 @@ impl Shell {
         let current = workspaces.iter().find(|it| it.is_current);
         let domains = app.domain_set();
         let usable = domains.verified().filter(|it| it.workspace.is_none_or(|it| it == workspace));
+        let provider = app.accounts().provider.as_ref();
         Self {
             title,
             section,
+            provider: provider.map(|provider| provider.label().to_owned()),
             workspace,
             workspace_name: current.map(|it| it.name.clone()).unwrap_or_default(),
             workspaces,

@@ -1,4 +1,5 @@
-//! Who somebody is: name, address, password, and how the dashboard looks to them.
+//! Who somebody is: name, address, password, identities elsewhere, how the dashboard looks to them, and the
+//! end of their account.
 
 use askama::Template;
 use axum::extract::State;
@@ -6,12 +7,14 @@ use axum::response::Response;
 
 use super::{Frame, Part, open};
 use crate::account::Account;
+use crate::account::oidc::store::{Identity, identity_list};
 use crate::account::store::account_fetch;
 use crate::app::App;
 use crate::http::extract::{NoParams, Params};
 use crate::http::problem::ApiError;
 use crate::page::respond::{Page, PageError};
 use crate::page::shell::{Shell, Viewer};
+use crate::page::text::time;
 
 #[derive(Template)]
 #[template(path = "settings/profile.html")]
@@ -23,8 +26,27 @@ struct Profile {
     has_password: bool,
     /// Characters of a new password.
     password_min: usize,
+    /// What signs in beside the password, and what the provider for one more is called, if there is one.
+    identities: Vec<Row>,
+    provider: Option<String>,
     sends_mail: bool,
     zone: String,
+}
+
+/// An identity at a provider.
+struct Row {
+    id: String,
+    /// What the provider said when it was used last.
+    email: String,
+    issuer: String,
+    used_at: String,
+}
+
+impl From<Identity> for Row {
+    fn from(identity: Identity) -> Self {
+        let Identity { id, email, issuer, used_at, .. } = identity;
+        Self { id: id.to_string(), email, issuer, used_at: time(used_at) }
+    }
 }
 
 /// The account of who looks.
@@ -40,9 +62,12 @@ pub(super) async fn show(
 ) -> Result<Response, PageError> {
     let (shell, frame) = open(&app, &viewer, Part::Profile)?;
     let account = account(&app, &viewer).await?;
+    let identities = identity_list(app.read(), account.id).await?;
     let page = Profile {
-        shell,
         frame,
+        identities: identities.into_iter().map(Row::from).collect(),
+        provider: shell.provider.clone(),
+        shell,
         password_min: crate::account::chars_min(account.has_second()),
         email: account.email.to_string(),
         has_password: account.password_hash.is_some(),

@@ -67,6 +67,12 @@ impl Visitor {
         self.arrive(app, &back).await
     }
 
+    async fn page(&mut self, app: &App, path: &str) -> String {
+        let answer = self.send(app, Request::get(path), &Value::Null).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.body
+    }
+
     async fn email(&mut self, app: &App) -> Value {
         let account = self.call(app, Method::GET, "/account", &Value::Null).await;
         if account.status == 200 { account.json()["email"].clone() } else { Value::Null }
@@ -215,6 +221,14 @@ async fn an_identity_is_linked_by_who_is_signed_in() {
     // What signs in alone stays; beside a password it can go.
     let list = visitor.call(app, Method::GET, "/account/identities", &Value::Null).await.json();
     let path = format!("/account/identities/{}", list["data"][0]["id"].as_str().unwrap());
+    let page = visitor.page(app, "/settings/profile").await;
+    for shown in [
+        &format!("data-call=\"DELETE /api/v1{path}\""),
+        "Link an identity of Example ID",
+        "Show it to Example ID instead",
+    ] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
     assert_eq!(ben.call(app, Method::DELETE, &path, &Value::Null).await.status, 404);
     assert_eq!(visitor.call(app, Method::DELETE, &path, &Value::Null).await.status, 204);
     assert_eq!(Visitor::default().sign_in(app, &provider).await.status, 409);

@@ -135,7 +135,7 @@ async fn nobody_is_offered_what_they_may_not_do() {
         all
     };
     let own = [
-        "DELETE /api/v1/sessions/current", "PATCH /api/v1/account",
+        "DELETE /api/v1/account", "DELETE /api/v1/sessions/current", "PATCH /api/v1/account",
         "POST /api/v1/account/password", "POST /api/v1/account/totp",
         "POST /api/v1/sessions/current/confirm", "POST /api/v1/workspaces",
         "POST /api/v1/workspaces/ID/leave",

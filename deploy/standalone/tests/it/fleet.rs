@@ -317,6 +317,10 @@ fn a_disabled_workspace_is_out_of_service_on_every_edge() {
             }
         }
         // In the control plane's own process too.
-        assert!(server.follow("known").starts_with(&format!("HTTP/1.1 {status} ")), "{what}");
+        let expected = format!("HTTP/1.1 {status} ");
+        while !server.follow("known").starts_with(&expected) {
+            assert!(begin.elapsed() < TAKEDOWN_MAX, "{what}");
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
     }
 }
