@@ -13,6 +13,8 @@ mod settings_file;
 mod signals;
 mod sockets;
 
+use std::sync::Once;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimit};
 
 pub use clock::SteadyClock;
@@ -63,10 +65,15 @@ fn serving() -> tokio::runtime::Builder {
 /// a processor. With 19 it were a seventieth: too little to apply changes in time.
 pub const BEHIND_VISITORS: i32 = 10;
 
-/// Gives this thread, and those that it starts from now on, a niceness (1 to 19; `setpriority(2)`). It
-/// cannot be taken back without a privilege.
+/// Gives this thread, and those that it starts from now on, a niceness (1 to 19; `setpriority(2)`).
+///
+/// It cannot be taken back without a privilege. A sandbox may forbid it: then that is said once, and visitors
+/// wait longer for the processor under load.
 pub fn stand_back(niceness: i32) {
+    static SAID: Once = Once::new();
     if let Err(error) = setpriority_process(None, niceness) {
-        tracing::debug!(%error, "a thread keeps its priority");
+        SAID.call_once(|| {
+            tracing::warn!(%error, "threads cannot stand back for visitors: allow setpriority(2)");
+        });
     }
 }

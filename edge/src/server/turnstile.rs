@@ -100,6 +100,8 @@ impl Turnstile {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixStream;
     use tokio::task::spawn_local;
@@ -169,6 +171,29 @@ mod tests {
                 tokio::task::yield_now().await;
             }
             assert!(passed.get() >= turns.get() as u64, "each turn is let through");
+        });
+    }
+
+    #[test]
+    fn turns_wait_while_the_drainer_is_behind_and_no_longer() {
+        on_thread(async {
+            let (turnstile, watches) = (Rc::new(Turnstile::default()), watches());
+            let (turns, is_behind) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(true)));
+            let (attendant, behind) = (Rc::clone(&turnstile), Rc::clone(&is_behind));
+            spawn_local(async move {
+                attendant.attend(&Counter::default(), || behind.get()).await;
+            });
+            let work = Endless(Rc::clone(&turns));
+            spawn_local(async move { turnstile.by_turns(&watch(&watches).await, work).await });
+            let begun = Instant::now();
+            while turns.get() < 5 {
+                tokio::task::yield_now().await;
+            }
+            assert!(begun.elapsed() >= PAUSE * 4, "{:?}", begun.elapsed());
+            is_behind.set(false);
+            while turns.get() < 10_000 {
+                tokio::task::yield_now().await;
+            }
         });
     }
 

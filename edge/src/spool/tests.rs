@@ -275,15 +275,18 @@ fn addresses_are_erased_with_the_segment() {
 #[test]
 fn a_full_ring_says_so_and_goes_on_when_there_is_room() {
     let mut rig = Rig::new();
+    assert!(!rig.recorder.is_filling());
     let recorded =
         (1..).find(|&link| rig.recorder.record(&click(link)) == Err(RingFull)).unwrap() - 1;
     let capacity = 8 * ((SEGMENT_LEN - HEADER_LEN) / padded(FRAME_LEN + click(1).encoded_len()));
     assert_eq!(recorded, i64::try_from(capacity).unwrap());
     assert_eq!(rig.ring.segments_in_use(), 8);
+    assert!(rig.recorder.is_filling());
     let mut builder = rig.read();
     assert_eq!(builder.len(), capacity);
     rig.put(&mut builder);
     rig.ring.mark_drained().unwrap();
+    assert!(!rig.recorder.is_filling());
     rig.record(1..100);
     assert_eq!(rig.read().len(), 99);
     assert_eq!(rig.ring.segments_in_use(), 1, "the full ones came back");
