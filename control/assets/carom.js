@@ -1,5 +1,6 @@
 // What pages do beyond links and forms. Each part looks for its own attributes, so a page says in its
 // markup what it needs. Changes go through the public API, as anybody's do.
+import { locale, t } from "./messages.js";
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -38,7 +39,7 @@ export async function call(method, path, body, headers = {}) {
       ...headers,
     },
     body: body === undefined ? undefined : JSON.stringify(body),
-  }).catch(() => { throw { code: "offline", detail: "The server cannot be reached. Try again." }; });
+  }).catch(() => { throw { code: "offline", detail: t("The server cannot be reached. Try again.") }; });
   const text = await response.text();
   const json = text ? JSON.parse(text) : null;
   if (response.ok) return json;
@@ -46,7 +47,7 @@ export async function call(method, path, body, headers = {}) {
   if (json?.code === "authentication-required" && !location.pathname.startsWith("/sign-in") && workspace) {
     location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
   }
-  throw json ?? { code: "unknown", detail: `The server answered with status ${response.status}.` };
+  throw json ?? { code: "unknown", detail: t("The server answered with status {status}.", { status: response.status }) };
 }
 
 /** As `call`; where the server asks who this is, the person is asked, and it is called once more. */
@@ -74,16 +75,20 @@ function ask(dialog) {
 
 // --- Forms ---------------------------------------------------------------------------------------
 
+/** Words with commas between them. One in quotes may have commas itself, and two quotes for one. */
+export const words = (text) => [...text.matchAll(/\s*"((?:[^"]|"")*)"\s*|[^,\n]+/g)]
+  .map(([bare, quoted]) => (quoted?.replaceAll('""', '"') ?? bare).trim()).filter(Boolean);
+
 /** The value of a control, as the API takes it; undefined leaves it out. */
 function value(control) {
   const text = control.value.trim();
   switch (control.dataset.type) {
     case "flag": return control.checked;
     case "number": return text === "" ? null : Number(text);
-    case "words": return text.split(/[,\n]/).map((word) => word.trim()).filter(Boolean);
+    case "words": return words(text);
     case "days": return text === "" ? null : new Date(Date.now() + text * 86400000).toISOString();
     case "time": return text === "" ? null : new Date(text).toISOString();
-    case "forward": return ["none", "all"].includes(text) ? text : text.split(",").map((word) => word.trim()).filter(Boolean);
+    case "forward": return ["none", "all"].includes(text) ? text : words(text);
     case "optional": return text === "" ? undefined : text;
     case "nullable": return text === "" ? null : text;
     case "verbatim": return control.value;
@@ -147,12 +152,12 @@ function complain(form, problem) {
 }
 
 /** Goes where a form leads to, with what the API answered: `/links/{id}`. There it says the words. */
-function go(target, answer, words) {
-  if (words) sessionStorage.setItem("say", words);
+function go(target, answer, said) {
+  if (said) sessionStorage.setItem("say", said);
   if (target === "next") {
     // Whatever the address says, it is a page of this site.
     const next = new URL(new URLSearchParams(location.search).get("next") ?? "/links", location.origin);
-    location.assign(next.origin === location.origin ? next.pathname + next.search : "/links");
+    location.assign(next.origin === location.origin ? next.href : "/links");
     return;
   }
   const path = target.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(answer?.[name] ?? ""));
@@ -210,6 +215,8 @@ document.addEventListener("submit", async (event) => {
       sent = undefined;
     }
     if (form.dataset.token) sent[form.dataset.token] = location.hash.slice(1);
+    const { passkey } = form.dataset;
+    if (passkey) sent.credential = await (await import("./passkey.js"))[passkey](form, sent);
     const headers = form.dataset.etag ? { "If-Match": form.dataset.etag } : {};
     const answer = await (form.dataset.plain !== undefined ? call : confirmed)(method, path, sent, headers);
     if (form.dataset.after) after[form.dataset.after](form, answer);
@@ -233,11 +240,11 @@ if (location.pathname === "/sign-in" && location.hash.startsWith("#ticket=")) {
 const actions = {
   async copy(element) {
     await navigator.clipboard.writeText(element.dataset.copy);
-    say("Copied");
+    say(t("Copied"));
   },
   async "copy-from"(element) {
     await navigator.clipboard.writeText($(element.dataset.copyFrom).textContent);
-    say("Copied");
+    say(t("Copied"));
   },
   /** What stands somewhere on the page, as a file. */
   download(element) {
@@ -277,12 +284,13 @@ const actions = {
   },
 };
 
-function stay(workspace) {
-  document.cookie = `carom_workspace=${workspace}; path=/; max-age=31536000; SameSite=Lax`;
+/** Keeps what the server has to know of this browser; forgets it, if it is empty. */
+function keep(name, value) {
+  document.cookie = `carom_${name}=${value}; path=/; max-age=${value ? 31536000 : 0}; SameSite=Lax`;
 }
 
 function enter(workspace) {
-  stay(workspace);
+  keep("workspace", workspace);
   location.assign("/links");
 }
 
@@ -290,7 +298,7 @@ function enter(workspace) {
 // are of.
 for (const type of ["focus", "pointerdown", "keydown"]) {
   addEventListener(type, () => {
-    if (document.body.dataset.workspace) stay(document.body.dataset.workspace);
+    if (document.body.dataset.workspace) keep("workspace", document.body.dataset.workspace);
   }, true);
 }
 
@@ -306,6 +314,13 @@ function paint(theme) {
 for (const choice of $$("[data-theme-choice]")) {
   choice.value = localStorage.getItem("theme") ?? "";
   choice.addEventListener("change", () => paint(choice.value));
+}
+
+for (const choice of $$("[data-language-choice]")) {
+  choice.addEventListener("change", () => {
+    keep("language", choice.value);
+    location.reload();
+  });
 }
 
 document.addEventListener("click", (event) => {
@@ -408,7 +423,7 @@ document.addEventListener("paste", (event) => {
 
 const names = {};
 function name(type, code) {
-  names[type] ??= new Intl.DisplayNames(undefined, { type, fallback: "code" });
+  names[type] ??= new Intl.DisplayNames(locale, { type, fallback: "code" });
   try { return names[type].of(code) ?? code; } catch { return code; }
 }
 
@@ -417,8 +432,8 @@ const UNITS = [["year", 31536000], ["month", 2592000], ["day", 86400], ["hour", 
 function ago(time) {
   const seconds = (time - Date.now()) / 1000;
   const unit = UNITS.find(([, length]) => Math.abs(seconds) >= length);
-  if (!unit) return "just now";
-  const format = new Intl.RelativeTimeFormat(undefined, { numeric: "auto", style: "short" });
+  if (!unit) return t("just now");
+  const format = new Intl.RelativeTimeFormat(locale, { numeric: "auto", style: "short" });
   return format.format(Math.round(seconds / unit[1]), unit[0]);
 }
 
@@ -427,9 +442,9 @@ export function localise(root = document) {
   for (const element of $$("[data-language]", root)) element.textContent = name("language", element.dataset.language);
   for (const element of $$("time", root)) {
     const time = new Date(element.dateTime);
-    element.title = time.toLocaleString(undefined, { dateStyle: "full", timeStyle: "long" });
+    element.title = time.toLocaleString(locale, { dateStyle: "full", timeStyle: "long" });
     element.textContent = element.dataset.as === "ago" ? ago(time)
-      : time.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+      : time.toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" });
   }
   for (const control of $$("input[type=datetime-local][data-at]", root)) {
     const time = new Date(control.dataset.at);

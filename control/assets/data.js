@@ -1,6 +1,7 @@
 // Importing a file of links: it is read here, line by line, and sent in parts, so the server keeps
 // nothing of it, and a line that is wrong is named. What was sent is there already if it comes again.
 import { confirmed } from "./carom.js";
+import { number, plural, t } from "./messages.js";
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -28,6 +29,14 @@ const steps = Object.fromEntries($$("[data-step]", section).map((it) => [it.data
 
 const FIELDS = section.dataset.import.split(" ").filter((name) => name !== "id");
 FIELDS.splice(2, 0, "short_url");
+/** What the dashboard calls them. */
+const FIELD_WORDS = {
+  code: t("Code"), url: t("Long URL"), short_url: t("Short URL"), domain: t("Domain"), title: t("Title"), notes: t("Notes"),
+  tags: t("Tags"), redirect_status: t("Status"), max_age: t("Kept by browsers"), state: t("State"), archived: t("Archived"),
+  not_before: t("From"), expires_at: t("Until"), fallback_url: t("After that, lead to"), query_forward: t("Query parameters"),
+  query_prefer: t("Where both have one"), created_at: t("Made"), deleted_at: t("Deleted"), clicks: t("Clicks"),
+};
+const wordsOf = (field) => FIELD_WORDS[field] ?? field;
 /** What others call them; letters and digits alone. */
 const NAMES = {
   code: ["slug", "shortcode", "keyword", "key", "alias", "backhalf", "custombackhalf", "path", "hash"],
@@ -95,8 +104,8 @@ function linkOf(cells, fields) {
     if (!field || cell.trim() === "") return;
     const value = READ[field]?.(cell) ?? (READ[field] ? undefined : cell);
     if (value === undefined) return;
-    if (field in NUMBERS && !(typeof value === "number" && value <= NUMBERS[field])) errors.push(`${field} is no number, or too large a one`);
-    else if (field === "archived" && typeof value !== "boolean") errors.push("archived is true or false");
+    if (field in NUMBERS && !(typeof value === "number" && value <= NUMBERS[field])) errors.push(t("{field} is no number, or too large a one", { field: wordsOf(field) }));
+    else if (field === "archived" && typeof value !== "boolean") errors.push(t("{field} is true or false", { field: wordsOf(field) }));
     else if (field === "short_url") {
       const [host, ...code] = value.replace(/^[a-z]+:\/\//i, "").split("/");
       link.code ??= code.join("/");
@@ -148,7 +157,7 @@ async function* csvRows(file, told, separator) {
         if (!isSecond) { if (row.length || cell) yield end(); }
         begin = line;
       } else cell += c;
-      if (cell.length > ROW_MAX) throw { detail: `The row that begins on line ${begin} is longer than any link. Is a quote not closed?` };
+      if (cell.length > ROW_MAX) throw { detail: t("The row that begins on line {line} is longer than any link. Is a quote not closed?", { line: begin }) };
     }
   }
   if (row.length || cell) yield end();
@@ -163,13 +172,13 @@ async function* jsonRows(file, told, columns) {
     try {
       return { line, object: { ...JSON.parse(text) } };
     } catch {
-      throw { detail: `Line ${line} is no JSON object. Write one on each line.` };
+      throw { detail: t("Line {line} is no JSON object. Write one on each line.", { line }) };
     }
   };
   for await (const text of pieces(file, told)) {
     const lines = (rest + text).split("\n");
     rest = lines.pop();
-    if (rest.length > ROW_MAX) throw { detail: `Line ${line + 1} is longer than any link. Write one object on each line.` };
+    if (rest.length > ROW_MAX) throw { detail: t("Line {line} is longer than any link. Write one object on each line.", { line: line + 1 }) };
     for (const one of lines) { const found = row(one); if (found) yield cellsOf(found, columns); }
   }
   const last = row(rest);
@@ -178,8 +187,8 @@ async function* jsonRows(file, told, columns) {
 
 /** The objects of one list, numbered: it is read whole. */
 async function* listRows(file, told, columns) {
-  if (file.size > LIST_MAX) throw { detail: "This list is too long to be read whole. Write JSON lines, one object on each." };
-  const list = await file.text().then(JSON.parse).catch(() => { throw { detail: "This is no list of JSON objects." }; });
+  if (file.size > LIST_MAX) throw { detail: t("This list is too long to be read whole. Write JSON lines, one object on each.") };
+  const list = await file.text().then(JSON.parse).catch(() => { throw { detail: t("This is no list of JSON objects.") }; });
   told?.(file.size);
   for (const [place, object] of list.entries()) yield cellsOf({ line: place + 1, object: { ...object } }, columns);
 }
@@ -226,10 +235,10 @@ async function choose(file) {
       shown.push(row.cells);
       if (shown.length === PREVIEW) break;
     }
-    if (!shown.length) throw { detail: "There is no link in this file. CSV needs a first row with the names of its columns." };
+    if (!shown.length) throw { detail: t("There is no link in this file. CSV needs a first row with the names of its columns.") };
     preview(shown);
   } catch (problem) {
-    alert.textContent = problem.detail ?? "This file cannot be read. Save it as UTF-8 text.";
+    alert.textContent = problem.detail ?? t("This file cannot be read. Save it as UTF-8 text.");
   }
 }
 
@@ -240,9 +249,9 @@ function preview(shown) {
     const cell = document.createElement("th");
     const select = document.createElement("select");
     select.dataset.column = place;
-    select.setAttribute("aria-label", `What the column ${column} is`);
+    select.setAttribute("aria-label", t("What the column {column} is", { column }));
     const found = fieldOf(column);
-    select.append(new Option("left out", ""), ...FIELDS.map((field) => new Option(field.replaceAll("_", " "), field)));
+    select.append(new Option(t("left out"), ""), ...FIELDS.map((field) => new Option(wordsOf(field), field)));
     if (found && !known.has(found)) { select.value = found; known.add(found); }
     const name = document.createElement("span");
     name.className = "clip";
@@ -263,7 +272,7 @@ function preview(shown) {
   steps.preview.hidden = false;
 }
 
-const WORDS = [["made", "new"], ["present", "here already"], ["replaced", "replaced"], ["skipped", "skipped"], ["refused", "refused"]];
+const WORDS = [["made", t("new")], ["present", t("here already")], ["replaced", t("replaced")], ["skipped", t("skipped")], ["refused", t("refused")]];
 
 /** Goes through the file from where it stopped. */
 async function run() {
@@ -292,7 +301,7 @@ async function run() {
     if (state.isDone) state.part = 1;
   } catch (problem) {
     state.isStopped = true;
-    state.problem = problem.detail || "It stopped. Nothing that was imported is lost: go on from here.";
+    state.problem = problem.detail || t("It stopped. Nothing that was imported is lost: go on from here.");
   }
   show();
 }
@@ -330,7 +339,7 @@ function settled(link, answer) {
   if (known === undefined) return answer;
   if (known === link.url) return { outcome: "present", why: "" };
   if (state.onConflict === "refuse") state.seen.set(key, known);
-  return { refuse: { outcome: "refused", why: "an earlier row has the code, with another long URL" }, skip: { outcome: "skipped", why: "" }, replace: { outcome: "replaced", why: "" } }[state.onConflict];
+  return { refuse: { outcome: "refused", why: t("an earlier row has the code, with another long URL") }, skip: { outcome: "skipped", why: "" }, replace: { outcome: "replaced", why: "" } }[state.onConflict];
 }
 
 async function patiently(body) {
@@ -345,27 +354,34 @@ async function patiently(body) {
   }
 }
 
+function progressOf({ done, isDry, isStopped, problem }, isRunning) {
+  if (problem) return `${plural("{n} row.", "{n} rows.", done)} ${problem}`;
+  if (isRunning) return plural("{n} row so far", "{n} rows so far", done);
+  const said = [
+    isDry ? plural("{n} row checked.", "{n} rows checked.", done) : plural("{n} row imported.", "{n} rows imported.", done),
+    isDry && t("Nothing is written yet."),
+    isStopped && t("It was stopped."),
+  ];
+  return said.filter(Boolean).join(" ");
+}
+
 function show() {
   const { run: state } = chosen;
   const isRunning = !state.isDone && !state.isStopped;
   steps.run.hidden = false;
   const progress = $("progress", steps.run);
   progress.value = state.part;
-  const what = state.isDry ? "Checked" : "Imported";
-  const rowsDone = state.done.toLocaleString();
-  $("[data-progress]", steps.run).textContent = state.problem ? `${rowsDone} rows. ${state.problem}`
-    : isRunning ? `${rowsDone} rows so far`
-      : `${what} ${rowsDone} rows${state.isDry ? ". Nothing is written yet." : ""}${state.isStopped ? ", and stopped." : ""}`;
+  $("[data-progress]", steps.run).textContent = progressOf(state, isRunning);
   $("[data-outcome]", steps.run).replaceChildren(...WORDS.filter(([name]) => state.counts[name]).flatMap(([name, words]) => {
     const [term, fact] = [document.createElement("dt"), document.createElement("dd")];
-    term.textContent = state.isDry && name === "made" ? "would be new" : words;
-    fact.textContent = state.counts[name].toLocaleString();
+    term.textContent = state.isDry && name === "made" ? t("would be new") : words;
+    fact.textContent = number(state.counts[name]);
     return [term, fact];
   }));
   const will = state.counts.made + state.counts.replaced;
   const real = $("[data-run=real]", steps.run);
   real.hidden = !(state.isDry && state.isDone && will);
-  real.textContent = will === 1 ? "Import 1 link" : `Import ${will.toLocaleString()} links`;
+  real.textContent = plural("Import {n} link", "Import {n} links", will);
   $("[data-run=on]", steps.run).hidden = !state.isStopped;
   $("[data-run=stop]", steps.run).hidden = !isRunning;
   $("[data-after]", steps.run).hidden = state.isDry || !state.isDone;
@@ -393,7 +409,7 @@ function showRefused(isRunning) {
   if (state.refused.length > SHOWN_MAX) {
     const row = document.createElement("tr");
     row.insertCell().colSpan = 3;
-    row.cells[0].textContent = `and ${(state.counts.refused - SHOWN_MAX).toLocaleString()} more, in the file of refused rows`;
+    row.cells[0].textContent = t("and {n} more, in the file of refused rows", { n: number(state.counts.refused - SHOWN_MAX) });
     $("tbody", fold).append(row);
   }
   if (file.hidden) return;
@@ -409,9 +425,9 @@ function begin(isDry) {
   for (const select of $$("[data-column]", steps.preview)) fields[select.dataset.column] = select.value;
   const twice = fields.find((field, place) => field && fields.indexOf(field) !== place);
   const alert = $("[role=alert]", section);
-  alert.textContent = twice ? `Two columns are ${twice.replaceAll("_", " ")}. Leave one out.`
-    : !fields.includes("url") ? "Say which column is the url: the long one."
-      : !fields.includes("code") && !fields.includes("short_url") ? "Say which column is the code, or the short url." : "";
+  alert.textContent = twice ? t("Two columns are: {field}. Leave one out.", { field: wordsOf(twice) })
+    : !fields.includes("url") ? t("Say which column is the long URL.")
+      : !fields.includes("code") && !fields.includes("short_url") ? t("Say which column is the code, or the short URL.") : "";
   if (alert.textContent) { alert.scrollIntoView({ block: "center" }); return; }
   const counts = Object.fromEntries(WORDS.map(([name]) => [name, 0]));
   chosen.run = { fields, isDry, onConflict: $("#import-conflict").value, counts, refused: [], seen: new Map(), done: 0, part: 0 };

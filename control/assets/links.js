@@ -1,5 +1,6 @@
 // Links: the forms that make and change one, QR codes, and what is done to many at once.
-import { call, confirmed, say } from "./carom.js";
+import { call, confirmed, say, words } from "./carom.js";
+import { number, plural, t } from "./messages.js";
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -75,19 +76,21 @@ function look(form) {
   ask(form, note, host, code, looked += 1);
 }
 
+const REASONS = { taken: t("another link has it"), reserved: t("it is a word that is kept for other things") };
+
 const ask = debounced(300, async (form, note, host, code, turn) => {
   const path = `/api/v1/codes/${encodeURIComponent(code)}?domain=${encodeURIComponent(host)}`;
   const found = await call("GET", path).catch((problem) => ({ detail: problem.detail }));
   if (turn !== looked) return;
   note.classList.toggle("error", found.available === false);
-  if (found.available) { note.textContent = `${host}/${found.code} is free`; return; }
+  if (found.available) { note.textContent = t("{short} is free", { short: `${host}/${found.code}` }); return; }
   if (found.available === false) form.elements.code.setAttribute("aria-invalid", "true");
-  note.textContent = `${host}/${code}: ${found.detail}`;
+  note.textContent = `${host}/${code}: ${REASONS[found.reason] ?? found.detail}`;
   if (!found.link) return;
   const there = document.createElement("a");
   there.className = "inline";
   there.href = `/links/${found.link}`;
-  there.textContent = "Open it";
+  there.textContent = t("Open it");
   note.append(". ", there);
 });
 
@@ -100,6 +103,9 @@ if (location.hash === "#edit") {
 
 let tags;
 
+/** As `words` reads it. The server writes them so, too (page/links/form.rs). */
+const quoted = (tag) => (/,|^"/.test(tag) ? `"${tag.replaceAll('"', '""')}"` : tag);
+
 /** Offers tags for the last of those that a field holds. */
 async function suggest(field) {
   if (!field.list) {
@@ -110,10 +116,11 @@ async function suggest(field) {
   }
   tags ??= call("GET", "/api/v1/tags").then((answer) => answer.data, () => []);
   const known = await tags;
-  const words = field.value.split(",").slice(0, -1).map((word) => word.trim());
-  const before = words.map((word) => `${word}, `).join("");
-  const has = new Set(words.map((word) => word.toLowerCase()));
-  field.list.replaceChildren(...known.filter((tag) => !has.has(tag)).map((tag) => new Option("", before + tag)));
+  const there = words(field.value.replace(/[^,]*$/, ""));
+  const before = there.map((tag) => `${quoted(tag)}, `).join("");
+  const has = new Set(there.map((tag) => tag.toLowerCase()));
+  const offered = known.filter((tag) => !has.has(tag));
+  field.list.replaceChildren(...offered.map((tag) => new Option("", before + quoted(tag))));
 }
 
 for (const type of ["focusin", "input"]) {
@@ -149,7 +156,7 @@ async function draw() {
   if (turn !== drawn) return;
   if (answer?.ok) picture.src = `data:image/svg+xml,${encodeURIComponent(text)}`;
   error.textContent = answer?.ok ? ""
-    : answer ? JSON.parse(text).detail : "The server cannot be reached. Try again.";
+    : answer ? JSON.parse(text).detail : t("The server cannot be reached. Try again.");
   const isBad = error.textContent !== "";
   picture.classList.toggle("faint", isBad);
   for (const control of $$("[data-format], [data-qr-copy]", qr)) {
@@ -165,9 +172,9 @@ if (qr) {
     const picture = fetch(address("png")).then((answer) => answer.blob());
     try {
       await navigator.clipboard.write([new ClipboardItem({ "image/png": picture })]);
-      say("Copied");
+      say(t("Copied"));
     } catch {
-      say("This browser does not copy pictures. Download it instead.");
+      say(t("This browser does not copy pictures. Download it instead."));
     }
   });
 }
@@ -175,7 +182,7 @@ if (qr) {
 function showQr({ dataset }) {
   Object.assign(qr.dataset, { of: dataset.qr, name: dataset.name });
   $("h2 bdi", qr).textContent = dataset.name;
-  $("img", qr).alt = `QR code of ${dataset.name}`;
+  $("img", qr).alt = t("QR code of {short}", { short: dataset.name });
   draw();
   qr.showModal();
 }
@@ -191,39 +198,63 @@ const NAMED_MAX = 200;
 
 /** What each does to a link, what takes it back, and how it is said. */
 const deeds = {
-  delete: { item: () => ({ action: "delete" }), back: () => ({ action: "restore" }), words: "deleted" },
-  restore: { item: () => ({ action: "restore" }), back: () => ({ action: "delete" }), words: "restored" },
-  disable: { item: () => ({ change: { state: "disabled" } }), back: () => ({ change: { state: "active" } }), words: "disabled" },
-  enable: { item: () => ({ change: { state: "active" } }), back: () => ({ change: { state: "disabled" } }), words: "enabled" },
-  archive: { item: () => ({ change: { archived: true } }), back: () => ({ change: { archived: false } }), words: "archived" },
-  unarchive: { item: () => ({ change: { archived: false } }), back: () => ({ change: { archived: true } }), words: "out of the archive" },
+  delete: {
+    item: () => ({ action: "delete" }),
+    back: () => ({ action: "restore" }),
+    said: (n) => plural("{n} link deleted.", "{n} links deleted.", n),
+  },
+  restore: {
+    item: () => ({ action: "restore" }),
+    back: () => ({ action: "delete" }),
+    said: (n) => plural("{n} link restored.", "{n} links restored.", n),
+  },
+  disable: {
+    item: () => ({ change: { state: "disabled" } }),
+    back: () => ({ change: { state: "active" } }),
+    said: (n) => plural("{n} link disabled.", "{n} links disabled.", n),
+  },
+  enable: {
+    item: () => ({ change: { state: "active" } }),
+    back: () => ({ change: { state: "disabled" } }),
+    said: (n) => plural("{n} link enabled.", "{n} links enabled.", n),
+  },
+  archive: {
+    item: () => ({ change: { archived: true } }),
+    back: () => ({ change: { archived: false } }),
+    said: (n) => plural("{n} link archived.", "{n} links archived.", n),
+  },
+  unarchive: {
+    item: () => ({ change: { archived: false } }),
+    back: () => ({ change: { archived: true } }),
+    said: (n) => plural("{n} link out of the archive.", "{n} links out of the archive.", n),
+  },
   tag: {
-    item: (link, words) => {
+    item: (link, given) => {
       const has = new Set(link.tags.map((tag) => tag.toLowerCase()));
-      const all = [...link.tags, ...words.filter((word) => !has.has(word.toLowerCase()))];
+      const all = [...link.tags, ...given.filter((tag) => !has.has(tag.toLowerCase()))];
       return { version: link.version, change: { tags: all } };
     },
     back: (link) => ({ change: { tags: link.tags } }),
-    words: "tagged",
+    said: (n) => plural("{n} link tagged.", "{n} links tagged.", n),
   },
   untag: {
-    item: (link, words) => {
-      const off = new Set(words.map((word) => word.toLowerCase()));
+    item: (link, given) => {
+      const off = new Set(given.map((tag) => tag.toLowerCase()));
       return { version: link.version, change: { tags: link.tags.filter((tag) => !off.has(tag.toLowerCase())) } };
     },
     back: (link) => ({ change: { tags: link.tags } }),
-    words: "without those tags",
+    said: (n) => plural("{n} link without those tags.", "{n} links without those tags.", n),
   },
 };
 
-const count = (links) => (links === 1 ? "1 link" : `${links.toLocaleString()} links`);
+const count = (links) => plural("{n} link", "{n} links", links);
 
 /** Sends items in parts. Gives the places of those that were done, and why others were not. */
 async function send(items) {
   const done = [];
   const refused = [];
   for (let at = 0; at < items.length; at += CHUNK) {
-    if (items.length > CHUNK) say(`${at.toLocaleString()} of ${count(items.length)}`);
+    if (items.length > CHUNK) say(t("{done} of {links}", { done: number(at), links: count(items.length) }));
     const part = items.slice(at, at + CHUNK);
     const { results } = await confirmed("PATCH", "/api/v1/links/bulk", { links: part });
     for (const result of results) {
@@ -235,18 +266,19 @@ async function send(items) {
 }
 
 const why = (problem) => (problem.code === "precondition-failed"
-  ? "somebody changed it meanwhile; look at it again"
+  ? t("somebody changed it meanwhile; look at it again")
   : problem.errors?.[0]?.detail ?? problem.detail);
 
 /** Does something to links, and offers to take it back once the page shows it. */
-async function perform(name, links, words = [], then = "") {
+async function perform(name, links, given = [], then = "") {
   const deed = deeds[name];
-  const all = links.map((link) => ({ id: link.id, ...deed.item(link, words) }));
+  const all = links.map((link) => ({ id: link.id, ...deed.item(link, given) }));
   try {
     const { done, refused } = await send(all);
     const undo = done.map((at) => ({ id: links[at].id, ...deed.back(links[at]) }));
-    const not = refused.length ? ` ${count(refused.length)} not: ${why(refused[0])}.` : "";
-    leave(`${count(done.length)} ${deed.words}.${not}`, undo, then);
+    const parts = [deed.said(done.length)];
+    if (refused.length) parts.push(plural("{n} link not: {why}.", "{n} links not: {why}.", refused.length, { why: why(refused[0]) }));
+    leave(parts.join(" "), undo, then);
   } catch (problem) {
     if (problem.detail) say(problem.detail);
   }
@@ -266,12 +298,12 @@ if (left) {
   if (left.undo.length) {
     const button = document.createElement("button");
     button.className = "button quiet";
-    button.textContent = "Undo";
+    button.textContent = t("Undo");
     button.addEventListener("click", async () => {
       button.disabled = true;
       try {
         const { done } = await send(left.undo);
-        leave(`${count(done.length)} as before.`, []);
+        leave(plural("{n} link as before.", "{n} links as before.", done.length), []);
       } catch (problem) {
         if (problem.detail) say(problem.detail);
       }
@@ -308,7 +340,7 @@ function showPicked() {
   const checked = boxes().filter((box) => box.checked).length;
   const all = $("[data-pick-all]", list);
   bar.hidden = picked.size === 0;
-  $("[data-picked]", bar).textContent = picked.size ? `${count(picked.size)} selected` : "";
+  $("[data-picked]", bar).textContent = picked.size ? plural("{n} link selected", "{n} links selected", picked.size) : "";
   if (!all) return;
   all.checked = checked > 0 && checked === boxes().length;
   all.indeterminate = checked > 0 && !all.checked;
@@ -325,12 +357,12 @@ async function pickMore() {
     do {
       const page = await call("GET", `/api/v1/links?${query}`);
       for (const { id, version, tags } of page.data) if (picked.size < PICKED_MAX) picked.set(id, { id, version, tags });
-      say(`${count(picked.size)} found`);
+      say(plural("{n} link found", "{n} links found", picked.size));
       if (!page.next_cursor) break;
       query.set("cursor", page.next_cursor);
     } while (picked.size < PICKED_MAX);
     for (const box of boxes()) box.checked = picked.has(box.closest(".link").dataset.id);
-    if (picked.size === PICKED_MAX) say(`The first ${count(PICKED_MAX)} are selected: no more are changed at once.`);
+    if (picked.size === PICKED_MAX) say(t("The first {n} links are selected: no more are changed at once.", { n: number(PICKED_MAX) }));
   } catch (problem) {
     if (problem.detail) say(problem.detail);
   }
@@ -378,25 +410,27 @@ function exportLinks(links) {
   file.click();
 }
 
+const isSure = (question) => window.confirm(`${question} ${t("Whoever follows a deleted link is told that it is gone. You can take it back.")}`);
+
 function many(name) {
   const links = [...picked.values()];
   if (name === "export") {
     exportLinks(links);
     return;
   }
-  if (name === "delete" && !window.confirm(`Delete ${count(links.length)}? Whoever follows one is told that it is gone. You can take it back.`)) return;
+  if (name === "delete" && !isSure(plural("Delete {n} link?", "Delete {n} links?", links.length))) return;
   const field = $("#retag-words");
-  const words = name.endsWith("tag") ? field.value.split(",").map((word) => word.trim()).filter(Boolean) : [];
-  if (name.endsWith("tag") && !words.length) { field.reportValidity(); return; }
+  const given = name.endsWith("tag") ? words(field.value) : [];
+  if (name.endsWith("tag") && !given.length) { field.reportValidity(); return; }
   $("#retag")?.close();
-  perform(name, links, words);
+  perform(name, links, given);
 }
 
 function one(button) {
   const of = button.closest("[data-id]");
   const name = button.dataset.one;
-  const clicks = of.dataset.clicks;
-  if (name === "delete" && clicks !== "0" && !window.confirm(`This link has ${clicks} clicks. Delete it? Whoever follows it is told that it is gone. You can take it back.`)) return;
+  const clicks = Number(of.dataset.clicks);
+  if (name === "delete" && clicks && !isSure(plural("This link has {n} click. Delete it?", "This link has {n} clicks. Delete it?", clicks))) return;
   perform(name, [linkOf(of)], [], button.dataset.then);
 }
 

@@ -1,5 +1,6 @@
 // The chart and the live list of a page with statistics.
 import { localise } from "./carom.js";
+import { locale, number, plural, t } from "./messages.js";
 
 const $ = (selector, root = document) => root.querySelector(selector);
 
@@ -7,6 +8,8 @@ const $ = (selector, root = document) => root.querySelector(selector);
 
 const place = $("#chart");
 const data = place && JSON.parse($("#series").textContent);
+/** What stands there while no step is pointed at. */
+const note = place && $("#hint").textContent;
 let chart;
 
 /** A colour of the style sheet, as a canvas takes it. */
@@ -27,9 +30,21 @@ function split(values, hasRest) {
   ];
 }
 
+/** Words under the chart: times of a day, of which each new one is named, or days, months, years. */
+function marks(_, ticks, axis, space, apart) {
+  const words = (style) => {
+    const format = new Intl.DateTimeFormat(locale, { timeZone: data.zone, ...style });
+    return ticks.map((tick) => format.format(tick * 1e3));
+  };
+  if (apart >= 31536000) return words({ year: "numeric" });
+  if (apart >= 2419200) return words({ month: "short", year: "numeric" });
+  const days = words({ month: "short", day: "numeric" });
+  if (apart >= 86400) return days;
+  return words({ timeStyle: "short" }).map((time, at) => (at && days[at] !== days[at - 1] ? days[at] : time));
+}
+
 function draw() {
   const [whole, rest] = split(data.now, data.isOpen);
-  const number = new Intl.NumberFormat();
   const axis = { stroke: colour("--ink-3"), ticks: { show: false }, font: "12px system-ui, sans-serif" };
   const line = { stroke: colour("--accent"), width: 2, points: { show: data.at.length < 3 } };
   chart?.destroy();
@@ -41,13 +56,13 @@ function draw() {
     cursor: { points: { size: 7 }, y: false },
     scales: { y: { range: (_, low, high) => [0, Math.max(high * 1.1, 4)] } },
     axes: [
-      { ...axis, grid: { show: false } },
+      { ...axis, grid: { show: false }, space: 64, values: marks },
       {
         ...axis,
         grid: { stroke: colour("--line"), width: 1 },
         size: 56,
         incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6, 1e7],
-        values: (_, ticks) => ticks.map((tick) => number.format(tick)),
+        values: (_, ticks) => ticks.map(number),
       },
     ],
     series: [
@@ -60,15 +75,24 @@ function draw() {
   }, [data.at, data.before ?? data.now.map(() => null), whole, rest], place);
 }
 
+/** Numbers of the chart, in words. */
+const WORDS = {
+  clicks: (n) => plural("{n} click", "{n} clicks", n),
+  visitors: (n) => plural("{n} visitor", "{n} visitors", n),
+  bots: (n) => plural("{n} bot", "{n} bots", n),
+};
+
 /** What stands under the cursor, in words. */
 function hint(plot) {
   const at = plot.cursor.idx;
   const tip = $("#hint");
-  if (at === null || at === undefined) { tip.textContent = ""; return; }
+  if (at === null || at === undefined) { tip.textContent = note; return; }
   const hour = data.step < 86400 ? { timeStyle: "short" } : {};
-  const time = new Date(data.at[at] * 1e3).toLocaleString(undefined, { dateStyle: "medium", timeZone: data.zone, ...hour });
-  const before = data.before ? `, before: ${data.before[at]?.toLocaleString() ?? "none"}` : "";
-  tip.textContent = `${time}: ${data.now[at]?.toLocaleString() ?? "no"} ${data.name}${data.now[at] === null ? " yet" : ""}${before}`;
+  const time = new Date(data.at[at] * 1e3).toLocaleString(locale, { dateStyle: "medium", timeZone: data.zone, ...hour });
+  const words = (n) => (n === null ? t("nothing yet") : WORDS[data.name](n));
+  const [now, before] = [words(data.now[at]), data.before?.[at] ?? null];
+  tip.textContent = before === null ? t("{time}: {now}", { time, now })
+    : t("{time}: {now}, before: {before}", { time, now, before: number(before) });
 }
 
 /** Dragging over the chart chooses a range; the fields for dates do the same. */
@@ -108,7 +132,7 @@ if (place) {
 
 for (const shape of document.querySelectorAll("[data-place]")) {
   let name = shape.dataset.place;
-  try { name = new Intl.DisplayNames(undefined, { type: "region" }).of(name); } catch { /* its code */ }
+  try { name = new Intl.DisplayNames(locale, { type: "region" }).of(name); } catch { /* its code */ }
   const title = document.createElementNS("http://www.w3.org/2000/svg", "title");
   title.textContent = `${name}: ${shape.dataset.words}`;
   shape.append(title);
@@ -119,6 +143,8 @@ for (const shape of document.querySelectorAll("[data-place]")) {
 const list = $("#live");
 /** Rows that are kept. */
 const ROWS = 30;
+/** Who asked, where it was nobody. */
+const KINDS = { bot: t("bot"), preview: t("preview"), prefetch: t("prefetch"), head: t("HEAD request") };
 let stream;
 
 function open() {
@@ -145,12 +171,12 @@ function add(click) {
   const country = document.createElement("span");
   if (click.country) country.dataset.region = click.country;
   const what = cell("", "clip");
-  const parts = [click.city, click.browser && click.os ? `${click.browser} on ${click.os}` : click.browser];
-  what.append(country, parts.filter(Boolean).map((part) => ` · ${part}`).join("") || " unknown");
-  const time = cell(new Date(click.at).toLocaleTimeString(), "muted num");
-  const from = cell(click.via === "qr" ? "QR code" : click.referrer || "direct", "muted clip");
+  const parts = [click.city, click.browser && click.os ? t("{browser} on {os}", click) : click.browser];
+  what.append(country, parts.filter(Boolean).map((part) => ` · ${part}`).join("") || ` ${t("unknown")}`);
+  const time = cell(new Date(click.at).toLocaleTimeString(locale), "muted num");
+  const from = cell(click.via === "qr" ? t("QR code") : click.referrer || t("direct"), "muted clip");
   row.append(time, what, from);
-  if (click.kind !== "human") row.append(cell(click.kind, "tag"));
+  if (click.kind in KINDS) row.append(cell(KINDS[click.kind], "tag"));
   list.prepend(row);
   localise(row);
   while (list.children.length > ROWS) list.lastChild.remove();
@@ -165,7 +191,7 @@ if (list) {
   };
   $("#live-pause").addEventListener("click", (event) => {
     isPaused = !isPaused;
-    event.target.textContent = isPaused ? "Go on" : "Pause";
+    event.target.textContent = isPaused ? t("Go on") : t("Pause");
     follow();
   });
   document.addEventListener("visibilitychange", follow);

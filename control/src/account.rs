@@ -8,6 +8,7 @@
 //! hasher     argon2id in a pool of its own
 //! tries      wrong passwords and codes in a row
 //! oidc       signing in by a provider of OpenID Connect
+//! passkey    signing in with a key of an authenticator (Web Authentication)
 //! store      the tables account, account_token, recovery_code
 //! act        what is written, each in one transaction with its entry in the audit log
 //! ```
@@ -27,8 +28,10 @@ pub(crate) mod delete;
 pub(crate) mod email;
 pub(crate) mod factor;
 mod hasher;
+pub(crate) mod invited;
 pub(crate) mod oidc;
 pub(crate) mod operator;
+pub(crate) mod passkey;
 mod password;
 pub(crate) mod recover;
 pub(crate) mod register;
@@ -72,6 +75,11 @@ pub(crate) struct Account {
     pub(crate) second: Second,
     /// Wrong passwords and codes since the last right one.
     pub(crate) wrong_tries: i64,
+    /// Whether the address is theirs for certain: by a letter that they have read, by the provider, or by
+    /// an operator's word. A link that somebody handed over says nothing of who reads the address's mail.
+    pub(crate) is_confirmed: bool,
+    /// Whether they look after the installation in the dashboard.
+    pub(crate) is_operator: bool,
     pub(crate) created_at: UnixMillis,
 }
 
@@ -116,6 +124,8 @@ pub(crate) struct Accounts {
     pub(crate) seal: SealKey,
     /// `None`: nobody signs in by one.
     pub(crate) provider: Option<oidc::Provider>,
+    /// `None`: there are no passkeys here.
+    pub(crate) passkeys: Option<passkey::Verifier>,
     mailer: Option<Mailer>,
     background: Arc<Semaphore>,
 }
@@ -137,8 +147,9 @@ impl Accounts {
             .map_err(|_| InvalidSetting::new("accounts.password_memory_kib", "cannot be used"))?;
         let seal = config.seal_key()?.unwrap_or(seal);
         let provider = oidc::Provider::new(&config.oidc, base);
+        let passkeys = passkey::Verifier::new(base);
         let background = Arc::new(Semaphore::new(BACKGROUND_MAX));
-        Ok(Self { hasher, seal, provider, mailer, background })
+        Ok(Self { hasher, seal, provider, passkeys, mailer, background })
     }
 
     /// What sends mail.

@@ -10,8 +10,8 @@ use arc_swap::ArcSwap;
 use carom_shared::batch::{Batch, Token};
 use carom_shared::redis::ACK_WAIT;
 use carom_shared::{
-    Clock, Code, DomainId, Random, RouteChange, RouteRecord, Salt, Salts, TargetUrl, UnixMillis,
-    WorkspaceId,
+    Clock, Code, DomainId, Random, RouteChange, RouteRecord, RouteState, Salt, Salts, TargetUrl,
+    UnixMillis, WorkspaceId,
 };
 use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit};
 use tokio_util::sync::CancellationToken;
@@ -284,6 +284,10 @@ impl App {
         let run = |reply| Command::ImportLinks(import, permit, reply);
         let outcomes = self.0.writer.run(run).await?;
         if !is_dry_run {
+            // A file may lead links elsewhere that are taken down.
+            if outcomes.iter().any(|outcome| matches!(outcome, Imported::Replaced)) {
+                self.0.blocked.notify_one();
+            }
             let made = outcomes.iter().filter(|outcome| matches!(outcome, Imported::Made));
             self.metrics().links_created.add(made.count() as u64);
         }
@@ -296,7 +300,14 @@ impl App {
         once: Option<OnceRequest<Vec<Result<Link, EditRefused>>>>,
     ) -> Result<Performed<Vec<Result<Link, EditRefused>>>, WriteError> {
         let permit = self.0.writer.bulk_permit()?;
-        self.0.writer.run_once(once, |reply| Command::EditLinks(commands, permit, reply)).await
+        let edit = |reply| Command::EditLinks(commands, permit, reply);
+        let performed = self.0.writer.run_once(once, edit).await?;
+        if let Performed::Now(results) = &performed
+            && results.iter().flatten().any(|link| link.state == RouteState::Blocked)
+        {
+            self.0.blocked.notify_one();
+        }
+        Ok(performed)
     }
 
     /// What a request was answered that is not to be carried out again.

@@ -26,6 +26,9 @@ pub(crate) struct Actor {
     pub(crate) address: Option<IpAddr>,
     /// The request's name, as its answer and the log have it.
     pub(crate) request: String,
+    /// They act for the installation: the log of a workspace tells what was done, and that it was an
+    /// operator; who and from where is in the installation's.
+    pub(crate) for_installation: bool,
 }
 
 /// Who made or changed something, as it remembers them.
@@ -38,6 +41,11 @@ pub(crate) struct Author {
 impl Actor {
     pub(crate) const fn author(&self) -> Author {
         Author { account: self.account, key: self.key }
+    }
+
+    /// Whether nobody of a workspace does this: whoever holds the machine does, or the process itself.
+    pub(crate) const fn is_machine(&self) -> bool {
+        self.account.is_none() && self.key.is_none()
     }
 }
 

@@ -264,14 +264,14 @@ impl Restoring {
     pub async fn join(&mut self, config: &Config) -> Result<(), JoinError> {
         let Some(elsewhere) = &self.copied.elsewhere else { return Ok(()) };
         let at = config.clicks.at(&config.data_dir)?;
-        let Some(ClicksAt::ClickHouse { at, cluster }) = at else {
+        let Some(ClicksAt::ClickHouse { server, cluster }) = at else {
             return Err(JoinError::NoStore(elsewhere.at.clone()));
         };
-        let store = clickhouse::ClickStore::open(at.clone(), &cluster).await?;
+        let store = clickhouse::ClickStore::open(server.clone(), &cluster).await?;
         click::moving::may_be_served(&click::ClickStore::ClickHouse(store.clone())).await?;
         if elsewhere.batches > 0 && store.is_unused().await? {
             let (was, batches) = (elsewhere.at.clone(), elsewhere.batches);
-            return Err(JoinError::Empty { at: at.shown(), was, batches });
+            return Err(JoinError::Empty { at: server.shown(), was, batches });
         }
         self.clicks = Some(RestoredClicks::ClickHouse(store));
         Ok(())

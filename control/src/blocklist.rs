@@ -10,13 +10,16 @@
 //! keyed anew in each process, so nobody can make an address that is taken for another; that it happens
 //! by chance has, with a million entries, a probability of 5e-14 for each address looked at.
 
+mod lead;
+mod store;
 pub(crate) mod task;
 
 use std::hash::{BuildHasher, RandomState};
 use std::ops::Deref;
 use std::sync::Arc;
 
-use carom_shared::{Host, TargetPolicy, TargetUrl};
+use carom_shared::{Host, TargetPolicy, TargetUrl, UnixMillis};
+use sha2::{Digest, Sha256};
 
 use crate::http::problem::FieldError;
 
@@ -27,6 +30,8 @@ const SEGMENTS_MAX: usize = 16;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Entries {
     hashes: Vec<u64>,
+    /// SHA-256 of the file, which other processes know it by.
+    digest: [u8; 32],
     /// Lines that are no entries.
     pub(crate) bad_lines: usize,
     pub(crate) has_paths: bool,
@@ -35,7 +40,7 @@ pub(crate) struct Entries {
 impl Entries {
     /// Reads a file. Lines that it does not understand are counted.
     pub(crate) fn parse(bytes: &[u8], key: &RandomState) -> Self {
-        let mut entries = Self::default();
+        let mut entries = Self { digest: Sha256::digest(bytes).into(), ..Self::default() };
         for line in bytes.split(|&byte| byte == b'\n') {
             match std::str::from_utf8(line).map(|line| entries.read(line, key)) {
                 Ok(true) => {}
@@ -96,6 +101,31 @@ impl Entries {
     }
 }
 
+/// What tells one reading of the files from another, on whatever machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// Of all files; zeros where there are none.
+    digest: [u8; 32],
+    /// Of the newest file.
+    changed_at: UnixMillis,
+}
+
+impl Reading {
+    fn of<'e>(files: impl IntoIterator<Item = &'e Entries>, changed_at: UnixMillis) -> Self {
+        // Which file is named first is no difference.
+        let mut digests: Vec<&[u8; 32]> = files.into_iter().map(|file| &file.digest).collect();
+        digests.sort_unstable();
+        if digests.is_empty() {
+            return Self::default();
+        }
+        let mut hash = Sha256::new();
+        for digest in digests {
+            hash.update(digest);
+        }
+        Self { digest: hash.finalize().into(), changed_at }
+    }
+}
+
 /// What is on any of the lists.
 #[derive(Clone, Debug)]
 pub(crate) struct Blocklist {
@@ -103,6 +133,7 @@ pub(crate) struct Blocklist {
     hashes: Box<[u64]>,
     has_paths: bool,
     key: RandomState,
+    reading: Reading,
 }
 
 impl Default for Blocklist {
@@ -121,7 +152,11 @@ impl Blocklist {
         }
         hashes.sort_unstable();
         hashes.dedup();
-        Self { hashes: hashes.into(), has_paths, key }
+        Self { hashes: hashes.into(), has_paths, key, reading: Reading::default() }
+    }
+
+    fn with_reading(self, reading: Reading) -> Self {
+        Self { reading, ..self }
     }
 
     pub(crate) fn len(&self) -> usize {

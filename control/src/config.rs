@@ -28,7 +28,7 @@ use carom_shared::{AddressBlock, Host, TargetPolicy, TargetUrl};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::click::clickhouse::ClickHouseAt;
+use crate::click::clickhouse::{ClickHouseAt, ClickHouseServer};
 use crate::db::PostgresAt;
 use crate::redis::RedisAt;
 
@@ -184,8 +184,12 @@ pub struct ClicksConfig {
     /// `sqlite://PATH`; `{data_dir}` stands for the data folder. Of several control planes on one
     /// PostgreSQL database one alone can have a file, and the others say `none`: they refuse clicks
     /// and questions about them, and edges and people turn to the one that has them.
-    /// `http://USER:PASSWORD@HOST:8123/DATABASE` is a ClickHouse, which all of them share.
+    /// `https://USER:PASSWORD@HOST:8443/DATABASE` is a ClickHouse, which all of them share; `http://` and
+    /// 8123 without TLS.
     pub url: String,
+    /// Certificates in PEM of the authorities of which a ClickHouse's has to be; empty: those that
+    /// this machine trusts.
+    pub ca_path: PathBuf,
     /// ClickHouse's name of the cluster in which tables are replicated. Empty: one server.
     pub cluster: String,
     /// Days for which each click is kept, with its details; 0 keeps them for ever. Totals and series
@@ -196,7 +200,7 @@ pub struct ClicksConfig {
 impl Default for ClicksConfig {
     fn default() -> Self {
         let url = "sqlite://{data_dir}/clicks.db".into();
-        Self { url, cluster: String::new(), retention_days: 400 }
+        Self { url, ca_path: PathBuf::new(), cluster: String::new(), retention_days: 400 }
     }
 }
 
@@ -217,10 +221,11 @@ impl ClicksConfig {
         if ["http://", "https://"].iter().any(|scheme| self.url.starts_with(scheme)) {
             let at = ClickHouseAt::parse(&self.url)
                 .map_err(|problem| InvalidSetting::new("clicks.url", problem))?;
-            return Ok(Some(ClicksAt::ClickHouse { at, cluster: self.cluster.clone() }));
+            let server = ClickHouseServer::new(at, &self.ca_path)?;
+            return Ok(Some(ClicksAt::ClickHouse { server, cluster: self.cluster.clone() }));
         }
         let problem = "is not supported; write sqlite://PATH, for example \
-             sqlite://{data_dir}/clicks.db, http://USER:PASSWORD@HOST:8123/DATABASE, or none";
+             sqlite://{data_dir}/clicks.db, https://USER:PASSWORD@HOST:8443/DATABASE, or none";
         Err(InvalidSetting::new("clicks.url", problem))
     }
 }
@@ -245,9 +250,12 @@ pub const SECRETS: &[&str] = &[
 #[serde(default, deny_unknown_fields)]
 pub struct RedisConfig {
     /// `redis://USER:PASSWORD@HOST:PORT/NUMBER` or `redis+unix:///PATH?db=NUMBER&user=&pass=`.
-    /// The number is of a database that this installation has to itself. Empty: no Redis. There is
-    /// no TLS to Redis yet: a URL that demands it is refused.
+    /// `rediss://` is with TLS. The number is of a database that this installation has to itself.
+    /// Empty: no Redis.
     pub url: String,
+    /// Certificates in PEM of the authorities of which the server's has to be; empty: those that this
+    /// machine trusts.
+    pub ca_path: PathBuf,
 }
 
 /// Without the URL, which may hold a password.
@@ -260,8 +268,7 @@ impl std::fmt::Debug for RedisConfig {
 impl RedisConfig {
     /// Reads the URL. It is not repeated in errors: it may hold a password.
     fn at(&self) -> Result<Option<RedisAt>, InvalidSetting> {
-        let at = (!self.url.is_empty()).then(|| RedisAt::parse(&self.url)).transpose();
-        at.map_err(|problem| InvalidSetting::new("redis.url", problem))
+        (!self.url.is_empty()).then(|| RedisAt::new(&self.url, &self.ca_path)).transpose()
     }
 }
 
@@ -269,7 +276,7 @@ impl RedisConfig {
 #[derive(Clone, Debug)]
 pub(crate) enum ClicksAt {
     Sqlite(PathBuf),
-    ClickHouse { at: ClickHouseAt, cluster: String },
+    ClickHouse { server: ClickHouseServer, cluster: String },
 }
 
 impl ClicksAt {
@@ -280,7 +287,7 @@ impl ClicksAt {
                 let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
                 path.display().to_string()
             }
-            Self::ClickHouse { at, .. } => at.shown(),
+            Self::ClickHouse { server, .. } => server.shown(),
         }
     }
 }
@@ -321,7 +328,7 @@ impl Config {
         }
     }
 
-    /// Checks every setting; opens nothing.
+    /// Checks every setting; opens nothing but the files of authorities that they name.
     ///
     /// # Errors
     /// [`InvalidSetting`] names the first setting that cannot be used.
@@ -476,7 +483,7 @@ mod tests {
     #[test]
     fn errors_name_the_setting_and_never_repeat_a_password() {
         for url in [
-            "mysql://carom:hunter2@db/carom", "postgres://carom:hunter2@db/carom?sslmode=require",
+            "mysql://carom:hunter2@db/carom", "postgres://carom:hunter2@db/carom?sslmode=always",
             "postgres:hunter2", "sqlite://",
         ] {
             let mut bad = config();
@@ -491,7 +498,7 @@ mod tests {
         let text = bad.check().unwrap_err().to_string();
         assert!(text.starts_with("setting clicks.url: ") && !text.contains("hunter2"), "{text}");
         let mut clickhouse = config();
-        for url in ["https://carom:hunter2@db/clicks", "http://carom:hunter2@db"] {
+        for url in ["https://carom:hunter2@db", "http://carom:hunter2@db"] {
             clickhouse.clicks.url = url.into();
             let text = clickhouse.check().unwrap_err().to_string();
             let is_named = text.starts_with("setting clicks.url: ");
@@ -501,6 +508,15 @@ mod tests {
         let checked = clickhouse.checked().unwrap();
         assert!(matches!(checked.clicks, Some(ClicksAt::ClickHouse { .. })));
         assert!(!format!("{clickhouse:?} {checked:?}").contains("hunter2"));
+        // A file that cannot be read, and one for which there is no use.
+        clickhouse.clicks.ca_path = "/nowhere/ca.pem".into();
+        let text = clickhouse.check().unwrap_err().to_string();
+        assert!(text.starts_with("setting clicks.ca_path: is of no use"), "{text}");
+        clickhouse.clicks.url = "https://carom:hunter2@db/clicks".into();
+        let text = clickhouse.check().unwrap_err().to_string();
+        assert!(text.starts_with("setting clicks.ca_path: cannot be read"), "{text}");
+        clickhouse.clicks.ca_path = PathBuf::new();
+        clickhouse.clicks.url = "http://carom:hunter2@db/clicks".into();
         clickhouse.clicks.cluster = "a`b".into();
         assert_eq!(clickhouse.check().unwrap_err().setting, "clicks.cluster");
         for connections in [0, 1, 1001] {
@@ -552,9 +568,10 @@ mod tests {
             assert!(!format!("{checked:?}{config:?}").contains("hunter2"));
         }
         assert!(config().checked().unwrap().redis.is_none());
-        for url in
-            ["rediss://:hunter2@r", "http://:hunter2@r", "redis:hunter2", "redis://hunter2@r/x"]
-        {
+        for url in [
+            "rediss://:hunter2@r/#insecure", "http://:hunter2@r", "redis:hunter2",
+            "redis://hunter2@r/x",
+        ] {
             let mut config = config();
             config.redis.url = url.into();
             let text = config.check().unwrap_err().to_string();

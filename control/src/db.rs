@@ -150,6 +150,8 @@ fn is_unavailable_code(code: &str) -> bool {
 pub enum DbOpenError {
     #[error("cannot open the database {path}")]
     Open { path: String, source: sqlx::Error },
+    #[error("cannot open the database {path}: {problem}")]
+    Tls { path: String, problem: String },
     #[error(
         "the database {path} was written by a newer version of Carom (schema {found}, this version \
          knows {known}); start that version, or restore a backup made before the upgrade"
@@ -265,6 +267,9 @@ macro_rules! control_schema {
             23 "0023_share",
             24 "0024_identity",
             25 "0025_click_loss",
+            26 "0026_passkey",
+            27 "0027_operator",
+            28 "0028_held",
         )
     };
 }

@@ -35,15 +35,6 @@ pub enum Level {
 }
 
 impl Level {
-    pub(crate) const fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "fine",
-            Self::Notice => "worth knowing",
-            Self::Warning => "look at it",
-            Self::Error => "wrong",
-        }
-    }
-
     /// As the style sheet names it.
     pub(crate) const fn class(self) -> &'static str {
         match self {
@@ -115,6 +106,8 @@ pub(crate) struct Facts {
     pub(crate) mail: Option<MailFacts>,
     pub(crate) blocklist_entries: u64,
     pub(crate) blocklists_failed: u64,
+    /// Links follow those of another control plane, which has other ones.
+    pub(crate) blocklists_differ: bool,
     /// Of all edges, in the last thirty days.
     pub(crate) lost: Lost,
 }
@@ -192,6 +185,7 @@ impl Facts {
             mail,
             blocklist_entries: metrics.blocklist.entries.get(),
             blocklists_failed: metrics.blocklist.failed.get(),
+            blocklists_differ: metrics.blocklist.others_lead.get() > 0,
             lost: app
                 .lost(Span { from_s: now_s.saturating_sub(LOST_S), to_s: now_s })
                 .await?
@@ -387,6 +381,14 @@ impl Facts {
             let entries = count(self.blocklist_entries, "entry");
             all.push(Statement::ok(format!("Blocklists have {entries}")));
         }
+        if self.blocklists_differ {
+            all.push(Statement::new(
+                Level::Warning,
+                "Another control plane has other blocklists, and newer ones",
+                "links that are there follow those; new ones are checked by what this one has",
+                "give all control planes the same files",
+            ));
+        }
     }
 }
 
@@ -433,6 +435,7 @@ mod tests {
             mail: Some(MailFacts { sent: 0, failed: 0 }),
             blocklist_entries: 2,
             blocklists_failed: 0,
+            blocklists_differ: false,
             lost: Lost::default(),
         }
     }
@@ -466,6 +469,7 @@ mod tests {
             (Facts { mail: None, ..facts() }, Level::Notice),
             (Facts { mail: Some(MailFacts { sent: 9, failed: 1 }), ..facts() }, Level::Warning),
             (Facts { blocklists_failed: 1, ..facts() }, Level::Warning),
+            (Facts { blocklists_differ: true, ..facts() }, Level::Warning),
             (Facts { lost: Lost { clicks: 0, without_detail: 1 }, ..facts() }, Level::Notice),
             (Facts { lost: Lost { clicks: 1, without_detail: 0 }, ..facts() }, Level::Warning),
         ] {

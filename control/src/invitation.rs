@@ -2,7 +2,8 @@
 //!
 //! An invitation is for one address, works once and for seven days, and is a token of which the database
 //! has the hash. It goes by mail; where none is sent, whoever invites is shown the link once and passes
-//! it on. Only the account with that address can accept it: a link that went astray is worth nothing.
+//! it on. An account with that address accepts it, and no other. Where there is none yet, the link makes
+//! it: see [`crate::account::invited`].
 
 pub(crate) mod act;
 pub(crate) mod api;
@@ -29,6 +30,8 @@ pub(crate) struct Invitation {
     pub(crate) role: Role,
     /// `None`: a key that an operator made.
     pub(crate) invited_by: Option<AccountId>,
+    /// Whether its link went by mail; otherwise whoever invited was shown it.
+    pub(crate) is_mailed: bool,
     pub(crate) created_at: UnixMillis,
     pub(crate) expires_at: UnixMillis,
 }

@@ -21,7 +21,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use carom_shared::{AccountId, ApiKeyId, Clock, Random, WorkspaceId};
+use carom_shared::{AccountId, ApiKeyId, Clock, Random, SessionId, WorkspaceId};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -155,9 +155,31 @@ impl Limits {
         self.charge(Some((Limit::Login, address)), &[account]).await
     }
 
+    /// As [`login`](Self::login), from an address from which the account was signed in before. `hash`: of
+    /// both.
+    pub(crate) async fn login_known(
+        &self,
+        address: Option<IpAddr>,
+        hash: &[u8; 32],
+    ) -> Result<(), ApiError> {
+        let known = (Limit::LoginKnown, Subject::hash(hash));
+        self.charge(Some((Limit::Login, address)), &[known]).await
+    }
+
+    /// Before a password of somebody who is signed in is looked at. Nobody else uses it up for them.
+    pub(crate) async fn confirm(&self, session: SessionId) -> Result<(), ApiError> {
+        self.charge(None, &[(Limit::Confirm, Subject::session(session))]).await
+    }
+
     /// Before a browser is sent to a provider, or one that comes back is listened to.
     pub(crate) async fn provider(&self, address: Option<IpAddr>) -> Result<(), ApiError> {
         self.charge(Some((Limit::Provider, address)), &[]).await
+    }
+
+    /// Before a challenge is made for a passkey, or an answer to one is looked at. A page that offers
+    /// passkeys asks for a challenge when it is opened.
+    pub(crate) async fn passkey(&self, address: Option<IpAddr>) -> Result<(), ApiError> {
+        self.charge(Some((Limit::Passkey, address)), &[]).await
     }
 
     /// Before a code of the second factor, or a recovery code, is looked at.
@@ -180,10 +202,24 @@ impl Limits {
         self.charge(Some((Limit::Reset, address)), &[account]).await
     }
 
-    /// Before a mail is sent once more: verification, change of address, invitation.
+    /// Before a mail is sent once more: verification, change of address.
     pub(crate) async fn resend(&self, email_hash: &[u8; 32]) -> Result<(), ApiError> {
         let subject = Subject::hash(email_hash);
         self.charge(None, &[(Limit::Resend, subject), (Limit::ResendHour, subject)]).await
+    }
+
+    /// Before somebody is invited, whether a mail is sent or not. `account`: who invites, if it is known.
+    pub(crate) async fn invitation(
+        &self,
+        account: Option<AccountId>,
+        workspace: WorkspaceId,
+        email_hash: &[u8; 32],
+    ) -> Result<(), ApiError> {
+        let email = Subject::hash(email_hash);
+        let mut subjects = vec![(Limit::Invitation, Subject::workspace(workspace))];
+        subjects.extend(account.map(|account| (Limit::Invitation, Subject::account(account))));
+        subjects.extend([(Limit::Resend, email), (Limit::ResendHour, email)]);
+        self.charge(None, &subjects).await
     }
 
     /// Before a password of a share is looked at. A share that does not exist is counted as well.
@@ -204,6 +240,24 @@ impl Limits {
     /// Before a request without valid credentials is answered.
     async fn stranger(&self, address: Option<IpAddr>) -> Vec<Decision> {
         self.decide(&self.charges(Some((Limit::Address, address)), &[])).await
+    }
+
+    /// Before the database is asked about credentials. Counts nothing.
+    ///
+    /// # Errors
+    /// [`ApiError::Limited`]: it was asked about too many wrong ones of this address.
+    pub(crate) fn may_look_up(&self, address: Option<IpAddr>) -> Result<(), ApiError> {
+        let now = self.ticks.now();
+        let charges = self.charges(Some((Limit::LookUp, address)), &[]);
+        let refused = charges.iter().find_map(|charge| self.addresses.refusal(charge, now));
+        let Some(refused) = refused else { return Ok(()) };
+        self.metrics.refused(Limit::LookUp).add(1);
+        refused.into_result()
+    }
+
+    /// Counts credentials that the database does not know.
+    fn looked_up(&self, address: Option<IpAddr>) {
+        self.decide_here(&self.charges(Some((Limit::LookUp, address)), &[]), 1, 1);
     }
 
     /// Before a request with a key is answered. `own` is the key's own rate, requests a minute.
@@ -309,13 +363,18 @@ impl Limits {
         match limit {
             Limit::Key | Limit::Workspace => &self.callers,
             Limit::Address
+            | Limit::LookUp
             | Limit::Login
             | Limit::Provider
+            | Limit::Passkey
             | Limit::Registration
             | Limit::Reset
             | Limit::Report
             | Limit::Share => &self.addresses,
             Limit::LoginAccount
+            | Limit::LoginKnown
+            | Limit::Confirm
+            | Limit::Invitation
             | Limit::Totp
             | Limit::ResetAccount
             | Limit::Resend

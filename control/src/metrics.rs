@@ -103,6 +103,8 @@ pub(crate) struct BlocklistMetrics {
     pub(crate) failed: Counter,
     /// When the file that changed last did, in seconds since 1970; 0: there is none.
     pub(crate) changed_at: Counter,
+    /// 1 while links follow the lists of another control plane, which has others.
+    pub(crate) others_lead: Counter,
 }
 
 impl BlocklistMetrics {
@@ -119,6 +121,11 @@ impl BlocklistMetrics {
             "When the blocklist that changed last did, since 1970; 0 where there is none.",
         )
         .sample(&[], self.changed_at.get());
+        out.gauge(
+            "carom_control_blocklist_others_lead",
+            "1 while links follow the blocklists of another control plane, which has other files.",
+        )
+        .sample(&[], self.others_lead.get());
     }
 }
 

@@ -44,6 +44,7 @@ use crate::{
         (name = "domains", description = "Hosts that short links are on."),
         (name = "workspaces", description = "Who shares links, and who changed what."),
         (name = "keys", description = "API keys: who may use this API, and for what."),
+        (name = "operator", description = "For operators of the installation, signed in: what is reported, and what is taken out of service."),
         (name = "account", description = "Signing in, and one's own account."),
         (name = "document", description = "This document, and what problems mean."),
     ),
@@ -89,7 +90,17 @@ pub fn openapi_document() -> String {
 }
 
 fn documented() -> (Router<App>, String) {
-    let (router, document) = OpenApiRouter::with_openapi(Document::openapi())
+    let calls = accounts(objects(OpenApiRouter::with_openapi(Document::openapi())));
+    let (router, document) =
+        calls.routes(routes!(crate::http::problem::describe)).split_for_parts();
+    let mut text = document.to_pretty_json().expect("an OpenAPI document is JSON");
+    text.push('\n');
+    (router, text)
+}
+
+/// Calls about what a workspace has.
+fn objects(calls: OpenApiRouter<App>) -> OpenApiRouter<App> {
+    calls
         .routes(routes!(link::api::shorten))
         .routes(routes!(link::api::list, link::api::create))
         .routes(routes!(link::api::bulk::create, link::api::bulk::edit))
@@ -115,6 +126,12 @@ fn documented() -> (Router<App>, String) {
         .routes(routes!(domain::api::verify))
         .routes(routes!(report::api::report))
         .routes(routes!(report::api::list))
+        .routes(routes!(report::queue::list))
+        .routes(routes!(report::queue::close))
+        .routes(routes!(report::queue::block))
+        .routes(routes!(report::queue::unblock))
+        .routes(routes!(workspace::operator::disable_signed_in))
+        .routes(routes!(workspace::operator::enable_signed_in))
         .routes(routes!(apikey::api::list, apikey::api::create))
         .routes(routes!(apikey::api::fetch, apikey::api::change, apikey::api::revoke))
         .routes(routes!(apikey::api::rotate))
@@ -127,7 +144,13 @@ fn documented() -> (Router<App>, String) {
         .routes(routes!(invitation::api::list, invitation::api::invite))
         .routes(routes!(invitation::api::withdraw))
         .routes(routes!(invitation::api::accept))
+        .routes(routes!(account::invited::register))
         .routes(routes!(audit::api::list))
+}
+
+/// Calls about a person's account, and how they sign in.
+fn accounts(calls: OpenApiRouter<App>) -> OpenApiRouter<App> {
+    calls
         .routes(routes!(account::setup::set_up))
         .routes(routes!(session::sign_in::sign_in, session::api::list, session::api::end_others))
         .routes(routes!(session::sign_in::second_factor))
@@ -147,13 +170,15 @@ fn documented() -> (Router<App>, String) {
         .routes(routes!(account::oidc::api::list, account::oidc::api::link))
         .routes(routes!(account::oidc::api::unlink))
         .routes(routes!(account::oidc::api::confirm))
+        .routes(routes!(account::passkey::api::list, account::passkey::api::add))
+        .routes(routes!(account::passkey::api::begin))
+        .routes(routes!(account::passkey::api::remove))
+        .routes(routes!(account::passkey::sign_in::begin))
+        .routes(routes!(account::passkey::sign_in::sign_in))
+        .routes(routes!(account::passkey::sign_in::begin_confirm))
+        .routes(routes!(account::passkey::sign_in::confirm))
         .routes(routes!(account::register::request))
         .routes(routes!(account::register::verify))
         .routes(routes!(account::recover::request))
         .routes(routes!(account::recover::confirm))
-        .routes(routes!(crate::http::problem::describe))
-        .split_for_parts();
-    let mut text = document.to_pretty_json().expect("an OpenAPI document is JSON");
-    text.push('\n');
-    (router, text)
 }

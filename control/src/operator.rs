@@ -11,8 +11,8 @@
 //! DELETE /v1/keys/{id}
 //! POST   /v1/keys/{id}/rotate          {"overlap_hours"}
 //! GET    /v1/users
-//! POST   /v1/users       {"email", "name"?, "workspace"?, "role"?}
-//! POST   /v1/users/{id}/link|disable|enable|reset-second-factor
+//! POST   /v1/users       {"email", "name"?, "workspace"?, "role"?, "operator"?}
+//! POST   /v1/users/{id}/link|disable|enable|promote|demote|reset-second-factor
 //! GET    /v1/workspaces
 //! POST   /v1/workspaces/{id}/disable|enable
 //! GET    /v1/audit                     the audit log of everybody: carom audit

@@ -12,12 +12,15 @@
 //! address -> Viewer (who looks, in which workspace) -> the noun's store -> a template's struct -> HTML
 //! ```
 //!
+//! A page is in the language of who looks at it ([`message`]).
+//!
 //! Nothing is loaded from elsewhere, and no script or style stands in a page ([`respond`]).
 
 mod asset;
 mod filter;
 mod gate;
 mod links;
+mod message;
 mod missing;
 mod period;
 mod respond;
@@ -28,6 +31,7 @@ mod stats;
 mod text;
 
 use axum::Router;
+use axum::middleware::from_fn;
 use axum::response::Redirect;
 use axum::routing::get;
 
@@ -53,4 +57,5 @@ pub(crate) fn router() -> Router<App> {
         .route("/share/{token}", get(share::read))
         .route(FILE, get(asset::serve))
         .route("/favicon.ico", get(asset::icon))
+        .route_layer(from_fn(respond::pages))
 }

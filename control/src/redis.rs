@@ -14,16 +14,19 @@ mod keeper;
 mod server;
 mod write;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use carom_process::{Tls, explain_tls};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Pipeline, RedisError};
+use redis::{AsyncConnectionConfig, Client, ErrorKind, Pipeline, RedisError, TlsCertificates};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
 use carom_shared::redis::{COMPARE_AND_SET, RedisKeys, RouteValue};
+use carom_shared::settings::InvalidSetting;
 use carom_shared::{Code, DomainId, FeedPosition, RouteRecord};
 
 use crate::config::DatabaseAt;
@@ -34,6 +37,8 @@ use keeper::KeeperTask;
 pub use server::{RedisFacts, redis_facts};
 use write::WriteTask;
 pub(crate) use write::{Committed, Held, HeldCount, L2Queue, Tell};
+
+const CA_PATH: &str = "redis.ca_path";
 
 /// Which Redis server and which of its databases.
 #[derive(Clone)]
@@ -47,22 +52,34 @@ impl std::fmt::Debug for RedisAt {
 }
 
 impl RedisAt {
-    /// Reads a `redis://` URL.
+    /// Reads a `redis://` or `rediss://` URL; the latter's server has to be of an authority in that file,
+    /// or, if its path is empty, of one that this machine trusts.
     ///
     /// # Errors
     /// What is wrong with it, without the URL: it may hold a password.
-    pub(crate) fn parse(url: &str) -> Result<Self, String> {
-        const LIKE: &str = "redis://USER:PASSWORD@HOST:6379/0 or redis+unix:///PATH?db=0";
-        let malformed = || format!("must look like {LIKE}");
+    pub(crate) fn new(url: &str, ca_path: &Path) -> Result<Self, InvalidSetting> {
+        const LIKE: &str = "must look like redis://USER:PASSWORD@HOST:6379/0, with TLS rediss://..., or \
+             redis+unix:///PATH?db=0";
+        let malformed = || InvalidSetting::new("redis.url", LIKE);
         let parsed = Url::parse(url).map_err(|_| malformed())?;
-        if matches!(parsed.scheme(), "rediss" | "valkeys") {
-            return Err(
-                "demands TLS, which this version does not speak to Redis; reach the server \
-                        through a private network, a unix socket or a tunnel, and write redis://"
-                    .to_owned(),
-            );
+        if parsed.fragment().is_some() {
+            let problem = "must have no # in it: a certificate is always verified";
+            return Err(InvalidSetting::new("redis.url", problem));
         }
-        Client::open(parsed).map(Self).map_err(|_| malformed())
+        let has_file = !ca_path.as_os_str().is_empty();
+        if !matches!(parsed.scheme(), "rediss" | "valkeys") {
+            if has_file {
+                let problem = "is of no use without TLS: write rediss:// in redis.url";
+                return Err(InvalidSetting::new(CA_PATH, problem));
+            }
+            return Client::open(parsed).map(Self).map_err(|_| malformed());
+        }
+        // Whether the file can be used is found out here, and not at each connection.
+        Tls::new(ca_path, CA_PATH)?;
+        let unreadable = |error| InvalidSetting::new(CA_PATH, format!("cannot be read: {error}"));
+        let root_cert = has_file.then(|| std::fs::read(ca_path)).transpose().map_err(unreadable)?;
+        let certificates = TlsCertificates { client_tls: None, root_cert };
+        Client::build_with_tls(parsed, certificates).map(Self).map_err(|_| malformed())
     }
 
     /// A connection that gives up after this time, also when it waits for an answer. It never
@@ -74,7 +91,11 @@ impl RedisAt {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(patience))
             .set_response_timeout(Some(patience));
-        self.0.get_multiplexed_async_connection_with_config(&config).await
+        let connected = self.0.get_multiplexed_async_connection_with_config(&config).await;
+        connected.map_err(|error| match explain_tls(&error, CA_PATH) {
+            Some(problem) => RedisError::from((ErrorKind::Io, "TLS", problem)),
+            None => error,
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reports of abuse: what the public says about links, and the queue of it.
 //!
-//! Anybody may report a link that exists. Operators close reports, and block the link with it or not;
+//! Anybody may report a link that exists. Operators close reports, and block the link with it or not, on
+//! the machine (`operator`) or signed in (`queue`);
 //! admins of the link's workspace see what is said of their links, and not who said it. What somebody
 //! left to be reached by is for the operator alone, and is gone once the report is closed.
 
@@ -9,6 +10,7 @@ pub(crate) mod api;
 pub(crate) mod command;
 pub(crate) mod operator;
 mod page;
+pub(crate) mod queue;
 pub(crate) mod store;
 
 use carom_shared::{LinkId, ReportId, UnixMillis, WorkspaceId};

@@ -4,6 +4,8 @@
 //! [`on_each_database!`] makes tests of them: on SQLite, and on a real PostgreSQL if the feature
 //! `postgres-tests` is on. A function that is not in its list is dead code, and clippy says so.
 
+#[cfg(any(feature = "postgres-tests", feature = "redis-tests"))]
+pub(crate) mod authority;
 #[cfg(feature = "postgres-tests")]
 #[path = "../tests/support/postgres.rs"]
 pub(crate) mod postgres;

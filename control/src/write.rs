@@ -46,6 +46,7 @@ use crate::link::store::{
     links_import,
 };
 use crate::link::{Link, trail};
+use crate::loss::store::{LOSSES_PRUNED_MAX, losses_prune};
 use crate::metrics::Metrics;
 use crate::missing::store::missing_note;
 use crate::publish::{Change, Publisher};
@@ -224,6 +225,8 @@ pub(crate) struct WriterTask {
     pub(crate) l2: Option<L2Queue>,
     /// How long entries of the audit log are kept; 0: for ever.
     pub(crate) audit_days: u32,
+    /// How long it is kept when clicks were lost; 0: as long as anything is.
+    pub(crate) loss_days: u32,
     held: HeldCount,
     commands: mpsc::Receiver<Command>,
     prune_after: UnixMillis,
@@ -250,6 +253,7 @@ impl Writer {
             written,
             l2: None,
             audit_days: 0,
+            loss_days: 0,
             held: held.clone(),
             commands,
             prune_after,
@@ -392,7 +396,8 @@ impl WriterTask {
             let is_full = |pruned, max| pruned >= max;
             let more = is_full(feed_prune(&mut tx, now).await?, PRUNED_MAX)
                 | is_full(once_prune(&mut tx, now).await?, ANSWERS_PRUNED_MAX)
-                | is_full(self.audit_prune(&mut tx, now).await?, ENTRIES_PRUNED_MAX);
+                | is_full(self.audit_prune(&mut tx, now).await?, ENTRIES_PRUNED_MAX)
+                | is_full(losses_prune(&mut tx, self.loss_days, now).await?, LOSSES_PRUNED_MAX);
             // A full hand means that more is waiting: go on with the next commit.
             if !more {
                 self.prune_after = now.saturating_add(PRUNE_INTERVAL);

@@ -12,10 +12,13 @@ from playwright.sync_api import sync_playwright
 import hostile
 import journey
 import pages
+import passkeys
 from rig import Carom
 from watch import Watch
 
 PARTS = {"journey": journey.play, "hostile": hostile.play, "pages": pages.play}
+# Of a program with a feature that is not on: only if it is named.
+MORE_PARTS = {"passkeys": passkeys.play}
 HERE = pathlib.Path(__file__).resolve().parent
 WORK = pathlib.Path("target/browser")
 
@@ -24,7 +27,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="deploy/browser/run")
     parser.add_argument("--carom", type=pathlib.Path, default="target/debug/carom", help="the program to try")
     parser.add_argument("--chromium", help=argparse.SUPPRESS)
-    parser.add_argument("--part", action="append", choices=PARTS, help="only this one; may be repeated")
+    parser.add_argument("--part", action="append", choices=[*PARTS, *MORE_PARTS], help="only this one; may be repeated")
     parser.add_argument("--screenshots", type=pathlib.Path, default=WORK / "screenshots", help="a folder")
     parser.add_argument("--pictures", type=pathlib.Path, help="write the pictures of the README into this folder")
     return parser.parse_args()
@@ -42,7 +45,7 @@ def play(name, playwright, arguments):
     watch = Watch(browser, carom, screenshots)
     wrong = []
     try:
-        PARTS[name](watch, carom, arguments)
+        (PARTS | MORE_PARTS)[name](watch, carom, arguments)
     except Exception as error:
         steps = traceback.extract_tb(error.__traceback__)
         steps = [at for at in steps if pathlib.Path(at.filename).resolve().parent == HERE]

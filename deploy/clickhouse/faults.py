@@ -1,10 +1,14 @@
 #!/usr/bin/env python3
 """Lets a fault befall ClickHouse, or the way to it, under load, takes it back, and compares.
 
-    faults.py --carom PROGRAM [--seconds 20] [--seed 1] away|quota|network|stop|view|old...
+    faults.py --carom PROGRAM [--seconds 20] [--seed 1] away|quota|full|torn|network|stop|view|old...
 
 away     it is killed and stays away: redirects go on as before, memory stays, all is stored afterwards
 quota    the same with an outbox of 96 KiB: detail is given up, counted and shown, no click is
+full     others take the last room of its disk, again and again; statistics are answered meanwhile. Its folder is
+         a tmpfs of 256 MiB, which root alone may mount
+torn     the same, and for half of the time they give a part back at once, so that what it began to write with room
+         fails in the middle. An engine that does not survive that itself fails it: docs/RELIABILITY.md
 network  behind a proxy that cuts at any byte, swallows requests and answers, sends a request twice on another
          connection, is slow, resets
 stop     it is stopped (SIGSTOP), and what was under way goes on after others have tried it again
@@ -15,9 +19,13 @@ Prints a line of JSON for each; exit code 1 if a promise was broken, 2 if the fa
 """
 
 import argparse
+import errno
 import json
+import os
 import random
+import re
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -138,10 +146,14 @@ def reset(connection):
 
 
 class Ground:
-    """An engine, a carom, a link for each connection."""
+    """An engine, a carom, a link for each connection. The engine has a disk of its own, if its size is given."""
 
-    def __init__(self, args, settings=(), proxied=False):
+    def __init__(self, args, settings=(), proxied=False, disk=None):
         self.folder = tempfile.mkdtemp(prefix="carom-faults-")
+        self.disk = os.path.join(self.folder, "engine") if disk else None
+        if self.disk:
+            os.mkdir(self.disk)
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=%s" % disk, "none", self.disk], check=True)
         self.engine = Engine(self.folder)
         self.proxy = Proxy(self.engine.port, random.Random(args.seed)) if proxied else None
         port = self.proxy.port if self.proxy else self.engine.port
@@ -166,10 +178,33 @@ class Ground:
         until(lambda: clicks(asked()) > before, "a fresh click", every=0.02)
         return round(time.monotonic() - begun, 2), one
 
+    def fill(self, free):
+        """Takes all of the disk but so many bytes; a file that grows is what fills a disk."""
+        with open(os.path.join(self.disk, "other"), "ab", buffering=0) as file:
+            try:
+                while os.statvfs(self.disk).f_bavail * os.statvfs(self.disk).f_frsize > free:
+                    file.write(b"\0" * 65536)
+            except OSError as error:
+                # The engine writes, too.
+                if error.errno != errno.ENOSPC:
+                    raise
+
+    def empty(self, size=None):
+        """Gives so many bytes back, or all."""
+        path = os.path.join(self.disk, "other")
+        os.truncate(path, 0 if size is None else max(0, os.path.getsize(path) - size))
+
+    def said(self, text):
+        """How often the log of carom has it."""
+        with open(os.path.join(self.folder, "carom.log"), errors="replace") as file:
+            return len(re.findall(text, file.read()))
+
     def end(self):
         self.carom.kill()
         self.engine.go_on()
         self.engine.kill()
+        if self.disk:
+            subprocess.run(["umount", self.disk], check=True)
 
 
 def calm_and_fault(ground, visitors, seconds, begin, end):
@@ -244,6 +279,55 @@ def quota(args):
         is_shown = report["shown"] == {"clicks": 0, "without_detail": given_up}
         kept = not report["other_answers"] and fresh <= FRESH_MAX and without == given_up and is_shown
         return report, kept and is_kept(report), given_up > 0
+    finally:
+        ground.end()
+
+
+def torn(args):
+    return full(args, "torn")
+
+
+def full(args, trial="full"):
+    ground = Ground(args, disk="256m")
+    try:
+        visitors = ground.visitors(rate=500)
+        chance, is_over = random.Random(args.seed), threading.Event()
+
+        def others():
+            begun = time.monotonic()
+            while not is_over.is_set():
+                ground.fill(0)
+                time.sleep(chance.uniform(0, 0.05))
+                # An insert wants a MiB before it begins, and needs less.
+                if trial == "torn" and time.monotonic() - begun < args.seconds / 2:
+                    ground.empty(4 << 20)
+                    time.sleep(chance.uniform(0, 0.03))
+
+        filler = threading.Thread(target=others, daemon=True)
+
+        def begin():
+            filler.start()
+
+        def end():
+            is_over.set()
+            filler.join()
+            ground.empty()
+
+        seen = calm_and_fault(ground, visitors, args.seconds, begin, end)
+        emptied = time.monotonic()
+        waiting = lambda: ground.carom.metrics().get("carom_edge_batches_waiting", 0)
+        until(lambda: waiting() <= 2, "the backlog is gone", DRAIN_MAX)
+        seen["caught_up_s"] = round(time.monotonic() - emptied, 1)
+        fresh, one = ground.fresh()
+        report = {"trial": trial, **seen, "fresh_s": fresh, **judged(ground, visitors, others=[one])}
+        report["set_aside"] = ground.carom.metrics().get("carom_edge_batches_quarantined_total")
+        report["refused"] = {name: ground.said(text) for name, text in [
+            ("beforehand", r"NOT_ENOUGH_SPACE"), ("in_the_middle", r"No space left on device")]}
+        report.update(audited(ground.engine, ground.carom))
+        refused = report["refused"]["in_the_middle" if trial == "torn" else "beforehand"]
+        happened = seen["outbox"][0] > 2 and refused > 0
+        kept = not report["other_answers"] and fresh <= FRESH_MAX and report["set_aside"] == 0
+        return report, kept and seen["stats_status"] == 200 and is_kept(report), happened
     finally:
         ground.end()
 
@@ -345,7 +429,7 @@ def old(args):
         ground.end()
 
 
-TRIALS = {"away": away, "quota": quota, "network": network, "stop": stop, "view": view, "old": old}
+TRIALS = {"away": away, "quota": quota, "full": full, "torn": torn, "network": network, "stop": stop, "view": view, "old": old}
 
 
 def main():

@@ -7,9 +7,11 @@ is the engine's own, the same code that a server runs. It speaks the part of the
 Carom uses, and nothing here is tuned for anything but tests.
 
     front.py --data DIR [--listen 127.0.0.1:0] [--user NAME --password-file FILE] [--threads 8]
+             [--tls-listen 127.0.0.1:0 --cert FILE --key FILE]
 
-It prints one line, `http://127.0.0.1:PORT`, once it answers. SIGTERM and SIGINT stop it cleanly;
-SIGKILL leaves the data as it would leave a server's.
+It prints one line, `http://127.0.0.1:PORT`, once it answers, and with --tls-listen before it another one,
+`https://127.0.0.1:PORT`, as a server has a port for each. SIGTERM and SIGINT stop it cleanly; SIGKILL leaves
+the data as it would leave a server's.
 
 - The engine takes several statements at once, each on a connection of its own; there are as many as
   `--threads`, and who finds none free waits, as with `max_concurrent_queries_for_user` and
@@ -31,6 +33,7 @@ import os
 import queue
 import re
 import signal
+import ssl
 import sys
 import tempfile
 import threading
@@ -266,8 +269,19 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, request, client_address):
         """A caller that went away is no event; the rest is written as usual."""
-        if not isinstance(sys.exc_info()[1], (ConnectionError, ValueError)):
+        if not isinstance(sys.exc_info()[1], (ConnectionError, ValueError, ssl.SSLError)):
             super().handle_error(request, client_address)
+
+
+def listening(text, args, engine):
+    """A server on HOST:PORT; everything but its port is the same for all."""
+    host, _, port = text.rpartition(":")
+    server = Server((host, int(port)), Handler)
+    server.engine, server.user, server.password = engine, args.user, ""
+    if args.password_file:
+        with open(args.password_file) as file:
+            server.password = file.read().strip()
+    return server
 
 
 def main():
@@ -277,20 +291,27 @@ def main():
     parser.add_argument("--user", default="default")
     parser.add_argument("--password-file")
     parser.add_argument("--threads", type=int, default=8)
+    parser.add_argument("--tls-listen")
+    parser.add_argument("--cert", help="with its chain, in PEM")
+    parser.add_argument("--key")
     args = parser.parse_args()
-    host, _, port = args.listen.rpartition(":")
-    server = Server((host, int(port)), Handler)
-    server.user, server.password = args.user, ""
-    if args.password_file:
-        with open(args.password_file) as file:
-            server.password = file.read().strip()
-    server.engine = Engine(os.path.abspath(args.data), args.threads)
+    engine = Engine(os.path.abspath(args.data), args.threads)
+    server = listening(args.listen, args, engine)
+    if args.tls_listen:
+        sealed = listening(args.tls_listen, args, engine)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(args.cert, args.key)
+        # A handshake is the connection's own thread's: one that hangs holds up no others.
+        sealed.socket = context.wrap_socket(
+            sealed.socket, server_side=True, do_handshake_on_connect=False)
+        threading.Thread(target=sealed.serve_forever, daemon=True).start()
+        print("https://%s:%d" % sealed.server_address, flush=True)
     stop = lambda *_: threading.Thread(target=server.shutdown).start()
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
     print("http://%s:%d" % server.server_address, flush=True)
     server.serve_forever()
-    server.engine.close()
+    engine.close()
 
 
 if __name__ == "__main__":

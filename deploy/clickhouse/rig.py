@@ -204,7 +204,8 @@ class Visitors:
         self.threads = []
 
     def start(self):
-        self.threads = [threading.Thread(target=self.run, args=(of,)) for of in range(len(self.sent))]
+        self.threads = [threading.Thread(target=self.run, args=(of,), daemon=True)
+                        for of in range(len(self.sent))]
         for thread in self.threads:
             thread.start()
         return self

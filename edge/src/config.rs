@@ -72,6 +72,9 @@ pub struct EdgeConfig {
     /// Where such an edge stores clicks itself: a database of ClickHouse, or the same one on several
     /// servers of a cluster. None: it brings them to the control plane. A secret.
     pub clicks_url: ClicksUrls,
+    /// Certificates in PEM of the authorities of which those of such servers have to be; empty: those
+    /// that this machine trusts.
+    pub clicks_ca_path: PathBuf,
     /// How long that store may be away before clicks go by way of the control plane, in milliseconds.
     pub clicks_patience_ms: u64,
     /// How long ago such an edge may have heard of its control plane before `on_stale` says what
@@ -160,6 +163,7 @@ impl Default for EdgeConfig {
             on_overload: OnOverload::default(),
             control_url: ControlUrls::default(),
             clicks_url: ClicksUrls::default(),
+            clicks_ca_path: PathBuf::new(),
             clicks_patience_ms: 10_000,
             stale_max_s: 86_400,
             on_stale: OnStale::default(),
@@ -212,6 +216,7 @@ impl EdgeConfig {
             let needed = "needs edge.trusted_proxies: only they may send the PROXY header";
             return Err(InvalidSetting::new("edge.proxy_protocol", needed));
         }
+        self.clicks_url.tls(&self.clicks_ca_path)?;
         self.tls.check()
     }
 

@@ -40,6 +40,10 @@ const AWAY_FLUSH_MAX: Duration = Duration::from_secs(5);
 /// in ten microseconds needs a tenth. Where they ask faster than that, turns wait (`server/turnstile.rs`).
 const NICENESS: i32 = 5;
 
+/// Clicks, some 200 us, after which the drainer gives way: niceness says how much it gets of a processor that
+/// visitors want, not in which pieces, and the kernel's are up to 4 ms.
+const PIECE: usize = 256;
+
 /// How often an idle drainer looks. A ring's spare segments last longer at any rate that a thread
 /// can answer.
 const IDLE: Duration = Duration::from_millis(50);
@@ -197,15 +201,20 @@ impl Drainer {
         let Self { rings, enricher, metrics, losses, .. } = self;
         let mut read = 0;
         for ring in &mut *rings {
-            read +=
-                ring.read(CUT_ROWS - builder.len(), |payload| match RawClick::decode(payload) {
+            let most = CUT_ROWS - builder.len();
+            read += ring.read(most, |payload| {
+                match RawClick::decode(payload) {
                     Ok(click) => builder.push(&enricher.enrich(&click)),
                     Err(error) => {
                         metrics.clicks_unreadable.add(1);
                         losses.add(Loss::Damaged, 1);
                         tracing::error!(%error, "a recorded click cannot be read");
                     }
-                });
+                }
+                if builder.len().is_multiple_of(PIECE) {
+                    std::thread::yield_now();
+                }
+            });
             metrics.sync_errors.add(ring.take_failures());
         }
         let in_use = rings.iter().map(RingReader::segments_in_use).sum::<usize>();
@@ -217,7 +226,7 @@ impl Drainer {
     fn cut(&mut self, builder: &mut BatchBuilder, orders: &Orders) -> Result<(), GivenUp> {
         let ranges: Vec<Range> = self.rings.iter().flat_map(RingReader::ranges).collect();
         let rows = builder.len() as u64;
-        self.ship(builder, &ranges, orders, |drainer| {
+        self.ship(builder, &ranges, false, orders, |drainer| {
             drainer.rings.iter_mut().try_for_each(RingReader::mark_drained)
         })?;
         self.metrics.clicks_drained.add(rows);
@@ -232,7 +241,10 @@ impl Drainer {
     ) -> Result<usize, GivenUp> {
         let mut tables = 0;
         for index in 0..self.rings.len() {
-            if !self.rings[index].take_counts() {
+            let has_counted = self.rings[index].take_counts();
+            if !has_counted {
+                // Also of a thread that refused visitors instead, or set it after its table was taken.
+                self.calm(index);
                 continue;
             }
             tables += 1;
@@ -241,15 +253,21 @@ impl Drainer {
             let mark = |drainer: &mut Self| drainer.rings[index].mark_counts_drained();
             match range {
                 Some(range) if !builder.is_empty() => {
-                    self.ship(builder, &[range], orders, mark)?;
+                    // What it lacks was given up when it was counted, and is told.
+                    self.ship(builder, &[range], true, orders, mark)?;
                 }
                 _ => self.until_done(orders, "mark counts as drained", mark)?,
             }
-            if let Some(worker) = self.metrics.workers.get(index) {
-                worker.pressure.set(0);
-            }
+            self.calm(index);
         }
         Ok(tables)
+    }
+
+    /// What a thread's ring cannot hold it says again at the next click.
+    fn calm(&self, index: usize) {
+        if let Some(worker) = self.metrics.workers.get(index) {
+            worker.pressure.set(0);
+        }
     }
 
     /// Writes a batch, marks what is in it, and gives it to the shipper. The error is that it was
@@ -258,6 +276,7 @@ impl Drainer {
         &mut self,
         builder: &mut BatchBuilder,
         ranges: &[Range],
+        is_compact: bool,
         orders: &Orders,
         mark: impl FnMut(&mut Self) -> io::Result<()>,
     ) -> Result<(), GivenUp> {
@@ -279,7 +298,7 @@ impl Drainer {
         // the machine then stopped, its clicks would be drained again.
         self.until_done(orders, "mark clicks as drained", mark)?;
         let bytes = batch.bytes.len() as u64;
-        self.outbox.hand_over(Waiting { token, bytes, is_compact: false });
+        self.outbox.hand_over(Waiting { token, bytes, is_compact });
         self.metrics.batch_bytes.add(bytes);
         Ok(())
     }

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use carom_shared::{Clock, Random, Salts};
+use carom_shared::{Clock, Random, Salts, WorkspaceId};
 
 use crate::admin::Admin;
 use crate::config::EdgeConfig;
@@ -60,6 +60,8 @@ pub struct EdgeParts {
     pub snapshot: Option<PathBuf>,
     /// The hosts that are answered.
     pub domains: Domains,
+    /// Workspaces that are out of service; [`EdgeFeed::set_disabled_workspaces`] brings later ones.
+    pub disabled: Vec<WorkspaceId>,
     /// What today's visitors are told apart by; [`EdgeFeed::set_salts`] brings tomorrow's.
     pub salts: Salts,
     pub clock: Arc<dyn Clock>,
@@ -157,7 +159,7 @@ impl Edge {
         let shared = Arc::new(Shared {
             resolver,
             domains: ArcSwap::from_pointee(parts.domains),
-            disabled: ArcSwap::default(),
+            disabled: ArcSwap::from_pointee(parts.disabled.into_iter().collect()),
             salts,
             missing: Arc::default(),
             limits: Limits::new(config, &*parts.random),
@@ -238,10 +240,12 @@ impl Edge {
 
     fn run_helpers(&self, background: &Handle, random: Arc<dyn Random>, admin: TcpListener) {
         let shipper = Shipper {
+            spool: Arc::clone(&self.spool),
             outbox: Arc::clone(&self.outbox),
             sink: Arc::clone(&self.sink),
             random,
             metrics: Arc::clone(&self.shared.metrics),
+            on_disk: self.tasks.clone(),
             stop: self.stop.clone(),
         };
         self.run_in_background(background, shipper.run());

@@ -27,8 +27,8 @@
 //!
 //! # How old it may be
 //!
-//! The feed's age is the time since all changes were known; it survives a restart in the snapshot's
-//! time. Beyond `edge.stale_max_s`, `edge.on_stale` decides whether known links are still answered.
+//! The feed's age is the time since all changes were known, those included that were missed and are made
+//! good by asking again; it survives a restart in the snapshot's time. Beyond `edge.stale_max_s`, `edge.on_stale` decides whether known links are still answered.
 
 mod changes;
 mod file;
@@ -179,28 +179,31 @@ impl Follower {
 
     /// Never ends.
     async fn keep_bundle(&self) {
-        let mut known = &self.first.bundle;
+        let mut known = self.first.bundle.clone();
         let mut is_kept = self.first.is_kept;
-        let mut newer;
         loop {
-            match self.client.bundle().await {
+            let mut bundle = match self.client.bundle().await {
                 Ok(bundle) => {
                     self.resolver().feed().bundle(self.clock.now());
-                    if bundle != *known {
-                        let domains = Domains::serving(&bundle.domains);
-                        let report_url = bundle.report_url.as_deref();
-                        self.feed.set_domains(domains.with_report_url(report_url));
-                        self.feed.set_salts(bundle.salts.clone());
-                        self.feed.set_disabled_workspaces(&bundle.disabled_workspaces);
-                        is_kept = false;
-                    }
-                    if !is_kept {
-                        is_kept = self.write(&bundle).await;
-                    }
-                    newer = bundle;
-                    known = &newer;
+                    bundle
                 }
-                Err(error) => tracing::warn!(%error, "domains and salts are not heard of"),
+                Err(error) => {
+                    tracing::warn!(%error, "domains and salts are not heard of");
+                    known.clone()
+                }
+            };
+            // Also while nobody answers: a day's salt is not kept beyond the next day.
+            bundle.salts = bundle.salts.recent(self.clock.now());
+            if bundle != known {
+                let domains = Domains::serving(&bundle.domains);
+                let report_url = bundle.report_url.as_deref();
+                self.feed.set_domains(domains.with_report_url(report_url));
+                self.feed.set_salts(bundle.salts.clone());
+                self.feed.set_disabled_workspaces(&bundle.disabled_workspaces);
+                (known, is_kept) = (bundle, false);
+            }
+            if !is_kept {
+                is_kept = self.write(&known).await;
             }
             sleep(self.jittered(BUNDLE_EVERY * 4 / 3)).await;
         }

@@ -32,8 +32,10 @@
 //! use only once it answered within the same time. So who finds out whether Redis is back is a task
 //! of this file, and no visitor.
 
+mod client;
 mod link;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -119,20 +121,21 @@ impl Said {
 }
 
 impl L2 {
-    /// L2 in the Redis that `redis.url` names. `resolve_max` is how long a visitor waits for the
-    /// origin. Nothing is asked before [`Self::keep`] runs.
+    /// L2 in the Redis that `redis.url` names; with TLS the server's certificate has to be of an
+    /// authority in the file at `ca_path`, or, if that is empty, of one that this machine trusts.
+    /// `resolve_max` is how long a visitor waits for the origin. Nothing is asked before [`Self::keep`]
+    /// runs.
     ///
     /// # Errors
-    /// [`InvalidSetting`] for a URL that is not one of Redis; the URL is not in it.
+    /// [`InvalidSetting`] for a URL that is not one of Redis, or a file that cannot be used; the URL is
+    /// not in it.
     pub fn new(
         url: &str,
+        ca_path: &Path,
         resolve_max: Duration,
         random: Arc<dyn Random>,
     ) -> Result<Self, InvalidSetting> {
-        let client = Client::open(url).map_err(|error| {
-            let problem = format!("is not redis://[[USER]:PASSWORD@]HOST[:PORT][/NUMBER]: {error}");
-            InvalidSetting::new("redis.url", problem)
-        })?;
+        let client = client::open(url, ca_path)?;
         Ok(Self(Arc::new(Inner {
             client,
             question_max: Self::question_max(resolve_max),
@@ -294,18 +297,29 @@ mod tests {
 
     #[test]
     fn a_url_is_one_of_redis_and_a_password_is_not_repeated() {
-        let new = |url| L2::new(url, Duration::from_secs(2), Arc::new(SystemRandom));
+        let new = |url| L2::new(url, Path::new(""), Duration::from_secs(2), Arc::new(SystemRandom));
         for url in ["redis://r", "redis://:secret@10.0.0.1:6380/3", "redis+unix:///run/r.sock?db=2"]
         {
             assert!(new(url).is_ok(), "{url}");
         }
-        for url in ["", "r:6379", "http://:secret@r", "redis://:secret@r/x", "rediss://:secret@r"] {
+        for url in [
+            "", "r:6379", "http://:secret@r", "redis://:secret@r/x", "rediss://:secret@r/#insecure",
+        ] {
             let Err(error) = new(url) else { panic!("{url}") };
             let error = error.to_string();
             assert!(
                 error.starts_with("setting redis.url: ") && !error.contains("secret"),
                 "{error}"
             );
+        }
+        for (url, problem) in
+            [("rediss://:secret@r", "cannot be read"), ("redis://:secret@r", "of no use")]
+        {
+            let wait = Duration::from_secs(2);
+            let new = L2::new(url, Path::new("/nowhere"), wait, Arc::new(SystemRandom));
+            let Err(error) = new else { panic!("{url}") };
+            assert_eq!(error.setting, "redis.ca_path");
+            assert!(error.problem.contains(problem), "{error}");
         }
     }
 

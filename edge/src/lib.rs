@@ -53,6 +53,7 @@ pub mod respond;
 mod server;
 pub mod ship;
 pub mod spool;
+mod stamp;
 #[cfg(feature = "tls")]
 mod tls;
 

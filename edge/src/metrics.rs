@@ -66,7 +66,7 @@ pub(crate) struct WorkerMetrics {
     pub(crate) clicks_recorded: Counter,
     /// Clicks whose response did not wait for their sync any longer.
     pub(crate) clicks_unsynced: Counter,
-    /// 4 while clicks are only counted, 5 while some are dropped, else 0.
+    /// 4 while clicks are only counted, or refused, 5 while some are dropped, else 0.
     pub(crate) pressure: Gauge,
     /// How late the thread was when it last looked.
     pub(crate) lag_ms: Gauge,

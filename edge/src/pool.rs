@@ -1,15 +1,17 @@
 //! Kept-alive HTTP/1.1 connections to one name: a control plane's, or that of a store of clicks.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use carom_process::Tls;
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -43,6 +45,8 @@ pub(crate) struct Peer {
     pub(crate) port: u16,
     /// The header `Host`.
     pub(crate) authority: HeaderValue,
+    /// Whose certificate it has to have; `None`: plain HTTP.
+    pub(crate) tls: Option<Tls>,
     /// What was not used for so long is closed: there, or half-way, may be who has forgotten it.
     pub(crate) idle_max: Duration,
 }
@@ -70,6 +74,18 @@ impl Failed {
 }
 
 type Sender = SendRequest<Full<Bytes>>;
+
+/// A kept connection that is used; dropped without an answer, it takes all others with it: they lead to the
+/// same peer, which may have died without a word, and each would cost the next one who asks its whole time.
+struct Suspect<'a>(Option<&'a Pool>);
+
+impl Drop for Suspect<'_> {
+    fn drop(&mut self) {
+        if let Some(pool) = self.0 {
+            pool.idle().clear();
+        }
+    }
+}
 
 /// Connections that are open, at most so many; who finds none free waits for one.
 pub(crate) struct Pool {
@@ -103,8 +119,14 @@ impl Pool {
         request.headers_mut().insert(HOST, self.peer.authority.clone());
         let _permit = self.permits.acquire().await.map_err(Failed::not_sent)?;
         if let Some(kept) = self.take() {
-            match self.exchange(kept, request.clone(), body_max).await {
-                Ok(answer) => return Ok(answer),
+            // Also if nobody waits any longer.
+            let mut suspect = Suspect(Some(self));
+            let answer = self.exchange(kept, request.clone(), body_max).await;
+            match answer {
+                Ok(answer) => {
+                    suspect.0 = None;
+                    return Ok(answer);
+                }
                 Err(failed) if failed.may_have_arrived && repeat == Repeat::Never => {
                     return Err(failed);
                 }
@@ -115,8 +137,13 @@ impl Pool {
         self.exchange(new, request, body_max).await
     }
 
+    /// The connections that are kept.
+    fn idle(&self) -> MutexGuard<'_, Vec<(Sender, Instant)>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take(&self) -> Option<Sender> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle();
         idle.retain(|(sender, since)| !sender.is_closed() && since.elapsed() < self.peer.idle_max);
         // The one used last: the others may grow old, and go.
         idle.pop().map(|(sender, _)| sender)
@@ -136,8 +163,7 @@ impl Pool {
         let (head, body) = response.into_parts();
         let body = Limited::new(body, body_max).collect().await;
         let body = body.map_err(|error| Failed::new(error.to_string(), true))?;
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.push((sender, Instant::now()));
+        self.idle().push((sender, Instant::now()));
         Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
     }
 
@@ -153,7 +179,7 @@ impl Pool {
         let mut failed = Failed::not_sent("its name has no address");
         for address in addresses {
             match timeout(CONNECT_MAX, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => return self.begin(stream).await.map_err(Failed::not_sent),
+                Ok(Ok(stream)) => return self.seal(stream).await.map_err(Failed::not_sent),
                 Ok(Err(error)) => failed = Failed::not_sent(format!("{address}: {error}")),
                 Err(_) => failed = Failed::not_sent(format!("{address}: it does not accept")),
             }
@@ -161,8 +187,18 @@ impl Pool {
         Err(failed)
     }
 
-    async fn begin(&self, stream: TcpStream) -> Result<Sender, Box<dyn std::error::Error>> {
+    async fn seal(&self, stream: TcpStream) -> Result<Sender, Box<dyn std::error::Error>> {
         stream.set_nodelay(true)?;
+        match &self.peer.tls {
+            None => self.begin(stream).await,
+            Some(tls) => self.begin(tls.connect(&self.peer.host, stream).await?).await,
+        }
+    }
+
+    async fn begin<S>(&self, stream: S) -> Result<Sender, Box<dyn std::error::Error>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let mut http = Builder::new();
         http.max_headers(HEADERS_MAX);
         let (sender, connection) = http.handshake(TokioIo::new(stream)).await?;
@@ -173,5 +209,62 @@ impl Pool {
             }
         });
         Ok(sender)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers each request of a connection after a moment, while it is there.
+    async fn serve(mut stream: TcpStream, is_there: Arc<AtomicBool>) {
+        let mut bytes = [0; 4096];
+        while stream.read(&mut bytes).await.is_ok_and(|read| read > 0) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if is_there.load(Ordering::SeqCst) {
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                stream.write_all(answer).await.unwrap();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn one_connection_without_an_answer_ends_all_that_are_kept() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let is_there = Arc::new(AtomicBool::new(true));
+        let (tasks, answers) = (TaskTracker::new(), Arc::clone(&is_there));
+        let serving = tasks.clone();
+        tasks.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                serving.spawn(serve(stream, Arc::clone(&answers)));
+            }
+        });
+        let peer = Peer {
+            host: "127.0.0.1".to_owned(),
+            port,
+            authority: HeaderValue::from_static("peer.test"),
+            tls: None,
+            idle_max: Duration::from_secs(60),
+        };
+        let pool = Pool::new(peer, 8);
+        let ask = || {
+            let request = Request::new(Full::new(Bytes::new()));
+            timeout(Duration::from_millis(500), pool.send(request, 100, Repeat::Never))
+        };
+        let (one, two, three) = tokio::join!(ask(), ask(), ask());
+        assert!([one, two, three].iter().all(|answer| matches!(answer, Ok(Ok(_)))));
+        assert_eq!(pool.idle().len(), 3);
+        assert!(matches!(ask().await, Ok(Ok(_))));
+        assert_eq!(pool.idle().len(), 3, "an answer ends none");
+        is_there.store(false, Ordering::SeqCst);
+        assert!(ask().await.is_err(), "it has died without a word");
+        assert_eq!(pool.idle().len(), 0);
     }
 }

@@ -14,7 +14,7 @@ pub enum Pressure {
     Compacting,
     /// No batch can be written: the outbox or the disk is full, or fails. Clicks wait in the rings.
     Stalled,
-    /// A ring is full: clicks are only counted.
+    /// A ring is full: clicks are only counted, or their visitors refused, as `edge.on_overload` says.
     Counting,
     /// A table of counts is full as well: clicks are lost, and their total is kept.
     Dropping,
@@ -37,7 +37,9 @@ impl Pressure {
                 "the click outbox nears its quota, details of old clicks are given up"
             }
             Self::Stalled => "no batch of clicks can be written, clicks wait in memory",
-            Self::Counting => "the click ring is full, clicks are only counted",
+            Self::Counting => {
+                "the click ring is full, clicks are only counted, or refused (edge.on_overload)"
+            }
             Self::Dropping => "the click ring and its counts are full, clicks are dropped",
         }
     }

@@ -39,6 +39,7 @@ mod watch;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -47,6 +48,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use hyper::server::conn::http1;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::LocalOptions;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -84,6 +86,8 @@ const LINGER_PART: u32 = 8;
 const GUESSES_PART: usize = 8;
 /// How often a thread looks at how late it is.
 const LAG_SAMPLE: Duration = Duration::from_millis(100);
+/// Bytes of a request that are read before its connection is closed.
+const SHED_READ: usize = 4096;
 const OVERLOADED: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nretry-after: 1\r\n\
     cache-control: no-store\r\nconnection: close\r\n\r\n";
@@ -161,6 +165,9 @@ struct Worker {
     http2: hyper::server::conn::http2::Builder<secure::Streams>,
     watches: Watches,
     turnstile: Turnstile,
+    /// Of those who shake hands.
+    #[cfg(feature = "tls")]
+    handshakes: Turnstile,
     tasks: TaskTracker,
     is_lagging: Cell<bool>,
     /// What visitors' tasks have left on the stack is to be overwritten.
@@ -221,6 +228,8 @@ pub(crate) fn run_worker(
         #[cfg(feature = "tls")]
         http2: secure::http2(secure::Streams(tasks.clone())),
         turnstile: Turnstile::default(),
+        #[cfg(feature = "tls")]
+        handshakes: Turnstile::default(),
         tasks,
         is_lagging: Cell::new(false),
         is_scrub_due,
@@ -258,6 +267,14 @@ impl Worker {
             let is_behind = || attendant.is_drainer_behind();
             attendant.turnstile.attend(&attendant.metrics().turns, is_behind).await;
         });
+        #[cfg(feature = "tls")]
+        {
+            let attendant = Rc::clone(&self);
+            tokio::task::spawn_local(async move {
+                // They record no clicks.
+                attendant.handshakes.attend(&attendant.metrics().turns, || false).await;
+            });
+        }
         tokio::select! {
             () = self.stop.cancelled() => {}
             () = self.keep_sweeping() => {}
@@ -386,8 +403,13 @@ impl Worker {
         self.shared.metrics.connections_refused.overload.add(1);
         // The buffer of a new socket takes this at once or never.
         if protocols != Protocols::Http || stream.try_write(OVERLOADED).is_err() {
-            refuse(stream);
+            return refuse(stream);
         }
+        // What it has asked meanwhile: closed with that unread it would be reset, and might not see the
+        // answer.
+        let mut unread = [MaybeUninit::new(0_u8); SHED_READ];
+        drop(SockRef::from(stream).recv(&mut unread));
+        self.is_scrub_due.store(true, Ordering::Relaxed);
     }
 
     /// Accepts what waits in the queue of a socket that nobody will accept from after this.

@@ -19,6 +19,7 @@ pub(crate) mod losses;
 mod straight;
 mod url;
 
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,10 +32,12 @@ use carom_shared::internal::LossReport;
 use carom_shared::trace::TARGET;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 use tracing::field::Empty;
 
 use crate::metrics::Metrics;
+use crate::spool::Spool;
 use crate::spool::outbox::{End, Outbox};
 
 pub use straight::StraightSink;
@@ -166,10 +169,15 @@ impl Lane {
 }
 
 pub(crate) struct Shipper {
+    /// The lock on the folder: nobody else may have it while a write of this is under way.
+    pub(crate) spool: Arc<Spool>,
     pub(crate) outbox: Arc<Outbox>,
     pub(crate) sink: Arc<dyn ClickSink>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) metrics: Arc<Metrics>,
+    /// What waits for the disk. One that hangs must not hold up who else is on the same thread: look-ups,
+    /// the feed, health.
+    pub(crate) on_disk: TaskTracker,
     /// Cancelled: the time until everything ends is short, so waits are.
     pub(crate) stop: CancellationToken,
 }
@@ -180,13 +188,12 @@ impl Shipper {
     pub(crate) async fn run(self) {
         let lanes = Lanes::default();
         let lane = |index| self.lane(&lanes, index);
-        // On one task: what is noted durably before a batch is sent is noted by one of them at a time.
         tokio::join!(lane(0), lane(1), lane(2), lane(3));
     }
 
     /// Ships what no other lane has under way.
     async fn lane(&self, lanes: &Lanes, index: usize) {
-        let Self { outbox, sink, metrics, .. } = self;
+        let Self { outbox, metrics, .. } = self;
         let own = &lanes.all[index];
         let mut backoff = BACKOFF_MIN;
         let mut failed = 0_u32;
@@ -200,15 +207,19 @@ impl Shipper {
                 carom.batch = %token,
                 error = Empty,
             );
-            let shipped = ship(outbox, &**sink, &token, metrics).instrument(span.clone()).await;
+            let shipped = self.ship(&token).instrument(span.clone()).await;
             own.let_go();
             span.record("error", shipped.is_err());
             drop(span);
-            let Err(error) = shipped else {
-                (backoff, failed, turn) = (BACKOFF_MIN, 0, turn.other());
-                metrics.store_away.set(0);
-                lanes.answered.notify_waiters();
-                continue;
+            let error = match shipped {
+                Ok(Shipped::Done) => {
+                    (backoff, failed, turn) = (BACKOFF_MIN, 0, turn.other());
+                    metrics.store_away.set(0);
+                    lanes.answered.notify_waiters();
+                    continue;
+                }
+                Ok(Shipped::Gone) => continue,
+                Err(error) => error,
             };
             if matches!(error, ShipError::Sink(_)) {
                 metrics.store_away.set(1);
@@ -222,6 +233,46 @@ impl Shipper {
             let was_answered = self.wait(backoff, &lanes.answered).await;
             backoff = if was_answered { BACKOFF_MIN } else { (backoff * 2).min(BACKOFF_MAX) };
         }
+    }
+
+    /// One try.
+    async fn ship(&self, token: &Token) -> Result<Shipped, ShipError> {
+        let metrics = &self.metrics;
+        let Some(batch) = self.on_disk(token, begin).await? else { return Ok(Shipped::Gone) };
+        match self.sink.store(token.clone(), Bytes::from(batch)).await {
+            Ok(stored) => {
+                self.on_disk(token, Outbox::remove).await?;
+                metrics.batches_shipped.add(1);
+                if stored == Stored::Already {
+                    metrics.batches_repeated.add(1);
+                }
+                Ok(Shipped::Done)
+            }
+            Err(SinkError::Refused(reason)) => {
+                let aside = self.on_disk(token, Outbox::quarantine).await?;
+                metrics.batches_quarantined.add(1);
+                tracing::error!(path = %aside.display(), reason, "a batch of clicks was refused and set aside");
+                Ok(Shipped::Done)
+            }
+            Err(error @ SinkError::Unavailable(_)) => Err(ShipError::Sink(error)),
+        }
+    }
+
+    /// Runs a step that waits for the disk; to its end, also if nobody waits for it any more.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        token: &Token,
+        step: impl FnOnce(&Outbox, &Token) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, ShipError> {
+        let (spool, outbox) = (Arc::clone(&self.spool), Arc::clone(&self.outbox));
+        let token = token.clone();
+        let step = move || {
+            let done = step(&outbox, &token);
+            drop(spool);
+            done
+        };
+        let done = self.on_disk.spawn_blocking(step).await;
+        done.map_err(io::Error::other).flatten().map_err(ShipError::Io)
     }
 
     /// What a lane ships next, once it is in use and there is something.
@@ -264,46 +315,33 @@ impl Shipper {
     }
 }
 
-/// One try. `Ok` means that the batch has left the outbox.
-async fn ship(
-    outbox: &Outbox,
-    sink: &dyn ClickSink,
-    token: &Token,
-    metrics: &Metrics,
-) -> Result<(), ShipError> {
-    let batch = match outbox.read(token) {
-        Ok(batch) => Bytes::from(batch),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+/// Takes a batch in hand: from here on nobody compacts it. `None`: somebody does, or it is not there.
+fn begin(outbox: &Outbox, token: &Token) -> io::Result<Option<Vec<u8>>> {
+    if !outbox.may_be_sent(token)? {
+        return Ok(None);
+    }
+    match outbox.read(token) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
             tracing::error!(batch = %token, "a batch of clicks was removed from the outbox by someone else");
             outbox.forget(token);
-            return Ok(());
+            Ok(None)
         }
-        Err(error) => return Err(ShipError::Io(error)),
-    };
-    outbox.may_be_sent(token).map_err(ShipError::Io)?;
-    match sink.store(token.clone(), batch).await {
-        Ok(stored) => {
-            outbox.remove(token).map_err(ShipError::Io)?;
-            metrics.batches_shipped.add(1);
-            if stored == Stored::Already {
-                metrics.batches_repeated.add(1);
-            }
-            Ok(())
-        }
-        Err(SinkError::Refused(reason)) => {
-            let aside = outbox.quarantine(token).map_err(ShipError::Io)?;
-            metrics.batches_quarantined.add(1);
-            tracing::error!(path = %aside.display(), reason, "a batch of clicks was refused and set aside");
-            Ok(())
-        }
-        Err(error @ SinkError::Unavailable(_)) => Err(ShipError::Sink(error)),
+        read => read.map(Some),
     }
+}
+
+/// What became of a batch that was tried.
+enum Shipped {
+    /// The store has said what it does with it, and it has left the outbox.
+    Done,
+    /// There was nothing to ship: it is being compacted.
+    Gone,
 }
 
 #[derive(Debug, thiserror::Error)]
 enum ShipError {
     #[error("outbox: {0}")]
-    Io(std::io::Error),
+    Io(io::Error),
     #[error("store: {0}")]
     Sink(SinkError),
 }

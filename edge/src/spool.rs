@@ -82,14 +82,14 @@ use sync::Durability;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SpoolConfig {
-    /// How often clicks are cut into a batch, in milliseconds. What a click waits at most before
-    /// it is on its way to the store.
+    /// How often clicks are cut into a batch, in milliseconds, from 1 to 60,000. What a click waits at most
+    /// before it is on its way to the store, and an address is in the ring.
     pub flush_ms: u64,
     /// Ring of one edge thread, in bytes; reserved on disk at the start. What clicks may fill while
     /// the disk is stuck: at 256 bytes a click, 64 MiB are 5 seconds of 50,000 clicks a second.
     pub ring_bytes: u64,
     /// Each of the two tables in which an edge thread counts clicks while its ring is full, in
-    /// bytes; reserved on disk at the start. 64 bytes are one link for a quarter of an hour.
+    /// bytes, 16 MiB at most; reserved on disk at the start. 64 bytes are one link for a quarter of an hour.
     pub count_bytes: u64,
     /// What the power failing may cost.
     pub durability: Durability,
@@ -117,6 +117,7 @@ impl Default for SpoolConfig {
 /// More in one ring would be reserved for each thread.
 const RING_BYTES_MAX: u64 = 16 << 30;
 const SYNC_INTERVAL_MS_MAX: u64 = 60_000;
+const FLUSH_MS_MAX: u64 = 60_000;
 
 impl SpoolConfig {
     /// Checks what the types alone do not say.
@@ -124,17 +125,16 @@ impl SpoolConfig {
     /// # Errors
     /// [`InvalidSetting`] names the first setting that cannot be used.
     pub fn check(&self) -> Result<(), InvalidSetting> {
-        for (setting, value, max) in [
-            ("spool.ring_bytes", self.ring_bytes, RING_BYTES_MAX),
-            ("spool.count_bytes", self.count_bytes, RING_BYTES_MAX),
-            ("spool.sync_interval_ms", self.sync_interval_ms, SYNC_INTERVAL_MS_MAX),
+        for (setting, value, min, max) in [
+            ("spool.flush_ms", self.flush_ms, 1, FLUSH_MS_MAX),
+            ("spool.ring_bytes", self.ring_bytes, 0, RING_BYTES_MAX),
+            ("spool.count_bytes", self.count_bytes, 0, count::BYTES_MAX),
+            ("spool.sync_interval_ms", self.sync_interval_ms, 2, SYNC_INTERVAL_MS_MAX),
         ] {
-            if value > max {
-                return Err(InvalidSetting::new(setting, format!("must be at most {max}")));
+            if !(min..=max).contains(&value) {
+                let reason = format!("must be from {min} to {max}");
+                return Err(InvalidSetting::new(setting, reason));
             }
-        }
-        if self.sync_interval_ms < 2 {
-            return Err(InvalidSetting::new("spool.sync_interval_ms", "must be at least 2"));
         }
         Ok(())
     }

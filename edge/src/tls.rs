@@ -15,7 +15,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
@@ -30,6 +30,7 @@ use carom_shared::Host;
 
 use crate::config::TlsConfig;
 use crate::metrics::Metrics;
+use crate::stamp::Stamp;
 
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -65,16 +66,11 @@ pub(crate) struct Tls {
     certificates: Arc<Certificates>,
     files: TlsConfig,
     /// Of the files that were read last.
-    stamps: Mutex<Vec<Stamp>>,
+    stamps: Mutex<Stamps>,
 }
 
-/// What tells a file from the one that was there before.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Stamp {
-    path: PathBuf,
-    /// `None`: it is not there.
-    of: Option<(SystemTime, u64)>,
-}
+/// Files, sorted; `None`: it is not there.
+type Stamps = Vec<(PathBuf, Option<Stamp>)>;
 
 /// The certificates in use.
 #[derive(Debug)]
@@ -203,23 +199,19 @@ fn certificates_in(dir: &Path) -> Result<Vec<PathBuf>, TlsError> {
     Ok(found)
 }
 
-fn stamps(files: &TlsConfig) -> Result<Vec<Stamp>, TlsError> {
+fn stamps(files: &TlsConfig) -> Result<Stamps, TlsError> {
     let mut paths: Vec<_> = certificates_in(&files.dir)?
         .into_iter()
         .flat_map(|cert| [cert.with_extension("key"), cert])
         .collect();
     paths.extend([files.cert_path.clone(), files.key_path.clone()]);
-    let mut stamps: Vec<_> = paths.into_iter().map(Stamp::of).collect();
+    let stamp = |path: PathBuf| {
+        let of = fs::metadata(&path).ok().map(|file| Stamp::of(&file));
+        (path, of)
+    };
+    let mut stamps: Vec<_> = paths.into_iter().map(stamp).collect();
     stamps.sort();
     Ok(stamps)
-}
-
-impl Stamp {
-    fn of(path: PathBuf) -> Self {
-        let file = fs::metadata(&path).ok();
-        let of = file.and_then(|file| Some((file.modified().ok()?, file.len())));
-        Self { path, of }
-    }
 }
 
 fn read_pair(
@@ -247,4 +239,44 @@ fn read_file(path: &Path) -> Result<Vec<u8>, TlsError> {
         return Err(TlsError::TooLong(path.to_owned()));
     }
     fs::read(path).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_permission_that_is_mended_and_a_copy_that_keeps_its_time_are_new() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = TlsConfig {
+            cert_path: dir.path().join("cert.pem"),
+            key_path: dir.path().join("key.pem"),
+            ..TlsConfig::default()
+        };
+        fs::write(&files.cert_path, "one").unwrap();
+        fs::write(&files.key_path, "key").unwrap();
+        let at = fs::metadata(&files.cert_path).unwrap().modified().unwrap();
+        let mut seen = vec![stamps(&files).unwrap()];
+        let changes: [&dyn Fn(); 2] = [
+            &|| fs::set_permissions(&files.key_path, PermissionsExt::from_mode(0o400)).unwrap(),
+            &|| {
+                let copy = dir.path().join("copy");
+                fs::write(&copy, "two").unwrap();
+                File::options().write(true).open(&copy).unwrap().set_modified(at).unwrap();
+                fs::rename(&copy, &files.cert_path).unwrap();
+            },
+        ];
+        for change in changes {
+            // The kernel's clock for files goes by ticks of up to 10 ms.
+            std::thread::sleep(Duration::from_millis(20));
+            change();
+            let now = stamps(&files).unwrap();
+            assert!(!seen.contains(&now));
+            assert_eq!(stamps(&files).unwrap(), now);
+            seen.push(now);
+        }
+    }
 }

@@ -9,6 +9,7 @@
 mod ask;
 mod clickhouse;
 mod clicks;
+mod pages;
 
 use std::fmt;
 use std::fs;
@@ -34,6 +35,7 @@ use crate::subject::PlaceArgs;
 use ask::{Question, ask, ask_page};
 use clickhouse::{Engine, EngineArgs, EngineCost, TableSize};
 use clicks::{Clicks, Owner};
+use pages::{PageTimes, ask_pages, wait_for_rest};
 
 /// Pause between two looks at how much is stored.
 const STORED_POLL: Duration = Duration::from_secs(1);
@@ -47,6 +49,10 @@ const DAY_S: i64 = 86_400;
 /// Clicks of a small and of a middle link.
 const SMALL: u64 = 100;
 const MIDDLE: u64 = 10_000;
+/// Clicks of one of the busy links, whose page is asked for too.
+const BUSY: u64 = 150_000;
+/// How often pages are asked for, for each time that questions are.
+const PAGES_FOR_ONE: usize = 5;
 
 #[derive(Debug, Args)]
 pub(crate) struct FillArgs {
@@ -96,6 +102,9 @@ pub(crate) struct FillReport {
     engine: Option<EngineReport>,
     runs: usize,
     questions: Vec<Question>,
+    /// Seconds until the server rested after its start, and of processor time.
+    rested: (f64, f64),
+    pages: Vec<PageTimes>,
 }
 
 #[derive(Debug, Serialize)]
@@ -150,7 +159,7 @@ pub(crate) async fn run(args: &FillArgs, seed: u64) -> Result<FillReport, Failur
             (bytes, Some(EngineReport { version, database, tables }))
         }
     };
-    let questions = ask_all(args, &installation).await?;
+    let (questions, rested, pages) = ask_all(args, &installation).await?;
     let report = FillReport {
         seed,
         links: args.links,
@@ -161,6 +170,8 @@ pub(crate) async fn run(args: &FillArgs, seed: u64) -> Result<FillReport, Failur
         engine: of_engine,
         runs: args.runs,
         questions,
+        rested,
+        pages,
     };
     if report.passed() && !args.place.keep && args.again.is_none() {
         installation.remove()?;
@@ -393,11 +404,17 @@ enum Length {
 }
 
 /// Starts the server again and asks everything.
-async fn ask_all(args: &FillArgs, installation: &Installation) -> Result<Vec<Question>, Failure> {
+async fn ask_all(
+    args: &FillArgs,
+    installation: &Installation,
+) -> Result<(Vec<Question>, (f64, f64), Vec<PageTimes>), Failure> {
     let mut server = installation.start()?;
     server.ready().await?;
     let mut client = ApiClient::new(api(installation).await?);
     let links = pick(&mut client, args.days).await?;
+    let rested = wait_for_rest(&server).await?;
+    let runs = args.runs * PAGES_FOR_ONE;
+    let pages = ask_pages(runs, installation, &server, &links).await?;
     let now = SystemClock.now();
     let range = |length| {
         let days = match length {
@@ -430,10 +447,10 @@ async fn ask_all(args: &FillArgs, installation: &Installation) -> Result<Vec<Que
         questions.push(ask(&mut client, args.runs, about, args.clicks, what, &path).await?);
     }
     server.stop().await?;
-    Ok(questions)
+    Ok((questions, rested, pages))
 }
 
-/// A small link, a middle one and the hottest: what, id and clicks of each.
+/// A small link, a middle one, a busy one and the hottest: what, id and clicks of each.
 async fn pick(client: &mut ApiClient, days: u32) -> Result<Vec<(String, String, u64)>, Failure> {
     let ranked = ranked(client, days).await?;
     let nearest = |wanted: u64| {
@@ -441,7 +458,8 @@ async fn pick(client: &mut ApiClient, days: u32) -> Result<Vec<(String, String, 
         link.cloned().ok_or_else(|| Failure::new("there are no links"))
     };
     let mut picked = Vec::new();
-    for (name, wanted) in [("small", SMALL), ("middle", MIDDLE), ("hottest", u64::MAX)] {
+    let wanted = [("small", SMALL), ("middle", MIDDLE), ("busy", BUSY), ("hottest", u64::MAX)];
+    for (name, wanted) in wanted {
         let (id, clicks) = nearest(wanted)?;
         picked.push((format!("the {name} link"), id, clicks));
     }
@@ -538,7 +556,14 @@ impl fmt::Display for FillReport {
             let Question { what, first_ms, latency, .. } = question;
             writeln!(f, "    {what:<38} {latency}; first {first_ms:.2} ms")?;
         }
-        Ok(())
+        let (rested_s, used_s) = self.rested;
+        writeln!(
+            f,
+            "  rested                {rested_s:.0} s after its start, {used_s:.1} s of CPU"
+        )?;
+        let asked = self.runs * PAGES_FOR_ONE;
+        writeln!(f, "  pages                 each first once, then {asked} times")?;
+        self.pages.iter().try_for_each(|page| page.fmt(f))
     }
 }
 

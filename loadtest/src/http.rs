@@ -72,6 +72,7 @@ pub(crate) struct Head {
     etag: Option<Range<usize>>,
     replayed: Option<Range<usize>>,
     retry_after: Option<Range<usize>>,
+    set_cookie: Option<Range<usize>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +93,8 @@ impl Head {
             Some(&mut self.replayed)
         } else if is(b"retry-after") {
             Some(&mut self.retry_after)
+        } else if is(b"set-cookie") {
+            Some(&mut self.set_cookie)
         } else {
             None
         }
@@ -110,6 +113,8 @@ pub(crate) struct Response<'a> {
     pub(crate) replayed: Option<&'a [u8]>,
     /// The value of `Retry-After`, if there is one.
     pub(crate) retry_after: Option<&'a [u8]>,
+    /// The value of `Set-Cookie`, if there is one.
+    pub(crate) set_cookie: Option<&'a [u8]>,
     pub(crate) body: &'a [u8],
 }
 
@@ -192,6 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             etag: self.value(head.etag.as_ref()),
             replayed: self.value(head.replayed.as_ref()),
             retry_after: self.value(head.retry_after.as_ref()),
+            set_cookie: self.value(head.set_cookie.as_ref()),
             body: match head.body {
                 Framing::Length(_) => &self.buffer[head.len..],
                 Framing::Chunked => &self.unchunked,
@@ -232,6 +238,7 @@ fn parse_head(bytes: &[u8], is_head: bool) -> Result<Option<Head>, HttpError> {
         etag: None,
         replayed: None,
         retry_after: None,
+        set_cookie: None,
     };
     let mut length = None;
     let mut chunked = false;

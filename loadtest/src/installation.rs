@@ -186,6 +186,15 @@ impl Installation {
         }
     }
 
+    /// The token of the link that makes the first account, as the last start without one logged it.
+    pub(crate) fn setup_token(&self) -> Option<String> {
+        let log = fs::read(self.log_path()).ok()?;
+        let log = String::from_utf8_lossy(&log);
+        let (_, rest) = log.rsplit_once("/setup#")?;
+        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c)));
+        Some(rest.get(..end.unwrap_or(rest.len()))?.to_owned())
+    }
+
     /// Removes the folder with all that was stored.
     pub(crate) fn remove(&self) -> Result<(), Failure> {
         fs::remove_dir_all(&self.folder)

@@ -73,7 +73,7 @@ mod shipment;
 mod statement;
 mod wire;
 
-pub use at::ClickHouseAt;
+pub use at::{ClickHouseAt, MAY_WANT_TLS};
 pub use limited::{LimitedOutcome, LimitedShipment, LimitedStep};
 pub use prepared::PreparedBatch;
 pub use shipment::{Found, Outcome, Sent, Shipment, Step};

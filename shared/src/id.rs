@@ -124,6 +124,10 @@ id!(
     IdentityId
 );
 id!(
+    /// A passkey of an account. Names it in lists and logs; its credential id is the authenticator's.
+    PasskeyId
+);
+id!(
     /// An invitation into a workspace.
     InvitationId
 );

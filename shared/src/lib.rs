@@ -39,8 +39,8 @@ pub use code::{Code, CodeError};
 pub use feed::{FeedPage, FeedPageError, FeedPosition, RouteChange};
 pub use host::{Host, HostError};
 pub use id::{
-    AccountId, ApiKeyId, AuditId, DomainId, IdError, IdentityId, InvitationId, LinkId, ReportId,
-    SessionId, ShareId, WorkspaceId,
+    AccountId, ApiKeyId, AuditId, DomainId, IdError, IdentityId, InvitationId, LinkId, PasskeyId,
+    ReportId, SessionId, ShareId, WorkspaceId,
 };
 pub use query::{Forward, ParameterNames, ParameterNamesError, QueryPolicy};
 pub use random::{Random, SeededRandom, SystemRandom};

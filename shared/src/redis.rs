@@ -29,8 +29,8 @@
 //! round, and on one connection, the keeper (1) reads the server's time `t`, its `run_id` and `upto`,
 //! then (2) reads the head `h` of the feed from the database, (3) writes all changes in
 //! `(upto, h]` to L2 (or, if it was never filled, all routes), and (4) sets `upto` to `h` and the
-//! lease, which ends at `t + LEASE_MAX`. An edge that finds the lease valid and then, on the same
-//! connection, no route concludes that there is none. Take a change that was acknowledged before
+//! lease, which ends at `t + LEASE_MAX`. An edge that finds the lease valid and, at the same moment
+//! (one command), no route concludes that there is none. Take a change that was acknowledged before
 //! the edge asked. Either its number is at most `h`: then it was in L2 before the lease was set. Or
 //! it was committed after (2), so after `t`, and acknowledged before `t + LEASE_MAX`: that is
 //! sooner after its commit than [`ACK_WAIT`], and sooner than that control acknowledges only what

@@ -89,6 +89,13 @@ impl Salts {
         Self::new(yesterday.into_iter().chain(kept))
     }
 
+    /// Those of yesterday and later; all others are gone.
+    #[must_use]
+    pub fn recent(&self, now: UnixMillis) -> Self {
+        let yesterday = Salt::day_of(now).saturating_sub(1);
+        Self(self.0.iter().filter(|salt| salt.day >= yesterday).copied().collect())
+    }
+
     /// The salt of a day.
     #[must_use]
     pub fn of(&self, day: i32) -> Option<Salt> {
@@ -175,6 +182,9 @@ mod tests {
         assert_eq!(days(&third), [11, 12, 13]);
         assert_eq!(days(&third.roll(at(99), &random)), [99, 100]);
         assert_eq!(days(&third.roll(at(1), &random)), [1, 2]);
+        assert_eq!(days(&third.recent(at(12))), [11, 12, 13]);
+        assert_eq!(days(&third.recent(at(13))), [12, 13]);
+        assert_eq!(third.recent(at(99)), Salts::default());
         let keys: std::collections::HashSet<_> = third.iter().map(|salt| salt.key).collect();
         assert_eq!(keys.len(), 3);
     }

@@ -24,7 +24,7 @@ use crate::mail::text;
 use crate::openapi::responses::{Any, Fresh, WithBody};
 use crate::openapi::schema;
 use crate::secret::token::Token;
-use crate::session::api::{Client, SignedIn, verify};
+use crate::session::api::{Client, SignedIn, verify_own};
 use crate::write::{Act, Writing};
 
 /// An account, as its owner sees it.
@@ -148,9 +148,9 @@ pub(crate) async fn change_password(
 ) -> Result<Response, ApiError> {
     let account = account_fetch(app.read(), signed_in.account).await?;
     let account = account.ok_or(ApiError::NoCredentials)?;
-    let email = Token::hash_of(account.email.as_str());
-    app.limits().login(client.actor.address, &email).await?;
-    verify(&app, body.current_password.as_str(), account.password_hash.clone()).await?;
+    app.limits().confirm(signed_in.session).await?;
+    let current = body.current_password.as_str();
+    verify_own(&app, &client, &account, current).await?;
     let hash = password_hash(&app, &body.password, account.has_second(), &account).await?;
     let token = Token::generate(app.random());
     let set = SetPassword { hash, change: Change::of(&account, &signed_in, &token, &client) };

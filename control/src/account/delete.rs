@@ -10,6 +10,7 @@ use utoipa::IntoParams;
 use super::act::entry;
 use super::factor::Change;
 use super::oidc::store::identities_remove;
+use super::passkey::store::passkeys_remove;
 use super::store::{account_fetch, account_forget, recovery_replace};
 use crate::app::App;
 use crate::db::StoreError;
@@ -96,6 +97,7 @@ impl Act for DeleteAccount {
         }
         members_remove(writing.tx, account.id).await?;
         identities_remove(writing.tx, account.id).await?;
+        passkeys_remove(writing.tx, account.id).await?;
         recovery_replace(writing.tx, account.id, &[]).await?;
         sessions_forget(writing.tx, account.id).await?;
         account_forget(writing.tx, account.id).await?;

@@ -11,11 +11,14 @@ use super::act::{IssueToken, entry, issue};
 use super::api::{AccountView, dead_link, invalid};
 use super::command::SecretText;
 use super::factor::Change;
+use super::oidc::store::identities_remove;
+use super::passkey::store::passkeys_remove;
 use super::recover::{EmailBody, LetterView, letter_answer, link as reset_link};
 use super::register::tell_registered;
 use super::store::{
-    account_clear_password, account_fetch, account_find, account_now, account_set_email,
-    email_is_taken, token_find, token_take, tokens_void,
+    account_clear_password, account_confirm, account_fetch, account_find, account_now,
+    account_set_email, account_totp_remove_since, email_is_taken, recovery_replace, token_find,
+    token_take, tokens_void, tokens_void_since,
 };
 use super::token::{NewToken, Purpose};
 use super::{Account, Email, afterwards};
@@ -132,8 +135,9 @@ fn taken() -> ApiError {
 
 /// Takes a change of address back
 ///
-/// The account has its old address again, no password, and no session: a letter with a link to set a
-/// new password goes to that address.
+/// The account has its old address again, and nothing that signs in: no password, no session, no passkey,
+/// no identity of a provider, and no second factor that was set since. A letter with a link to set a new
+/// password goes to that address. Links that take later changes back do not work any more.
 #[utoipa::path(
     post,
     path = "/api/v1/email-undos",
@@ -196,6 +200,7 @@ impl Act for SetEmail {
             return Ok(Outcome::Dead);
         }
         account_set_email(writing.tx, account.id, &email).await?;
+        account_confirm(writing.tx, account.id, writing.now).await?;
         issue(writing, &undo).await?;
         change.finish(writing, "account.email").await?;
         Ok(Outcome::Done)
@@ -220,11 +225,20 @@ impl Act for UndoEmail {
         if account.email != email && email_is_taken(writing.tx, &email).await? {
             return Ok(Outcome::Taken);
         }
-        if token_take(writing.tx, &link, Purpose::EmailUndo, writing.now).await?.is_none() {
-            return Ok(Outcome::Dead);
-        }
+        let taken = token_take(writing.tx, &link, Purpose::EmailUndo, writing.now).await?;
+        let Some(taken) = taken else { return Ok(Outcome::Dead) };
         account_set_email(writing.tx, id, &email).await?;
+        account_confirm(writing.tx, id, writing.now).await?;
         account_clear_password(writing.tx, id).await?;
+        // Whoever changed the address may have made some, also before that.
+        passkeys_remove(writing.tx, id).await?;
+        identities_remove(writing.tx, id).await?;
+        // One of before stays: to have read this address once must not be enough to pass it.
+        if account_totp_remove_since(writing.tx, id, taken.created_at).await? {
+            recovery_replace(writing.tx, id, &[]).await?;
+        }
+        // An address that the account had only after this one is not its reader's to go back to.
+        tokens_void_since(writing.tx, id, Purpose::EmailUndo, taken.created_at).await?;
         sessions_revoke(writing.tx, id, None, writing.now).await?;
         tokens_void(writing.tx, Some(id), "", Purpose::Email).await?;
         let account = Account { email, password_hash: None, ..account };

@@ -26,8 +26,8 @@ use crate::openapi::responses::{Any, Fresh, MayConflict, WithBody};
 use crate::secret::seal::SealKey;
 use crate::secret::token::{Token, TokenHash};
 use crate::session::act::renew;
-use crate::session::api::{Client, SignedIn, verify};
-use crate::session::store::session_confirm;
+use crate::session::api::{Client, SignedIn, verify_own};
+use crate::session::store::{session_confirm, session_is_active_now};
 use crate::write::{Act, Writing};
 
 /// Whether a code is right now, and uses it up.
@@ -199,9 +199,8 @@ pub(crate) async fn remove(
 ) -> Result<Response, ApiError> {
     signed_in.require_fresh(app.now())?;
     let account = fetch(&app, &signed_in).await?;
-    let email = Token::hash_of(account.email.as_str());
-    app.limits().login(client.actor.address, &email).await?;
-    verify(&app, body.password.as_str(), account.password_hash.clone()).await?;
+    app.limits().confirm(signed_in.session).await?;
+    verify_own(&app, &client, &account, body.password.as_str()).await?;
     if !Password::entered(body.password.as_str()).is_some_and(|it| it.suffices_alone()) {
         let detail = "the password is too short to stand alone: set one of 15 characters first";
         return Err(ApiError::Conflict(detail.into()));
@@ -268,11 +267,15 @@ impl Change {
         }
     }
 
-    /// The account as it is now, if it is what it was.
+    /// The account as it is now, if it is what it was, and the session has not been ended since the
+    /// request began: its body may have taken its time.
     pub(super) async fn account_now(
         &self,
         writing: &mut Writing<'_>,
     ) -> Result<Option<Account>, StoreError> {
+        if !session_is_active_now(writing.tx, self.session, writing.now).await? {
+            return Ok(None);
+        }
         let account = account_now(writing.tx, self.account.id).await?;
         Ok(account.filter(|it| !it.is_disabled && it.bound() == self.account.bound()))
     }

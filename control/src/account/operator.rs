@@ -14,10 +14,12 @@ use serde_json::json;
 use super::act::{entry, issue};
 use super::api::invalid;
 use super::command::check_person;
+use super::passkey::store::passkeys_remove;
 use super::recover::link as password_link;
 use super::store::{
-    NewAccount, account_clear_password, account_insert, account_list, account_now,
-    account_set_disabled, account_totp_remove, email_is_taken, recovery_replace,
+    NewAccount, account_clear_password, account_insert, account_is_any_now, account_list,
+    account_now, account_set_disabled, account_set_operator, account_totp_remove, email_is_taken,
+    recovery_replace,
 };
 use super::token::{NewToken, Purpose};
 use super::{Account, Email};
@@ -45,6 +47,8 @@ pub(crate) fn routes() -> Router<App> {
         .route("/v1/users/{id}/link", post(link))
         .route("/v1/users/{id}/disable", post(disable))
         .route("/v1/users/{id}/enable", post(enable))
+        .route("/v1/users/{id}/promote", post(promote))
+        .route("/v1/users/{id}/demote", post(demote))
         .route("/v1/users/{id}/reset-second-factor", post(reset_second))
 }
 
@@ -60,6 +64,9 @@ pub struct UserRequest {
     /// `owner`, `admin`, `editor` or `viewer`. `None`: owner of a workspace without members, else
     /// editor.
     pub role: Option<String>,
+    /// Whether they look after the installation in the dashboard. The first account does.
+    #[serde(default)]
+    pub operator: bool,
 }
 
 /// An account, as an operator sees it.
@@ -72,6 +79,8 @@ pub struct UserView {
     pub state: String,
     pub has_password: bool,
     pub second_factor: bool,
+    /// Whether they look after the installation in the dashboard.
+    pub operator: bool,
     pub created_at: String,
 }
 
@@ -101,6 +110,7 @@ impl From<Account> for UserView {
             id: account.id,
             second_factor: account.has_second(),
             has_password: account.password_hash.is_some(),
+            operator: account.is_operator,
             state: if account.is_disabled { "disabled" } else { "active" }.into(),
             created_at: rfc3339(account.created_at),
             email: account.email.to_string(),
@@ -127,9 +137,10 @@ async fn create(
     });
     let token = Token::generate(app.random());
     let create = Create {
-        account: NewAccount { email, name, password_hash: None },
+        account: NewAccount { email, name, password_hash: None, is_confirmed: true },
         workspace: body.workspace.unwrap_or_else(|| app.first_workspace()),
         role: role.transpose()?,
+        is_operator: body.operator,
         token: token.hash(),
     };
     let made = app.act(create).await?.map_err(|refused| match refused {
@@ -153,7 +164,10 @@ async fn reset_second(State(app): State<App>, Id(id): Id<AccountId>) -> Result<R
     let token = Token::generate(app.random());
     let account = app.act(ResetSecond { id, token: token.hash() }).await?;
     let account = account.ok_or(ApiError::NotFound("account"))?.ok_or_else(|| {
-        ApiError::Conflict("the account has no second factor; carom user link makes a link".into())
+        ApiError::Conflict(
+            "the account has neither second factor nor passkey; carom user link makes a link"
+                .into(),
+        )
     })?;
     tracing::info!(account.id = %id, "second factor removed");
     app.accounts().notify(&account.email, text::SECOND_RESET);
@@ -176,10 +190,26 @@ async fn set_disabled(app: &App, id: AccountId, is_disabled: bool) -> Result<Res
     Ok(Json(UserView::from(account)).into_response())
 }
 
+async fn promote(State(app): State<App>, Id(id): Id<AccountId>) -> Result<Response, ApiError> {
+    set_operator(&app, id, true).await
+}
+
+async fn demote(State(app): State<App>, Id(id): Id<AccountId>) -> Result<Response, ApiError> {
+    set_operator(&app, id, false).await
+}
+
+async fn set_operator(app: &App, id: AccountId, is_operator: bool) -> Result<Response, ApiError> {
+    let account = app.act(SetOperator { id, is_operator }).await?;
+    let account = account.ok_or(ApiError::NotFound("account"))?;
+    tracing::info!(account.id = %id, is_operator, "account changed");
+    Ok(Json(UserView::from(account)).into_response())
+}
+
 struct Create {
     account: NewAccount,
     workspace: WorkspaceId,
     role: Option<Role>,
+    is_operator: bool,
     token: TokenHash,
 }
 
@@ -193,7 +223,7 @@ impl Act for Create {
     type Done = Result<Account, Refused>;
 
     async fn act(self, writing: &mut Writing<'_>) -> Result<Self::Done, StoreError> {
-        let Self { account, workspace, role, token } = self;
+        let Self { account, workspace, role, is_operator, token } = self;
         if email_is_taken(writing.tx, &account.email).await? {
             return Ok(Err(Refused::Taken));
         }
@@ -202,9 +232,13 @@ impl Act for Create {
         }
         let is_empty = member_count(writing.tx, workspace, None).await? == 0;
         let role = role.unwrap_or(if is_empty { Role::Owner } else { Role::Editor });
+        let is_operator = is_operator || !account_is_any_now(writing.tx).await?;
         let id = account_insert(writing.tx, &account, writing.now, writing.random).await?;
+        if is_operator {
+            account_set_operator(writing.tx, id, true).await?;
+        }
         member_put(writing.tx, workspace, id, role, writing.now).await?;
-        let detail = json!({"workspace_id": workspace, "role": role});
+        let detail = json!({"workspace_id": workspace, "role": role, "operator": is_operator});
         writing.note(&Actor::default(), entry("account.create", id, detail)).await?;
         let made = account_now(writing.tx, id).await?.ok_or(StoreError::Corrupt("account row"))?;
         issue(writing, &handed_over(token, &made)).await?;
@@ -242,8 +276,9 @@ impl Act for GiveLink {
     }
 }
 
-/// Removes a second factor that is lost. The password goes with it: beside a second factor it may have
-/// been too short to stand alone, and whoever has lost both must not be let in by half of it.
+/// Removes a second factor that is lost, and passkeys, which may be on the same device. The password goes
+/// with them: beside a second factor it may have been too short to stand alone, and whoever has lost both
+/// must not be let in by half of it.
 struct ResetSecond {
     id: AccountId,
     token: TokenHash,
@@ -256,7 +291,8 @@ impl Act for ResetSecond {
     async fn act(self, writing: &mut Writing<'_>) -> Result<Self::Done, StoreError> {
         let Self { id, token } = self;
         let Some(account) = account_now(writing.tx, id).await? else { return Ok(None) };
-        if !account.has_second() {
+        let passkeys = passkeys_remove(writing.tx, id).await?;
+        if !account.has_second() && passkeys == 0 {
             return Ok(Some(None));
         }
         account_totp_remove(writing.tx, id).await?;
@@ -266,7 +302,7 @@ impl Act for ResetSecond {
         let account =
             account_now(writing.tx, id).await?.ok_or(StoreError::Corrupt("account row"))?;
         issue(writing, &handed_over(token, &account)).await?;
-        let entry = entry("account.second_factor_reset", id, json!({}));
+        let entry = entry("account.second_factor_reset", id, json!({"passkeys": passkeys}));
         writing.note(&Actor::default(), entry).await?;
         Ok(Some(Some(account)))
     }
@@ -290,6 +326,26 @@ impl Act for SetDisabled {
             sessions_revoke(writing.tx, id, None, writing.now).await?;
         }
         let action = if is_disabled { "account.disable" } else { "account.enable" };
+        writing.note(&Actor::default(), entry(action, id, json!({}))).await?;
+        account_now(writing.tx, id).await
+    }
+}
+
+struct SetOperator {
+    id: AccountId,
+    is_operator: bool,
+}
+
+impl Act for SetOperator {
+    /// `None`: there is no such account.
+    type Done = Option<Account>;
+
+    async fn act(self, writing: &mut Writing<'_>) -> Result<Option<Account>, StoreError> {
+        let Self { id, is_operator } = self;
+        if !account_set_operator(writing.tx, id, is_operator).await? {
+            return Ok(None);
+        }
+        let action = if is_operator { "account.promote" } else { "account.demote" };
         writing.note(&Actor::default(), entry(action, id, json!({}))).await?;
         account_now(writing.tx, id).await
     }

@@ -1,8 +1,11 @@
 //! What a password must be. Pure; no composition rules and no expiry (NIST SP 800-63B-4, 3.1.1.2).
 //!
 //! Length does most: 15 characters where a password is all there is, 8 beside a second factor. What
-//! is long but easy to guess is found by zxcvbn, which also knows the words around an account. The
-//! whole password counts, in NFC, so that each keyboard gives the same bytes.
+//! is long but easy to guess is found by zxcvbn, which also knows the words around an account, and by what
+//! it says of the parts of a password. The whole password counts, in NFC, so that each keyboard gives the
+//! same bytes.
+
+use std::collections::BTreeMap;
 
 use unicode_normalization::UnicodeNormalization;
 use zxcvbn::Score;
@@ -19,6 +22,10 @@ const CHARS_MIN: usize = 15;
 const CHARS_MIN_WITH_SECOND: usize = 8;
 /// The least score of zxcvbn, which goes from 0 to 4.
 const SCORE_MIN: Score = Score::Three;
+/// Guesses that the parts of a password take at least: where zxcvbn's score of 3 begins.
+const GUESSES_MIN: u64 = 100_000_000;
+/// Guesses for what is between two words: a space, a dash.
+const MARK_GUESSES: u64 = 11;
 /// Words shorter than this are in every password.
 const WORD_MIN: usize = 3;
 
@@ -66,7 +73,8 @@ impl Password {
             rest = rest.replace(word.as_str(), "");
         }
         let entropy = zxcvbn::zxcvbn(&rest, &[]);
-        if entropy.score() >= SCORE_MIN {
+        let guesses = guesses_of_parts(&rest);
+        if entropy.score() >= SCORE_MIN && guesses >= GUESSES_MIN {
             return Ok(());
         }
         let why = entropy.feedback().and_then(zxcvbn::feedback::Feedback::warning);
@@ -81,6 +89,27 @@ impl Password {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
+}
+
+/// How many guesses find the parts of a password: its words, and what is between them, each counted once,
+/// in whatever order.
+///
+/// zxcvbn adds `10,000^(parts - 1)` to its product of guesses, for somebody who does not know of how many
+/// parts a password is. So three parts are worth 10^8 and a score of 3 whatever they are: a word of the ten
+/// that are tried first, a space, and the same word again. And it takes the second of three words with the
+/// spaces around it for a random text, because that makes fewer parts: so it is asked word by word.
+fn guesses_of_parts(text: &str) -> u64 {
+    let is_between = |c: char| !c.is_alphanumeric();
+    let mut parts = BTreeMap::new();
+    for word in text.split(is_between) {
+        for part in zxcvbn::zxcvbn(word, &[]).sequence() {
+            parts.insert(part.token.clone(), part.guesses.unwrap_or(1).max(1));
+        }
+    }
+    parts.extend(text.matches(is_between).map(|mark| (mark.to_owned(), MARK_GUESSES)));
+    // In any order: n parts have n! of them.
+    let parts = parts.values().zip(1_u64..);
+    parts.fold(1_u64, |all, (part, nth)| all.saturating_mul(*part).saturating_mul(nth))
 }
 
 impl std::fmt::Debug for Password {
@@ -128,6 +157,16 @@ mod tests {
             ("k7#Tz9", true, Some("too-short")),
             ("passwordpassword", false, Some("too-weak")),
             ("qwertyuiopasdfgh", false, Some("too-weak")),
+            ("password password", false, Some("too-weak")),
+            ("Password, PASSWORD!", false, Some("too-weak")),
+            ("p4ssword.password.passw0rd", false, Some("too-weak")),
+            ("letmein-letmein-letmein", false, Some("too-weak")),
+            ("monkey dragon letmein", false, Some("too-weak")),
+            ("monkeydragonletmein", false, Some("too-weak")),
+            ("password1 password2", false, Some("too-weak")),
+            ("summer winter summer winter", false, Some("too-weak")),
+            ("seven purple lanterns drift", false, None),
+            ("lanterns lanterns of purple drift", false, None),
             ("margaretehintz2026", false, Some("too-weak")),
             ("Margarete Hintz 123", false, Some("too-weak")),
             ("carom.example.com", false, Some("too-weak")),

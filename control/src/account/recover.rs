@@ -10,8 +10,11 @@ use utoipa::ToSchema;
 use super::act::{IssueToken, entry};
 use super::api::{dead_link, invalid, password_hash};
 use super::command::SecretText;
+use super::oidc::store::identities_remove;
+use super::passkey::store::passkeys_remove;
 use super::store::{
-    account_fetch, account_find, account_now, account_set_password, token_find, token_take,
+    account_confirm, account_fetch, account_find, account_now, account_set_password, token_find,
+    token_take,
 };
 use super::token::{NewToken, Purpose};
 use super::{Account, Email, afterwards};
@@ -153,6 +156,13 @@ impl Act for Reset {
         let account = account_now(writing.tx, seen.id).await?.filter(is_same);
         let Some(account) = account else { return Ok(false) };
         account_set_password(writing.tx, account.id, &hash).await?;
+        if !account.is_confirmed {
+            // The link was in a letter to the address, or is an operator's word. Whoever was let in by the
+            // address before may have been somebody else: nothing that they brought signs in any more.
+            account_confirm(writing.tx, account.id, writing.now).await?;
+            identities_remove(writing.tx, account.id).await?;
+            passkeys_remove(writing.tx, account.id).await?;
+        }
         sessions_revoke(writing.tx, account.id, None, writing.now).await?;
         writing.note(&actor, entry("account.password_reset", account.id, json!({}))).await?;
         Ok(true)

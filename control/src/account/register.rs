@@ -11,8 +11,7 @@ use super::api::{dead_link, hash_for, invalid};
 use super::command::{SecretText, check_person};
 use super::recover::{EmailBody, LetterView, letter_answer};
 use super::store::{
-    NewAccount, account_find, account_insert, account_now, email_is_invited, email_is_taken,
-    token_find, token_take,
+    NewAccount, account_find, account_insert, account_now, email_is_taken, token_find, token_take,
 };
 use super::token::{NewToken, Purpose};
 use super::{Email, afterwards};
@@ -22,6 +21,7 @@ use crate::config::Registration;
 use crate::db::StoreError;
 use crate::http::extract::Json;
 use crate::http::problem::ApiError;
+use crate::invitation::store::email_is_invited;
 use crate::mail::{Mailer, text};
 use crate::openapi::responses::{Any, MayConflict, WithBody};
 use crate::secret::token::{Token, TokenHash};
@@ -123,7 +123,7 @@ pub(crate) async fn verify(
     let token = Token::generate(app.random());
     let register = Register {
         link,
-        account: NewAccount { email, name, password_hash: Some(hash) },
+        account: NewAccount { email, name, password_hash: Some(hash), is_confirmed: true },
         token: token.hash(),
         client: client.clone(),
     };

@@ -14,7 +14,9 @@ use super::act::IssueToken;
 use super::api::{dead_link, hash_for, invalid};
 use super::command::{SecretText, check_person};
 use super::register::make;
-use super::store::{NewAccount, account_is_any, account_is_any_now, token_find, token_take};
+use super::store::{
+    NewAccount, account_is_any, account_is_any_now, account_set_operator, token_find, token_take,
+};
 use super::token::{NewToken, Purpose};
 use crate::access::Role;
 use crate::app::App;
@@ -76,7 +78,7 @@ pub(crate) async fn set_up(
     let token = Token::generate(app.random());
     let set_up = SetUp {
         link,
-        account: NewAccount { email, name, password_hash: Some(hash) },
+        account: NewAccount { email, name, password_hash: Some(hash), is_confirmed: true },
         workspace: app.first_workspace(),
         token: token.hash(),
         client: client.clone(),
@@ -113,6 +115,8 @@ impl Act for SetUp {
         if let Some(begun) = &begun {
             let id = begun.account.id;
             member_put(writing.tx, workspace, id, Role::Owner, writing.now).await?;
+            // The link was in the terminal: whoever has it looks after the machine.
+            account_set_operator(writing.tx, id, true).await?;
         }
         Ok(begun)
     }

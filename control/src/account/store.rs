@@ -1,6 +1,5 @@
 //! The table `account`; the tables beside it are in the files beneath.
 
-mod invited;
 mod recovery;
 #[cfg(test)]
 mod tests;
@@ -11,10 +10,9 @@ use carom_shared::{AccountId, Random, UnixMillis};
 use super::{Account, Email, Second};
 use crate::db::{Db, StoreError, Tx, on_db, on_tx};
 
-pub(crate) use invited::email_is_invited;
 pub(crate) use recovery::{recovery_left, recovery_replace, recovery_use};
 pub(crate) use token::{
-    token_find, token_insert, token_take, token_try, tokens_prune, tokens_void,
+    token_find, token_insert, token_take, token_try, tokens_prune, tokens_void, tokens_void_since,
 };
 
 /// How often an id is drawn before giving up.
@@ -32,6 +30,8 @@ struct Row {
     totp_secret: Option<Vec<u8>>,
     totp_confirmed_at_ms: Option<i64>,
     wrong_tries: i64,
+    verified_at_ms: Option<i64>,
+    is_operator: bool,
     created_at_ms: i64,
 }
 
@@ -51,6 +51,8 @@ impl TryFrom<Row> for Account {
                 (Some(sealed), Some(_)) => Second::Active(sealed),
             },
             wrong_tries: row.wrong_tries,
+            is_confirmed: row.verified_at_ms.is_some(),
+            is_operator: row.is_operator,
             created_at: UnixMillis::new(row.created_at_ms),
         })
     }
@@ -59,7 +61,7 @@ impl TryFrom<Row> for Account {
 macro_rules! columns {
     () => {
         "id, email, name, password_hash, state, totp_secret, totp_confirmed_at_ms, wrong_tries, \
-           created_at_ms"
+           verified_at_ms, is_operator, created_at_ms"
     };
 }
 
@@ -96,6 +98,14 @@ pub(crate) async fn account_find_now(
         sqlx::query_as(BY_EMAIL).bind(email.as_str()).fetch_optional(conn).await
     })?;
     row.map(Account::try_from).transpose()
+}
+
+/// Whether somebody looks after the installation.
+pub(crate) async fn account_is_operator(db: &Db, id: AccountId) -> Result<bool, StoreError> {
+    const FIND: &str = "select id from account where id = $1 and state = 0 and is_operator = true";
+    let found: Option<i64> =
+        on_db!(db, |pool| sqlx::query_scalar(FIND).bind(id.get()).fetch_optional(pool).await)?;
+    Ok(found.is_some())
 }
 
 /// Whether an address is somebody's.
@@ -139,6 +149,8 @@ pub(crate) struct NewAccount {
     pub(crate) email: Email,
     pub(crate) name: String,
     pub(crate) password_hash: Option<String>,
+    /// See [`Account::is_confirmed`].
+    pub(crate) is_confirmed: bool,
 }
 
 /// Makes an account. The caller has seen in this transaction that the address is nobody's.
@@ -150,7 +162,8 @@ pub(crate) async fn account_insert(
 ) -> Result<AccountId, StoreError> {
     const INSERT: &str = "insert into account \
            (id, email, name, password_hash, state, verified_at_ms, created_at_ms) \
-         values ($1, $2, $3, $4, 0, $5, $5) on conflict (id) do nothing";
+         values ($1, $2, $3, $4, 0, $5, $6) on conflict (id) do nothing";
+    let verified_at = account.is_confirmed.then_some(now.get());
     for _ in 0..ID_DRAWS_MAX {
         let id = AccountId::generate(now, random);
         let written = on_tx!(tx, |conn| {
@@ -159,6 +172,7 @@ pub(crate) async fn account_insert(
                 .bind(account.email.as_str())
                 .bind(account.name.as_str())
                 .bind(account.password_hash.as_deref())
+                .bind(verified_at)
                 .bind(now.get());
             query.execute(conn).await.map(|done| done.rows_affected())
         });
@@ -196,6 +210,11 @@ updates! {
     account_set_email(email: &Email => email.as_str()) = "update account set email = $2 where id = $1";
     account_set_disabled(is_disabled: bool => i64::from(is_disabled)) =
         "update account set state = $2 where id = $1 and state <> 2";
+    account_set_operator(is_operator: bool => is_operator) =
+        "update account set is_operator = $2 where id = $1 and state <> 2";
+    /// The address is theirs, from now on at the latest.
+    account_confirm(now: UnixMillis => now.get()) =
+        "update account set verified_at_ms = coalesce(verified_at_ms, $2) where id = $1";
     /// Sets a second factor that is not confirmed yet, in place of one that is not either.
     account_totp_begin(sealed: &[u8] => sealed) =
         "update account set totp_secret = $2, totp_step = 0 \
@@ -231,7 +250,8 @@ pub(crate) async fn account_forget(tx: &mut Tx, id: AccountId) -> Result<(), Sto
     const TOKENS: &str = "delete from account_token where account_id = $1";
     const FORGET: &str = "update account set state = 2, email = $2, name = '', \
            password_hash = null, verified_at_ms = null, totp_secret = null, \
-           totp_confirmed_at_ms = null, totp_step = 0, wrong_tries = 0 where id = $1";
+           totp_confirmed_at_ms = null, totp_step = 0, wrong_tries = 0, is_operator = false \
+         where id = $1";
     on_tx!(tx, |conn| {
         sqlx::query(TOKENS).bind(id.get()).execute(conn).await.map(|done| done.rows_affected())
     })?;
@@ -250,6 +270,22 @@ pub(crate) async fn account_clear_password(tx: &mut Tx, id: AccountId) -> Result
         sqlx::query(CLEAR).bind(id.get()).execute(conn).await.map(|done| done.rows_affected())
     })?;
     Ok(())
+}
+
+/// Removes a second factor that was confirmed since then, or is not; tells whether there was one.
+pub(crate) async fn account_totp_remove_since(
+    tx: &mut Tx,
+    id: AccountId,
+    since: UnixMillis,
+) -> Result<bool, StoreError> {
+    const REMOVE: &str = "update account set totp_secret = null, totp_confirmed_at_ms = null, \
+           totp_step = 0 where id = $1 and totp_secret is not null \
+           and (totp_confirmed_at_ms is null or totp_confirmed_at_ms >= $2)";
+    let done = on_tx!(tx, |conn| {
+        let query = sqlx::query(REMOVE).bind(id.get()).bind(since.get());
+        query.execute(conn).await.map(|done| done.rows_affected())
+    });
+    Ok(done? == 1)
 }
 
 pub(crate) async fn account_totp_remove(tx: &mut Tx, id: AccountId) -> Result<(), StoreError> {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use carom_shared::AccountId;
+use carom_shared::{AccountId, UnixMillis};
 
 use crate::secret::token::{Token, TokenHash};
 
@@ -28,6 +28,9 @@ pub(crate) enum Purpose {
     /// The state of a question to the provider; `bound` is the hash of what the browser's cookie holds,
     /// and `detail` what the person goes there for.
     Provider = 7,
+    /// The challenge that a passkey is to sign; `bound` is the hash of what the session or the browser's
+    /// cookie is known by, and `detail` what the passkey is shown for.
+    Passkey = 8,
 }
 
 impl Purpose {
@@ -41,6 +44,7 @@ impl Purpose {
             Self::Register | Self::Email => Duration::from_hours(24),
             Self::EmailUndo => Duration::from_hours(7 * 24),
             Self::Ticket | Self::Provider => Duration::from_mins(10),
+            Self::Passkey => Duration::from_mins(5),
         }
     }
 
@@ -90,4 +94,5 @@ pub(crate) struct TokenRow {
     pub(crate) account: Option<AccountId>,
     pub(crate) detail: String,
     pub(crate) bound: [u8; 32],
+    pub(crate) created_at: UnixMillis,
 }

@@ -2,8 +2,8 @@
 //!
 //! After [`MAX`] of them (NIST SP 800-63B-4, 3.2.2) a password alone signs in from network addresses
 //! alone from which the account is, or was, signed in. Whoever guesses is out, and whoever owns the
-//! account is not locked out where they always are; elsewhere a letter's link, an operator's, or the
-//! provider signs them in. Signing in, and a new password, begin the count anew.
+//! account is not locked out where they always are; elsewhere a letter's link, an operator's, a
+//! passkey, or the provider signs them in. Signing in, and a new password, begin the count anew.
 //!
 //! What went wrong is written after the answer, which must not tell whether there is an account.
 
@@ -52,10 +52,10 @@ pub(crate) async fn may_enter(
     address_is_known(app.read(), account.id, &client.device.address).await
 }
 
-/// Notes a wrong password of an account, in the log now and in the database soon.
-pub(crate) fn note_wrong(app: &App, client: &Client, account: AccountId) {
+/// Notes a wrong password or code of an account, in the log now and in the database soon.
+pub(crate) fn note_wrong(app: &App, client: &Client, account: AccountId, by: Tried) {
     client.asker.set_account(account);
-    let note = NoteWrong { account, by: Tried::Password, actor: client.actor.clone() };
+    let note = NoteWrong { account, by, actor: client.actor.clone() };
     let inner = app.clone();
     let noted = afterwards(app, async move {
         let full = inner.act(note).await?;

@@ -87,6 +87,8 @@ pub(crate) struct EditKey {
     pub(crate) workspace: WorkspaceId,
     pub(crate) id: ApiKeyId,
     pub(crate) change: KeyChange,
+    /// What whoever changes it can do themselves.
+    pub(crate) by: Grant,
 }
 
 impl Act for EditKey {
@@ -97,7 +99,21 @@ impl Act for EditKey {
         let Some(mut key) = found.filter(|key| key.revoked_at.is_none()) else {
             return Ok(Err(KeyRefused::NotFound));
         };
+        let before = key.grant.clone();
         self.change.apply_to(&mut key);
+        // What becomes more is handed on, with all that the key can do already.
+        let is_wider = !check_within(&key.grant, &before).is_empty();
+        let beyond = check_within(&key.grant, &self.by);
+        if is_wider && !beyond.is_empty() {
+            return Ok(Err(KeyRefused::Beyond(beyond)));
+        }
+        let is_over = |grant: &Grant| grant.expires_at.is_some_and(|end| end <= writing.now);
+        if is_over(&before)
+            && !is_over(&key.grant)
+            && key_count(writing.tx, self.workspace, writing.now).await? >= KEYS_MAX
+        {
+            return Ok(Err(KeyRefused::TooMany));
+        }
         key_update(writing.tx, &key).await?;
         writing.note(&self.actor, entry("key.update", &key)).await?;
         Ok(Ok(key))
@@ -136,6 +152,9 @@ impl Act for RotateKey {
         };
         if let Some(by) = old.replaced_by {
             return Ok(Err(KeyRefused::Replaced(by)));
+        }
+        if key_count(writing.tx, old.workspace, now).await? >= KEYS_MAX {
+            return Ok(Err(KeyRefused::TooMany));
         }
         let mut grant = old.grant.clone();
         grant.expires_at = lifetime(&old).map(|lifetime| now.saturating_add(lifetime));

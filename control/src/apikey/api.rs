@@ -121,7 +121,8 @@ pub(crate) async fn create(
 
 /// Changes an API key
 ///
-/// A merge patch (RFC 7396). It takes effect with the key's next request.
+/// A merge patch (RFC 7396). It takes effect with the key's next request. A key that you let do more than
+/// before can do no more than you.
 #[utoipa::path(
     patch,
     path = "/api/v1/keys/{id}",
@@ -131,7 +132,7 @@ pub(crate) async fn create(
     request_body(
         content((KeyBody = "application/merge-patch+json"), (KeyBody = "application/json"))
     ),
-    responses((status = 200, body = KeyView), Any, OfOne, WithBody),
+    responses((status = 200, body = KeyView), Any, OfOne, WithBody, MayConflict),
     operation_id = "change_key",
 )]
 pub(crate) async fn change(
@@ -146,7 +147,7 @@ pub(crate) async fn change(
     let change =
         check_key_change(&body, &rules(&app, &caller, &maker)).map_err(ApiError::Invalid)?;
     let (actor, workspace) = (caller.actor.clone(), caller.workspace);
-    let row = app.act(EditKey { actor, workspace, id, change }).await??;
+    let row = app.act(EditKey { actor, workspace, id, change, by: maker }).await??;
     Ok(Json(KeyView::from(row)).into_response())
 }
 

@@ -31,6 +31,23 @@ macro_rules! maker {
     };
 }
 
+/// A [`FoundRow`] of the key with `$1`, if it can be used at the time `$2`.
+macro_rules! find {
+    ($which:literal) => {
+        concat!(
+            "select ",
+            columns!(),
+            ", member.role as role, account.state as account_state, \
+             (select disabled_at_ms from workspace where workspace.id = api_key.workspace_id) \
+               as disabled_at_ms from api_key",
+            maker!(),
+            "where ",
+            $which,
+            " = $1 and revoked_at_ms is null and (expires_at_ms is null or expires_at_ms > $2)"
+        )
+    };
+}
+
 #[derive(sqlx::FromRow)]
 struct Row {
     id: i64,
@@ -162,18 +179,27 @@ pub(crate) async fn key_find(
     hash: &[u8; 32],
     now: UnixMillis,
 ) -> Result<Option<(KeyRow, Scopes)>, StoreError> {
-    const FIND: &str = concat!(
-        "select ",
-        columns!(),
-        ", member.role as role, account.state as account_state, \
-         (select disabled_at_ms from workspace where workspace.id = api_key.workspace_id) \
-           as disabled_at_ms from api_key",
-        maker!(),
-        "where hash = $1 and revoked_at_ms is null and (expires_at_ms is null or expires_at_ms > $2)"
-    );
+    const FIND: &str = find!("hash");
     let row: Option<FoundRow> = on_db!(db, |pool| {
         sqlx::query_as(FIND).bind(hash.as_slice()).bind(now.get()).fetch_optional(pool).await
     })?;
+    found(row)
+}
+
+/// As [`key_find`], of a key that was found before: what it may now.
+pub(crate) async fn key_scopes(
+    db: &Db,
+    id: ApiKeyId,
+    now: UnixMillis,
+) -> Result<Option<Scopes>, StoreError> {
+    const FIND: &str = find!("api_key.id");
+    let row: Option<FoundRow> = on_db!(db, |pool| {
+        sqlx::query_as(FIND).bind(id.get()).bind(now.get()).fetch_optional(pool).await
+    })?;
+    Ok(found(row)?.map(|(_, scopes)| scopes))
+}
+
+fn found(row: Option<FoundRow>) -> Result<Option<(KeyRow, Scopes)>, StoreError> {
     let Some(FoundRow { key, role, account_state, disabled_at_ms }) = row else { return Ok(None) };
     let key = KeyRow::try_from(key)?;
     let role = match (key.account, role, account_state) {
@@ -187,25 +213,6 @@ pub(crate) async fn key_find(
     let role = if disabled_at_ms.is_some() { role.and(Role::Viewer.scopes()) } else { role };
     let scopes = key.grant.scopes.and(role);
     Ok(Some((key, scopes)))
-}
-
-/// Whether a key that was found may still be used.
-pub(crate) async fn key_is_active(
-    db: &Db,
-    id: ApiKeyId,
-    now: UnixMillis,
-) -> Result<bool, StoreError> {
-    const FIND: &str = concat!(
-        "select api_key.id from api_key",
-        maker!(),
-        "where api_key.id = $1 and revoked_at_ms is null \
-           and (expires_at_ms is null or expires_at_ms > $2) \
-           and (api_key.account_id is null or (account.state = 0 and member.role is not null))"
-    );
-    let found: Option<i64> = on_db!(db, |pool| {
-        sqlx::query_scalar(FIND).bind(id.get()).bind(now.get()).fetch_optional(pool).await
-    })?;
-    Ok(found.is_some())
 }
 
 /// Keys, newest first; at most 1,000. Of a workspace: those that were not revoked. Without one: all.

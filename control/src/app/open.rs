@@ -136,6 +136,7 @@ impl App {
         limits.start(redis.clone(), &*random, &tasks, &stop);
         task.l2 = redis.map(|at| redis::start(&at, &database, &db, feed, &metrics, &tasks, &stop));
         task.audit_days = config.audit.retention_days;
+        task.loss_days = config.clicks.retention_days;
         tasks.spawn(IndexTask::new(&task, writer.clone()).run(stop.clone()));
         tasks.spawn(task.run(stop.clone()));
         let (base, parts) = (control_url.as_str(), (&clock, &random, &metrics));

@@ -94,6 +94,10 @@ pub(crate) async fn audit_list(
     let rows = on_db!(db, |pool| {
         let mut list = sqlx::QueryBuilder::new(LIST);
         list.push_bind(query.below.map_or(i64::MAX, AuditId::get));
+        // No entry's id is less than its time: what is before that is not looked at.
+        if let Some(from) = from {
+            list.push(" and id >= ").push_bind(from.clamp(&0, &MILLIS_MAX) << COUNT_BITS);
+        }
         for (column, number) in [
             (" and workspace_id = ", workspace.map(WorkspaceId::get)),
             (" and account_id = ", account.map(AccountId::get)),

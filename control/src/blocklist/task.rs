@@ -11,6 +11,9 @@
 //! way, and an edge needs no list of its own. Whoever checked a target by the old list may write it
 //! after the sweep has passed: so it is done once more, after the longest that a request can take.
 //!
+//! Where there are several control planes, the one with the newest files leads ([`super::lead`]): the others
+//! say so each minute, and leave links alone while their files are others.
+//!
 //! A file that cannot be read, that is no list, or that lost nine tenths of its entries, is not taken:
 //! what was read before stays, and a metric says so.
 
@@ -20,14 +23,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use carom_shared::{LinkId, WorkspaceId};
+use carom_shared::{LinkId, UnixMillis, WorkspaceId};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::{Blocklist, Entries, Policy};
+use super::lead::Lead;
+use super::{Blocklist, Entries, Policy, Reading};
 use crate::app::App;
 use crate::audit::Actor;
-use crate::db::StoreError;
+use crate::db::{Db, StoreError};
 use crate::link::block::{Block, BlockLinks, Reason};
 use crate::link::store::{TargetRow, blocked_targets, link_targets};
 use crate::metrics::BlocklistMetrics;
@@ -37,6 +41,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Longer than a request that was checked before can take to be written.
 const SWEEP_AGAIN: Duration = Duration::from_secs(15);
 const SWEEP_EVERY: Duration = Duration::from_hours(1);
+/// How often it is asked whose lists links follow.
+const LEAD_EVERY: Duration = Duration::from_mins(1);
 /// Bytes of a file, at most: some four million hosts.
 const FILE_MAX: u64 = 128 << 20;
 /// Entries from which on a file may not lose nine tenths at once.
@@ -53,6 +59,8 @@ type Seen = (i64, i64, u64, u64);
 struct File {
     path: PathBuf,
     seen: Option<Seen>,
+    /// Of what was read last.
+    changed_at: UnixMillis,
     entries: Arc<Entries>,
     is_failed: bool,
 }
@@ -82,6 +90,7 @@ impl Files {
         let file = |path: &PathBuf| File {
             path: path.clone(),
             seen: None,
+            changed_at: UnixMillis::default(),
             entries: Arc::default(),
             is_failed: false,
         };
@@ -98,8 +107,10 @@ impl Files {
         metrics.changed_at.set(newest.unwrap_or_default().unsigned_abs());
         metrics.failed.set(self.files.iter().filter(|file| file.is_failed).count() as u64);
         is_changed.then(|| {
-            let entries = self.files.iter().map(|file| &*file.entries);
-            let list = Blocklist::new(entries, self.key.clone());
+            let entries = || self.files.iter().map(|file| &*file.entries);
+            let changed_at = self.files.iter().map(|file| file.changed_at).max();
+            let reading = Reading::of(entries(), changed_at.unwrap_or_default());
+            let list = Blocklist::new(entries(), self.key.clone()).with_reading(reading);
             metrics.entries.set(list.len() as u64);
             list
         })
@@ -127,6 +138,7 @@ impl File {
                 let (count, bad) = (entries.len(), entries.bad_lines);
                 tracing::info!(%path, entries = count, lines.bad = bad, "a blocklist was read");
                 self.is_failed = false;
+                self.changed_at = self.seen.map(changed_at).unwrap_or_default();
                 let is_new = *self.entries != entries;
                 self.entries = Arc::new(entries);
                 is_new
@@ -162,6 +174,11 @@ fn seen(path: &Path) -> std::io::Result<Seen> {
     Ok((of.mtime(), of.mtime_nsec(), of.size(), of.ino()))
 }
 
+/// To the millisecond.
+fn changed_at((seconds, nanos, ..): Seen) -> UnixMillis {
+    UnixMillis::new(seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000))
+}
+
 /// Which links are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sweep {
@@ -193,8 +210,16 @@ impl App {
     async fn follow_blocklists(&self, mut files: Files) {
         let (mut next_sweep, mut of) = (Instant::now(), Sweep::Listed);
         let mut next_look = Instant::now() + LOOK_EVERY;
+        let (mut next_lead, mut led) = (Instant::now() + LEAD_EVERY, true);
         loop {
             tokio::select! {
+                () = sleep_until(next_lead), if self.is_one_of_several() => {
+                    let leads = self.leads().await;
+                    if leads && !led {
+                        (next_sweep, of) = (Instant::now(), Sweep::All);
+                    }
+                    (next_lead, led) = (Instant::now() + LEAD_EVERY, leads);
+                }
                 () = sleep_until(next_sweep) => {
                     next_sweep = Instant::now() + SWEEP_EVERY;
                     self.sweep(std::mem::replace(&mut of, Sweep::Listed)).await;
@@ -228,6 +253,9 @@ impl App {
 
     /// Brings links in line with lists and hosts.
     async fn sweep(&self, of: Sweep) {
+        if self.is_one_of_several() && !self.leads().await {
+            return;
+        }
         let started = Instant::now();
         match self.sweep_links(of).await {
             Ok(0) => {}
@@ -244,6 +272,27 @@ impl App {
                 sleep(LOOK_EVERY).await;
             }
         }
+    }
+
+    /// Whether others may have the same database. A file has one process at a time.
+    fn is_one_of_several(&self) -> bool {
+        matches!(self.read(), Db::Postgres(_))
+    }
+
+    /// Whether links follow the lists of this process.
+    async fn leads(&self) -> bool {
+        let reading = self.policy().blocklist().reading;
+        // A sweep would fail as well; it is asked again in a minute.
+        let Ok(leads) = self.act(Lead(reading)).await else { return false };
+        let others = &self.metrics().blocklist.others_lead;
+        if !leads && others.get() == 0 {
+            tracing::warn!(
+                "another control plane has other, newer blocklists, and links follow those: give all of \
+                 them the same files"
+            );
+        }
+        others.set((!leads).into());
+        leads
     }
 
     async fn sweep_links(&self, of: Sweep) -> Result<usize, SweepError> {

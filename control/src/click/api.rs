@@ -10,6 +10,7 @@ use carom_shared::{LinkId, WorkspaceId};
 use http::StatusCode;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use utoipa::ToSchema;
 
 use super::Totals;
@@ -21,14 +22,18 @@ use super::sqlite::ReportError;
 use super::tagged::narrow;
 use crate::access::allow;
 use crate::app::App;
+use crate::audit::Noted;
+use crate::db::StoreError;
 use crate::http::auth::By;
 use crate::http::extract::{Id, Json, NoParams, Params};
 use crate::http::problem::ApiError;
 use crate::link::api::{LinkPath, rfc3339};
 use crate::link::store::{link_count, link_fetch};
+use crate::link::trail;
 use crate::loss::Lost;
-use crate::openapi::responses::{Any, OfOne};
+use crate::openapi::responses::{Any, Fresh, OfOne};
 use crate::openapi::schema;
+use crate::write::{Act, Writing};
 
 impl From<ReportError> for ApiError {
     fn from(error: ReportError) -> Self {
@@ -204,14 +209,15 @@ pub(crate) async fn workspace_stats(
 
 /// Erases a link's clicks
 ///
-/// Once it is answered, no report counts them, and they cannot be had back.
+/// Once it is answered, no report counts them, and they cannot be had back. A person has just shown who
+/// they are.
 #[utoipa::path(
     delete,
     path = "/api/v1/links/{id}/clicks",
     tag = "statistics",
     security(("api_key" = ["stats:erase"]), ("session" = ["stats:erase"])),
     params(LinkPath),
-    responses((status = 204, description = "They are erased."), Any, OfOne),
+    responses((status = 204, description = "They are erased."), Any, OfOne, Fresh),
     operation_id = "erase_clicks",
 )]
 pub(crate) async fn link_erase(
@@ -220,10 +226,25 @@ pub(crate) async fn link_erase(
     Id(id): Id<LinkId>,
     _: Params<NoParams>,
 ) -> Result<Response, ApiError> {
+    caller.credentials.require_fresh(app.now())?;
     let link = link_fetch(app.read(), caller.workspace, id).await?;
     let link = link.ok_or(ApiError::NotFound("link"))?;
-    app.clicks()?.erase_link(caller.workspace, link.id, app.now()).await?;
+    let clicks = app.clicks()?;
+    // Before it begins: what was erased, and not noted, nobody could find out.
+    let noted = Noted { by: Arc::new(caller.actor.clone()), entry: trail::erased(&link) };
+    app.act(NoteErasure(noted)).await?;
+    clicks.erase_link(caller.workspace, link.id, app.now()).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+struct NoteErasure(Noted);
+
+impl Act for NoteErasure {
+    type Done = ();
+
+    async fn act(self, writing: &mut Writing<'_>) -> Result<(), StoreError> {
+        writing.note(&self.0.by, self.0.entry).await
+    }
 }
 
 /// Answers a report, as JSON or as a table.

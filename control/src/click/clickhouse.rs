@@ -42,6 +42,7 @@ use super::{Stored, Summary, TopLink};
 use crate::db::StoreError;
 pub(crate) use carom_shared::clickhouse::{ClickHouseAt, ClickHouseError};
 pub use facts::{ClickHouseContent, ClickHouseFacts};
+pub(crate) use http::ClickHouseServer;
 use http::Client;
 pub(crate) use moving::{Cut, Reader, is_there};
 

@@ -1,29 +1,33 @@
 //! The live feed: clicks as they are stored, for whoever watches.
 //!
 //! ```text
-//! store_batch -> publish: of each watched workspace or link, a Burst -> broadcast -> Watch -> api
+//! store_batch -> publish: of whatever is watched, a Burst -> broadcast -> Watch -> api
 //! ```
 //!
-//! Watching costs those who watch. Without watchers a batch is not looked at; of a batch only what
-//! is watched is written down, and of that no more than a stream may show. A [`Burst`] goes through a
+//! Watching costs those who watch. Without watchers a batch is not looked at; each of its clicks is
+//! held against what is watched, which is at most [`STREAMS_MAX`] things, and of those that fit no more
+//! is written down than a stream may show. A [`Burst`] goes through a
 //! bounded channel that overwrites what a slow watcher has not read: storing never waits. Bursts say
 //! how many clicks came before them, so a watcher knows exactly what it missed.
 //!
-//! Each workspace or link has a channel of its own: what happens in one neither pushes out what
+//! Whatever is watched has a channel of its own: what happens in one neither pushes out what
 //! another's watchers have not read, nor tells them how much it was.
+//!
+//! Clicks know nothing of tags. A tag's channel knows its links, and its streams say now and then which
+//! they are.
 //!
 //! A control plane shows the clicks that it stored itself.
 
 pub(crate) mod api;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use carom_shared::batch::Batch;
 use carom_shared::click::Detail;
-use carom_shared::{Click, LinkId, UnixMillis, WorkspaceId};
+use carom_shared::{Click, DomainId, LinkId, UnixMillis, WorkspaceId};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
 use tokio::time::Instant;
@@ -32,6 +36,8 @@ use crate::link::api::rfc3339;
 
 /// Streams of an installation's control plane, at most.
 pub(crate) const STREAMS_MAX: usize = 100;
+/// Those of one workspace, at most: nobody has all of them.
+pub(crate) const STREAMS_OF_WORKSPACE_MAX: usize = 20;
 /// Click events of a stream in one second, at most: more than anybody reads.
 const EVENTS_MAX: usize = 50;
 const SECOND: Duration = Duration::from_secs(1);
@@ -39,8 +45,25 @@ const SECOND: Duration = Duration::from_secs(1);
 /// about 250 KB, most are 20 KB.
 const BURSTS_MAX: usize = 8;
 
-/// What is watched: a workspace, or one of its links.
-pub(crate) type Watched = (WorkspaceId, Option<LinkId>);
+/// What is watched: of a workspace's clicks those that fit.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Watched {
+    pub(crate) workspace: WorkspaceId,
+    pub(crate) link: Option<LinkId>,
+    pub(crate) domain: Option<DomainId>,
+    /// Folded.
+    pub(crate) tag: Option<String>,
+}
+
+impl Watched {
+    /// `links`: those that have the tag.
+    fn fits(&self, click: &Click<'_>, links: &HashSet<LinkId>) -> bool {
+        self.workspace == click.workspace
+            && self.link.is_none_or(|link| link == click.link)
+            && self.domain.is_none_or(|domain| domain == click.domain)
+            && (self.tag.is_none() || links.contains(&click.link))
+    }
+}
 
 /// Everybody who watches.
 #[derive(Debug)]
@@ -55,6 +78,8 @@ struct Room {
     bursts: broadcast::Sender<Arc<Burst>>,
     /// Clicks since the first of them came.
     clicks: u64,
+    /// Of a tag: the links that have it.
+    links: Arc<HashSet<LinkId>>,
 }
 
 /// The clicks of one batch that somebody watches.
@@ -98,13 +123,27 @@ impl Live {
         STREAMS_MAX - self.slots.available_permits()
     }
 
-    /// Watches from now on; `None` if too many do.
-    pub(crate) fn watch(self: &Arc<Self>, watched: Watched) -> Option<Watch> {
+    /// Watches from now on; `None` if too many do, or too many of the workspace. `links`: of a tag,
+    /// those that have it now.
+    pub(crate) fn watch(
+        self: &Arc<Self>,
+        watched: Watched,
+        links: HashSet<LinkId>,
+    ) -> Option<Watch> {
         let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
         let mut rooms = self.rooms();
-        let room = rooms
-            .entry(watched)
-            .or_insert_with(|| Room { bursts: broadcast::Sender::new(BURSTS_MAX), clicks: 0 });
+        let of_workspace = rooms.iter().filter(|(of, _)| of.workspace == watched.workspace);
+        let open: usize = of_workspace.map(|(_, room)| room.bursts.receiver_count()).sum();
+        if open >= STREAMS_OF_WORKSPACE_MAX {
+            return None;
+        }
+        let bursts = || broadcast::Sender::new(BURSTS_MAX);
+        let room = rooms.entry(watched.clone()).or_insert_with(|| Room {
+            bursts: bursts(),
+            clicks: 0,
+            links: Arc::default(),
+        });
+        room.links = Arc::new(links);
         let (bursts, seen) = (Some(room.bursts.subscribe()), room.clicks);
         drop(rooms);
         let pace = Pace::default();
@@ -113,21 +152,22 @@ impl Live {
 
     /// Tells those who watch of a batch that was stored.
     pub(crate) fn publish(&self, batch: &Batch) {
-        let watched: Vec<Watched> = self.rooms().keys().copied().collect();
-        if watched.is_empty() {
+        let watched = |(watched, room): (&Watched, &Room)| {
+            (watched.clone(), Arc::clone(&room.links), Burst::default())
+        };
+        let mut all: Vec<_> = self.rooms().iter().map(watched).collect();
+        if all.is_empty() {
             return;
         }
-        let mut bursts: HashMap<Watched, Burst> =
-            watched.into_iter().map(|watched| (watched, Burst::default())).collect();
         for click in batch.clicks() {
-            for watched in [(click.workspace, None), (click.workspace, Some(click.link))] {
-                if let Some(burst) = bursts.get_mut(&watched) {
+            for (watched, links, burst) in &mut all {
+                if watched.fits(&click, links) {
                     burst.add(&click);
                 }
             }
         }
         let mut rooms = self.rooms();
-        for (watched, mut burst) in bursts.into_iter().filter(|(_, burst)| burst.clicks > 0) {
+        for (watched, _, mut burst) in all.into_iter().filter(|(_, _, burst)| burst.clicks > 0) {
             // Without a room the last one has left meanwhile.
             let Some(room) = rooms.get_mut(&watched) else { continue };
             burst.before = room.clicks;
@@ -201,6 +241,17 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    pub(crate) const fn watched(&self) -> &Watched {
+        &self.watched
+    }
+
+    /// From now on these links have the tag.
+    pub(crate) fn renew(&self, links: HashSet<LinkId>) {
+        if let Some(room) = self.live.rooms().get_mut(&self.watched) {
+            room.links = Arc::new(links);
+        }
+    }
+
     /// What to send next; waits for it. May be dropped at any moment and called again.
     async fn next(&mut self) -> Vec<u8> {
         loop {

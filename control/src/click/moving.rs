@@ -229,7 +229,7 @@ fn failed(at: &ClicksAt) -> impl Fn(StoreError) -> ClicksMoveError + Copy {
 async fn open(at: &ClicksAt) -> Result<Option<ClickStore>, ClicksMoveError> {
     let is_there = match at {
         ClicksAt::Sqlite(path) => std::fs::metadata(path).is_ok_and(|file| file.len() > 0),
-        ClicksAt::ClickHouse { at, .. } => is_there(at.clone()).await?,
+        ClicksAt::ClickHouse { server, .. } => is_there(server.clone()).await?,
     };
     Ok(if is_there { Some(open_or_make(at).await?) } else { None })
 }

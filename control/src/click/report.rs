@@ -136,6 +136,9 @@ pub(crate) struct ReportQuery {
     pub(crate) limit: usize,
     /// Whether anybody looks at visitors; where nobody does, they may be 0.
     pub(crate) with_visitors: bool,
+    /// Clicks of the period up to which visitors of breakdowns are counted. Of more they may be
+    /// missing, where that spares a look at each click.
+    pub(crate) top_visitors_max: u64,
 }
 
 /// Clicks of a time.
@@ -171,6 +174,8 @@ pub(crate) struct Report {
     pub(crate) compare: Option<PeriodReport>,
     /// In the order asked for; most clicks first. `kind` counts all clicks, others those of people.
     pub(crate) top: Vec<(Dimension, Vec<TopValue>)>,
+    /// Visitors of `top` were not counted: they are 0.
+    pub(crate) is_without_top_visitors: bool,
     /// When a person last clicked, at any time.
     pub(crate) last_click_at: Option<UnixMillis>,
     /// Rows before this were deleted: totals and series without filters know those clicks, nothing

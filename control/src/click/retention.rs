@@ -37,8 +37,10 @@ pub(crate) struct RetentionTask {
 }
 
 impl RetentionTask {
-    /// Ends cut-off erasures, compares sums with rows, then deletes what is too old, day by day, until `stop`.
+    /// Ends cut-off erasures, compares sums with rows, then deletes what is too old, day by day; makes
+    /// breakdowns of times that are over beside it; until `stop`.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let (blocks, clock) = (self.clicks.clone(), Arc::clone(&self.clock));
         let work = async {
             let mut done_until = None;
             loop {
@@ -56,8 +58,10 @@ impl RetentionTask {
                 sleep(ROUND_INTERVAL).await;
             }
         };
+        let blocks = blocks.make_blocks(clock);
         tokio::select! {
             () = work => {}
+            () = blocks => {}
             () = stop.cancelled() => {}
         }
     }

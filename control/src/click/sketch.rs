@@ -158,6 +158,14 @@ impl Sketch {
         }
     }
 
+    /// The stored form, if it does not know its visitors one by one any more.
+    pub(crate) fn packed(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Exact(_) => None,
+            Self::Registers(registers) => Some(pack(registers)),
+        }
+    }
+
     fn with_registers(&mut self, raise: impl FnOnce(&mut [u8; REGISTERS])) {
         match self {
             Self::Exact(hashes) => {

@@ -3,6 +3,7 @@
 //! A batch is stored in one transaction with its token: it is there whole, once, or not at all. Its
 //! own file, because it has a writer of its own: a checkpoint of clicks does not hold up a create.
 
+mod block;
 mod copy;
 mod erase;
 mod first;
@@ -43,6 +44,7 @@ pub(crate) const SCHEMA: Schema = schema!("clicks_sqlite":
     7 "0007_imported",
     8 "0008_part",
     9 "0009_moving",
+    10 "0010_block",
 );
 
 /// Ledger rows stay longer than they are needed, so that a clock which was a little ahead when it

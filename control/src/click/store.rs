@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use carom_shared::batch::{Batch, Token};
-use carom_shared::{Click, LinkId, UnixMillis, WorkspaceId};
+use carom_shared::{Click, Clock, LinkId, UnixMillis, WorkspaceId};
 use tokio_util::sync::CancellationToken;
 
 use super::export::{ClickPlace, ExportQuery, StoredClick};
@@ -42,8 +42,8 @@ impl ClickStore {
     pub(crate) async fn open(at: &ClicksAt) -> Result<Self, DbOpenError> {
         Ok(match at {
             ClicksAt::Sqlite(path) => Self::Sqlite(sqlite::ClickStore::open(path).await?),
-            ClicksAt::ClickHouse { at, cluster } => {
-                Self::ClickHouse(clickhouse::ClickStore::open(at.clone(), cluster).await?)
+            ClicksAt::ClickHouse { server, cluster } => {
+                Self::ClickHouse(clickhouse::ClickStore::open(server.clone(), cluster).await?)
             }
         })
     }
@@ -170,6 +170,14 @@ impl ClickStore {
         match self {
             Self::Sqlite(store) => store.retention_step(since_s, from).await,
             Self::ClickHouse(store) => store.retention(since_s).await.map(|()| None),
+        }
+    }
+
+    /// Makes breakdowns of times that are over, for ever, where the store has such.
+    pub(crate) async fn make_blocks(self, clock: Arc<dyn Clock>) {
+        match self {
+            Self::Sqlite(store) => store.make_blocks(&*clock).await,
+            Self::ClickHouse(_) => std::future::pending().await,
         }
     }
 

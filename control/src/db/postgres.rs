@@ -9,9 +9,11 @@
 //!
 //! Every connection is told what the code relies on; a server's own settings cannot weaken it.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use carom_process::explain_tls;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgSslMode};
 use sqlx::{Connection, Postgres, Transaction};
 use url::Url;
@@ -36,12 +38,17 @@ pub(crate) const CLICKS_LOCK: i64 = 0x63_61_72_6f_6d_02;
 pub(super) const APPLICATION_NAME: &str = "carom-control";
 /// What may stand behind the `?` of a URL. Anything else is refused: sqlx ignores what it does not
 /// know, and logs it with its value.
-const PARAMETERS: &[&str] = &["dbname", "host", "password", "port", "sslmode", "user"];
+const PARAMETERS: &[&str] =
+    &["dbname", "host", "password", "port", "sslmode", "sslrootcert", "user"];
+/// What names a file of authorities, for messages.
+const ROOT_CERT: &str = "sslrootcert, a parameter of database.url";
 
 /// Which PostgreSQL database, and how many connections to it.
 #[derive(Clone)]
 pub(crate) struct PostgresAt {
     connect: PgConnectOptions,
+    /// A file of authorities, which the driver reads at each connection.
+    root_cert: Option<PathBuf>,
     /// One writes, the others read: at least 2.
     connections: u32,
 }
@@ -55,7 +62,8 @@ impl std::fmt::Debug for PostgresAt {
 
 impl PostgresAt {
     /// Reads a `postgres://` URL. What it leaves out comes from libpq's variables (`PGHOST`,
-    /// `PGUSER`, `PGPASSWORD`, …) and `~/.pgpass`, and then from libpq's defaults.
+    /// `PGUSER`, `PGPASSWORD`, …) and `~/.pgpass`, and then from libpq's defaults. So does what `sslmode`
+    /// means: without one, TLS with a server that offers it, whoever that is.
     ///
     /// # Errors
     /// What is wrong with the URL, without the URL: it may hold a password.
@@ -69,23 +77,35 @@ impl PostgresAt {
             return Err(format!("has the unknown parameter {name:?}; there are {known}"));
         }
         let connect = PgConnectOptions::from_str(url).map_err(|_| malformed())?;
-        // "prefer" stays what it says: encrypted if that can be had, and it cannot.
-        if !matches!(
-            connect.get_ssl_mode(),
-            PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer
-        ) {
-            return Err("demands TLS (sslmode), which this version does not speak; reach the \
-                        server through a unix socket, a private network or a tunnel, and write \
-                        sslmode=disable"
+        let root_cert = parsed.query_pairs().find(|(name, _)| name == "sslrootcert");
+        let root_cert = root_cert.map(|(_, path)| PathBuf::from(path.into_owned()));
+        let is_verified =
+            matches!(connect.get_ssl_mode(), PgSslMode::VerifyCa | PgSslMode::VerifyFull);
+        // The driver would not look at the file, where libpq does: who names one wants to be sure.
+        if root_cert.is_some() && !is_verified {
+            return Err("names an sslrootcert, which is looked at with sslmode=verify-full alone \
+                        (or verify-ca): add that"
                 .to_owned());
         }
-        Ok(Self { connect: connect.application_name(APPLICATION_NAME), connections })
+        // As libpq has it: what does not leave the machine is not sealed.
+        let is_socket = connect.get_socket().is_some() || connect.get_host().starts_with('/');
+        let connect = if is_socket { connect.ssl_mode(PgSslMode::Disable) } else { connect };
+        Ok(Self { connect: connect.application_name(APPLICATION_NAME), root_cert, connections })
     }
 
     /// A connection of its own, to look at the server as it is.
     pub(crate) async fn connect(&self) -> Result<PgConnection, DbOpenError> {
-        let failed = |source| DbOpenError::Open { path: self.shown(), source };
-        PgConnection::connect_with(&self.connect).await.map_err(failed)
+        if let Some(path) = &self.root_cert
+            && let Err(error) = std::fs::File::open(path)
+        {
+            let problem = format!("{ROOT_CERT}, cannot be read: {}: {error}", path.display());
+            return Err(DbOpenError::Tls { path: self.shown(), problem });
+        }
+        let connected = PgConnection::connect_with(&self.connect).await;
+        connected.map_err(|source| match explain_tls(&source, ROOT_CERT) {
+            Some(problem) => DbOpenError::Tls { path: self.shown(), problem },
+            None => DbOpenError::Open { path: self.shown(), source },
+        })
     }
 
     /// The database for messages.
@@ -115,7 +135,7 @@ impl PostgresPools {
         let shown = at.shown();
         let open_error = |source| DbOpenError::Open { path: shown.clone(), source };
         // A connection of its own, without the limits of time: to build an index takes long.
-        let mut connection = PgConnection::connect_with(&at.connect).await.map_err(open_error)?;
+        let mut connection = at.connect().await?;
         check_server(&mut connection, &shown).await?;
         let migrated = migrator(schema).run(&mut connection).await;
         // The lock of a migration that failed ends with its connection.
@@ -209,8 +229,11 @@ mod tests {
     #[test]
     fn what_cannot_be_kept_is_refused_without_repeating_it() {
         for (url, problem) in [
-            ("postgres://carom:hunter2@db/carom?sslmode=require", "demands TLS"),
-            ("postgres://carom:hunter2@db/carom?sslmode=verify-full", "demands TLS"),
+            ("postgres://carom:hunter2@db/carom?sslrootcert=/ca.pem", "verify-full"),
+            (
+                "postgres://carom:hunter2@db/carom?sslmode=require&sslrootcert=/ca.pem",
+                "verify-full",
+            ),
             ("postgres://carom:hunter2@db/carom?sslmode=sometimes", "must look like"),
             ("postgres://carom@db/carom?passphrase=hunter2", "unknown parameter \"passphrase\""),
             ("postgres://carom:hunter2@db:port/carom", "must look like"),
@@ -218,6 +241,12 @@ mod tests {
             let error = PostgresAt::parse(url, 8).unwrap_err();
             assert!(error.contains(problem) && !error.contains("hunter2"), "{url}: {error}");
         }
-        assert!(PostgresAt::parse("postgres://carom@db/carom?sslmode=disable", 8).is_ok());
+        for sslmode in ["disable", "prefer", "require", "verify-full&sslrootcert=/ca.pem"] {
+            let url = format!("postgres://carom@db/carom?sslmode={sslmode}");
+            assert!(PostgresAt::parse(&url, 8).is_ok(), "{url}");
+        }
+        let socket = "postgres:///carom?host=/run/postgresql&sslmode=verify-full";
+        let socket = PostgresAt::parse(socket, 8).unwrap();
+        assert!(matches!(socket.connect.get_ssl_mode(), PgSslMode::Disable));
     }
 }

@@ -42,6 +42,9 @@ fn what_passes_by_itself_is_told_from_what_does_not() {
 }
 
 #[cfg(feature = "postgres-tests")]
+mod tls;
+
+#[cfg(feature = "postgres-tests")]
 mod postgres {
     use super::*;
     use crate::testing::postgres::TestPostgres;

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::command::{DomainChange, NewDomain, note_check};
 use super::store::{
     domain_claiming, domain_count, domain_holding, domain_insert, domain_is_used, domain_read,
-    domain_update,
+    domain_remove, domain_update,
 };
 use super::{Domain, DomainState, MISSING_MAX_MS, new_challenge};
 use crate::audit::{Actor, Entry};
@@ -238,7 +238,10 @@ impl Act for ReleaseDomain {
         let version = domain.version + 1;
         let challenge = String::new();
         let domain = Domain { state: DomainState::Released, challenge, version, ..domain };
-        domain_update(writing.tx, &domain).await?;
+        // Of one that was never served nothing has to be remembered; hosts can be made up without end.
+        if !domain_remove(writing.tx, self.id).await? {
+            domain_update(writing.tx, &domain).await?;
+        }
         let detail = json!({"force": self.is_forced});
         writing.note(&self.actor, entry("domain.release", &domain, detail)).await?;
         Ok(Ok(domain))
@@ -248,7 +251,8 @@ impl Act for ReleaseDomain {
 /// Notes what looking for a verified domain's record came to.
 pub(super) struct NoteCheck {
     pub(super) id: DomainId,
-    pub(super) is_found: bool,
+    /// `None`: it could not be found out; that it was tried is noted, so that others have their turn.
+    pub(super) is_found: Option<bool>,
 }
 
 impl Act for NoteCheck {
@@ -258,12 +262,50 @@ impl Act for NoteCheck {
         let found = domain_read(writing.tx, self.id).await?;
         let Some(before) = found.filter(Domain::is_verified) else { return Ok(()) };
         let mut domain = before.clone();
-        note_check(&mut domain, self.is_found, writing.now);
+        match self.is_found {
+            Some(is_found) => note_check(&mut domain, is_found, writing.now),
+            None => domain.checked_at = Some(writing.now),
+        }
         if domain.missing_since != before.missing_since {
             domain.version += 1;
-            let action = if self.is_found { "domain.found" } else { "domain.missing" };
+            let action =
+                if self.is_found == Some(true) { "domain.found" } else { "domain.missing" };
             writing.note(&Actor::default(), entry(action, &domain, json!({}))).await?;
         }
         domain_update(writing.tx, &domain).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::store::domains_due;
+    use crate::testing::{NOW, TestDb, on_each_database};
+    use carom_shared::Host;
+
+    on_each_database!(what_cannot_be_found_out_is_asked_last_and_missing_nowhere);
+
+    async fn what_cannot_be_found_out_is_asked_last_and_missing_nowhere(test: TestDb) {
+        let later = UnixMillis::new(NOW.get() + 1);
+        let mut tx = test.db.begin().await.unwrap();
+        let mut ids = Vec::new();
+        for name in ["a.example", "b.example"] {
+            let id = DomainId::generate(NOW, &test.random);
+            let new = Domain::new(id, Host::parse(name).unwrap(), Some(test.workspace), NOW);
+            let (state, checked_at) = (DomainState::Verified, Some(NOW));
+            let mut domain = Domain { state, checked_at, verified_at: checked_at, ..new };
+            domain_insert(&mut tx, &mut domain, &test.random).await.unwrap();
+            ids.push(domain.id);
+        }
+        ids.sort_unstable();
+        let (mut changes, mut noted) = (Vec::new(), Vec::new());
+        let (random, tx_ref) = (&test.random, &mut tx);
+        let mut writing =
+            Writing { tx: tx_ref, now: later, random, changes: &mut changes, noted: &mut noted };
+        NoteCheck { id: ids[0], is_found: None }.act(&mut writing).await.unwrap();
+        tx.commit().await.unwrap();
+        let due = domains_due(&test.db.read, UnixMillis::new(NOW.get() + 2), 10).await.unwrap();
+        let due: Vec<_> = due.iter().map(|it| (it.id, it.missing_since, it.version)).collect();
+        assert_eq!(due, [(ids[1], None, 1), (ids[0], None, 1)]);
     }
 }

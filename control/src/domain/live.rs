@@ -198,16 +198,16 @@ impl App {
         let due = domains_due(self.read(), before, DUE_MAX).await.map_err(text)?;
         for domain in due {
             let is_found = match self.dns().ask(&domain.record_name(), &domain.challenge).await {
-                Asked::Found => true,
+                Asked::Found => Some(true),
                 Asked::Missing { .. } => {
                     tracing::warn!(
                         domain.id = %domain.id,
                         "the TXT record of a domain is missing: its workspace may lose it"
                     );
-                    false
+                    Some(false)
                 }
                 // Nobody loses a domain because DNS is away.
-                Asked::Unknown(_) => continue,
+                Asked::Unknown(_) => None,
             };
             self.act(NoteCheck { id: domain.id, is_found }).await.map_err(text)?;
         }

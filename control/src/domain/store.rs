@@ -87,9 +87,10 @@ pub(crate) async fn domains_read(db: &Db) -> Result<Vec<Domain>, StoreError> {
     domains(on_db!(db, |pool| sqlx::query_as(LIST).fetch_all(pool).await)?)
 }
 
-/// A number that grows with each change of any domain: rows are never removed.
+/// A number that grows with each change of a domain that is or was served: of those no row is removed.
 pub(crate) async fn domains_version(db: &Db) -> Result<i64, StoreError> {
-    const SUM: &str = "select cast(coalesce(sum(version), 0) as bigint) from domain";
+    const SUM: &str = "select cast(coalesce(sum(version), 0) as bigint) from domain \
+         where state <> 0 or verified_at_ms is not null";
     Ok(on_db!(db, |pool| sqlx::query_scalar(SUM).fetch_one(pool).await)?)
 }
 
@@ -266,6 +267,17 @@ pub(crate) async fn domain_update(tx: &mut Tx, domain: &Domain) -> Result<(), St
     Ok(())
 }
 
+/// Removes a domain that was never served, and that nothing refers to; tells whether it was one.
+pub(crate) async fn domain_remove(tx: &mut Tx, id: DomainId) -> Result<bool, StoreError> {
+    const REMOVE: &str = "delete from domain \
+         where id = $1 and state = 0 and verified_at_ms is null \
+           and not exists (select 1 from route where route.domain_id = domain.id)";
+    let done = on_tx!(tx, |conn| {
+        sqlx::query(REMOVE).bind(id.get()).execute(conn).await.map(|done| done.rows_affected())
+    });
+    Ok(done? == 1)
+}
+
 /// Makes the default domain, or lets it follow `host`. `false` if another domain has the host.
 pub(crate) async fn domain_ensure_default(
     tx: &mut Tx,
@@ -307,6 +319,7 @@ mod tests {
     use crate::workspace::store::workspace_ensure_first;
 
     on_each_database!(
+        what_was_never_served_leaves_no_row_and_changes_are_noticed,
         the_default_domain_follows_its_host_and_takes_no_other_domains,
         the_first_workspace_is_made_once
     );
@@ -337,6 +350,38 @@ mod tests {
         assert!(!clash.unwrap());
         let list = domain_list(&mut tx).await.unwrap();
         assert_eq!((list.len(), &list[0]), (2, &expected));
+    }
+
+    async fn what_was_never_served_leaves_no_row_and_changes_are_noticed(test: TestDb) {
+        let mut tx = test.db.begin().await.unwrap();
+        let host = |text: &str| Host::parse(text).unwrap();
+        let mut made = Vec::new();
+        for name in ["a.example", "b.example"] {
+            let id = DomainId::generate(NOW, &test.random);
+            let mut domain = Domain::new(id, host(name), Some(test.workspace), NOW);
+            domain_insert(&mut tx, &mut domain, &test.random).await.unwrap();
+            made.push(domain);
+        }
+        let mut served = made.pop().unwrap();
+        served.state = DomainState::Verified;
+        served.verified_at = Some(NOW);
+        domain_update(&mut tx, &served).await.unwrap();
+        tx.commit().await.unwrap();
+        let db = &test.db.read;
+        let before = domains_version(db).await.unwrap();
+
+        // One that waits goes, and another is changed, between two looks.
+        let mut tx = test.db.begin().await.unwrap();
+        assert!(domain_remove(&mut tx, made[0].id).await.unwrap());
+        assert!(!domain_remove(&mut tx, served.id).await.unwrap());
+        served.state = DomainState::Released;
+        served.version += 1;
+        domain_update(&mut tx, &served).await.unwrap();
+        assert!(!domain_remove(&mut tx, served.id).await.unwrap(), "it was served");
+        let gone = domain_claiming(&mut tx, test.workspace, &host("a.example")).await.unwrap();
+        assert_eq!(gone, None);
+        tx.commit().await.unwrap();
+        assert!(domains_version(db).await.unwrap() > before);
     }
 
     async fn the_first_workspace_is_made_once(test: TestDb) {

@@ -5,6 +5,7 @@
 //! credentials.
 
 mod domains;
+mod operator;
 
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -15,18 +16,20 @@ use carom_shared::{AccountId, ApiKeyId, SessionId, UnixMillis, WorkspaceId};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, header};
 
+pub(crate) use operator::ByOperator;
+
 use super::RequestId;
 use super::address::ClientAddress;
 use super::problem::ApiError;
 use super::refusal::Asker;
 use crate::access::{Role, Scope, Scopes, allow};
 use crate::apikey::command::Secret;
-use crate::apikey::store::{key_find, key_is_active};
+use crate::apikey::store::{key_find, key_scopes};
 use crate::apikey::{Grant, KeyRow};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::db::StoreError;
-use crate::limit::api::{count_failed, count_key, count_workspace};
+use crate::limit::api::{count_failed, count_key, count_workspace, may_look_up};
 use crate::member::store::member_find;
 use crate::session::api::{SignedIn, cookie};
 use crate::session::store::session_is_active;
@@ -59,17 +62,45 @@ pub(crate) enum Credentials {
     },
 }
 
-impl Credentials {
-    /// Whether what was valid still is, for answers that take long.
-    pub(crate) async fn are_valid(self, app: &App) -> Result<bool, StoreError> {
-        match self {
-            Self::Key(key) => key_is_active(app.read(), key, app.now()).await,
-            Self::Session { id, .. } => session_is_active(app.read(), id, app.now()).await,
-        }
+impl Credentials {}
+
+/// What an answer that takes long was begun with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lasting {
+    credentials: Credentials,
+    account: Option<AccountId>,
+    workspace: WorkspaceId,
+    scope: Scope,
+}
+
+impl Lasting {
+    pub(crate) const fn workspace(self) -> WorkspaceId {
+        self.workspace
+    }
+
+    /// Whether they may still: credentials end, members go, and roles and keys become less.
+    pub(crate) async fn is_valid(self, app: &App) -> Result<bool, StoreError> {
+        let Self { credentials, account, workspace, scope } = self;
+        let scopes = match (credentials, account) {
+            (Credentials::Key(key), _) => key_scopes(app.read(), key, app.now()).await?,
+            (Credentials::Session { id, .. }, Some(account)) => {
+                let member = member_find(app.read(), account, Some(workspace)).await?;
+                let is_active = session_is_active(app.read(), id, app.now()).await?;
+                member.filter(|_| is_active).map(|(_, role)| role.scopes())
+            }
+            (Credentials::Session { .. }, None) => None,
+        };
+        Ok(scopes.is_some_and(|scopes| scopes.has(scope)))
     }
 }
 
 impl Caller {
+    /// For an answer that takes long, and needs this.
+    pub(crate) fn lasting(&self, scope: Scope) -> Lasting {
+        let (credentials, account) = (self.credentials, self.actor.account);
+        Lasting { credentials, account, workspace: self.workspace, scope }
+    }
+
     /// # Errors
     /// They may not: a role that has not the scope, or a key without it.
     pub(crate) fn require(&self, scope: Scope) -> Result<(), ApiError> {
@@ -80,6 +111,26 @@ impl Caller {
             Credentials::Key(_) => ApiError::InsufficientScope(scope),
             Credentials::Session { .. } => ApiError::Forbidden(scope),
         })
+    }
+}
+
+impl Caller {
+    /// Before somebody is given this role: a key hands on no more than it has. What persons may give is
+    /// decided where it is given.
+    ///
+    /// # Errors
+    /// [`ApiError::InsufficientScope`]: the first scope of the role that the key is without. A conflict: the
+    /// key is for some addresses, and members come from anywhere.
+    pub(crate) fn require_role(&self, role: Role) -> Result<(), ApiError> {
+        if matches!(self.credentials, Credentials::Session { .. }) {
+            return Ok(());
+        }
+        if self.grant.as_ref().is_some_and(|grant| !grant.addresses.is_empty()) {
+            let detail = "this key is for some network addresses, and a member comes from anywhere: \
+                          use a key without addresses";
+            return Err(ApiError::Conflict(detail.into()));
+        }
+        role.scopes().iter().try_for_each(|scope| self.require(scope))
     }
 }
 
@@ -118,8 +169,9 @@ async fn shown(
 
 async fn by_key(parts: &mut Parts, app: &App) -> Result<Caller, ApiError> {
     let token = bearer(&parts.headers)?;
-    // The checksum first: a flood of invented keys does not reach the database.
+    // The checksum first, which typing errors do not pass; invented keys may, and are counted.
     let secret = Secret::parse(token).ok_or(ApiError::BadCredentials)?;
+    may_look_up(parts, app)?;
     app.metrics().key_lookups.add(1);
     let Some((key, scopes)) = key_find(app.read(), &secret.hash(), app.now()).await? else {
         return Err(count_failed(parts, app, ApiError::BadCredentials).await);
@@ -167,7 +219,7 @@ pub(crate) async fn by_session(
 pub(crate) fn actor(parts: &Parts) -> Actor {
     let address = parts.extensions.get::<ClientAddress>().and_then(|address| address.0);
     let request = parts.extensions.get::<RequestId>().map(|id| id.as_str().to_owned());
-    Actor { account: None, key: None, address, request: request.unwrap_or_default() }
+    Actor { address, request: request.unwrap_or_default(), ..Actor::default() }
 }
 
 /// A caller who may do what `P` names.

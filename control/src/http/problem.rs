@@ -87,6 +87,8 @@ pub(crate) enum ApiError {
     KeyAddress,
     /// The key is for some domains, and the call is about all of them.
     KeyDomain,
+    /// The person does not look after the installation.
+    OperatorsOnly,
     /// It is long ago that the person showed who they are.
     Reauthenticate,
     /// Address and password, code or ticket do not belong together.
@@ -166,7 +168,7 @@ kinds! {
     BAD_CREDENTIALS = "invalid-credentials" UNAUTHORIZED "The API key is not valid"
         "It is mistyped, or it was revoked. Make a new one with carom key create.";
     WRONG_LOGIN = "wrong-login" UNAUTHORIZED "This does not sign in"
-        "E-mail address, password or code is wrong, or a code was used before. After too many codes, \
+        "E-mail address, password, code or passkey is wrong, or was used before. After too many codes, \
          begin again with the password.";
     PROVIDER_REFUSED = "provider-refused" UNAUTHORIZED "The provider has not signed you in"
         "Its answer does not belong to a sign-in that this browser began within the last ten minutes, \
@@ -182,6 +184,8 @@ kinds! {
         "The key may be used from some network addresses only, and the request came from another.";
     KEY_DOMAIN = "domain-restricted" FORBIDDEN "The API key is for some domains only"
         "This call is about the whole workspace. Use a key that is not bound to domains.";
+    OPERATORS_ONLY = "operators-only" FORBIDDEN "This is for operators of the installation"
+        "Whoever runs the installation makes an account an operator on its machine: carom user promote.";
     REAUTHENTICATE = "reauthentication-required" FORBIDDEN "Show once more who you are"
         "This needs a password (or second factor) that was entered within the last ten minutes.";
     CROSS_SITE = "cross-site-request" FORBIDDEN "The request came from another site"
@@ -247,6 +251,7 @@ impl ApiError {
             Self::InsufficientScope(_) => Kind::INSUFFICIENT_SCOPE,
             Self::KeyAddress => Kind::KEY_ADDRESS,
             Self::KeyDomain => Kind::KEY_DOMAIN,
+            Self::OperatorsOnly => Kind::OPERATORS_ONLY,
             Self::Reauthenticate => Kind::REAUTHENTICATE,
             Self::WrongLogin => Kind::WRONG_LOGIN,
             Self::ProviderRefused => Kind::PROVIDER_REFUSED,
@@ -296,6 +301,7 @@ impl ApiError {
             | Self::BadCredentials
             | Self::KeyAddress
             | Self::KeyDomain
+            | Self::OperatorsOnly
             | Self::Reauthenticate
             | Self::WrongLogin
             | Self::ProviderRefused
@@ -390,6 +396,7 @@ impl From<CreateRefused> for ApiError {
     fn from(refused: CreateRefused) -> Self {
         match refused {
             CreateRefused::Taken(code) => Self::CodeTaken(code.to_string()),
+            CreateRefused::NoWorkspace => Self::NotFound("workspace"),
             CreateRefused::NoFreeCode => Self::Internal(Arc::new(refused)),
         }
     }

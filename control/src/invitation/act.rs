@@ -76,7 +76,8 @@ impl Act for Invite {
         }
         invitation_withdraw(writing.tx, id, Which::For(&new.email), now).await?;
         let made = invitation_insert(writing.tx, new, now, writing.random).await?;
-        let detail = json!({"email": made.email.as_str(), "role": made.role});
+        let by = if made.is_mailed { "mail" } else { "link" };
+        let detail = json!({"email": made.email.as_str(), "role": made.role, "by": by});
         writing.note(&actor, entry(id, "invitation.create", made.id, detail)).await?;
         Ok(Ok((made, workspace)))
     }
@@ -132,7 +133,9 @@ impl Act for Accept {
         if member_count(writing.tx, id, None).await? >= MEMBERS_MAX {
             return Ok(Err(InvitationRefused::MembersTooMany));
         }
-        invitation_accept(writing.tx, invitation.id, writing.now).await?;
+        if !invitation_accept(writing.tx, invitation.id, writing.now).await? {
+            return Ok(Err(InvitationRefused::NotFound));
+        }
         member_put(writing.tx, id, account, invitation.role, writing.now).await?;
         let detail = json!({"account": account, "role": invitation.role});
         writing.note(&actor, entry(id, "invitation.accept", invitation.id, detail)).await?;

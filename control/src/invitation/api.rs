@@ -126,7 +126,8 @@ pub(crate) async fn list(
 /// Invites somebody into the workspace
 ///
 /// By mail; where this installation sends none, the answer has the link, once. It works once, for seven
-/// days, and for the account with this address alone. An earlier invitation of the address is void.
+/// days, and for the account with this address alone; who has none makes it with the link. An earlier
+/// invitation of the address is void. A key invites to roles whose scopes it has itself.
 #[utoipa::path(
     post,
     path = "/api/v1/invitations",
@@ -152,23 +153,27 @@ pub(crate) async fn invite(
         Role::Admin => caller.credentials.require_fresh(app.now())?,
         Role::Viewer | Role::Editor => {}
     }
-    app.limits().resend(&Token::hash_of(email.as_str())).await?;
+    caller.require_role(body.role)?;
     let invited_by = caller.actor.account;
+    let hash = Token::hash_of(email.as_str());
+    app.limits().invitation(invited_by, caller.workspace, &hash).await?;
     let inviter = match invited_by {
         Some(account) => account_fetch(app.read(), account).await?.map(|account| account.email),
         None => None,
     };
     let token = Token::generate(app.random());
     let (workspace, role) = (caller.workspace, body.role);
-    let new = NewInvitation { workspace, email, role, token: token.hash(), invited_by };
+    let mailer = app.accounts().mailer().ok();
+    let is_mailed = mailer.is_some();
+    let new = NewInvitation { workspace, email, role, token: token.hash(), invited_by, is_mailed };
     let (made, _) = app.act(Invite { actor: caller.actor.clone(), new }).await??;
     let link = format!("{}/invitation#{}", app.problem_base(), token.reveal());
-    let link = match app.accounts().mailer() {
-        Ok(mailer) => {
+    let link = match mailer {
+        Some(mailer) => {
             mailer.send(&made.email, text::invitation(&link, inviter.as_ref()));
             None
         }
-        Err(_) => Some(link),
+        None => Some(link),
     };
     let view = InvitedView { invitation: made.into(), link };
     Ok((StatusCode::CREATED, Json(view)).into_response())

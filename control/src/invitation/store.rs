@@ -20,6 +20,7 @@ struct Row {
     email: String,
     role: i64,
     invited_by: Option<i64>,
+    mailed: bool,
     created_at_ms: i64,
     expires_at_ms: i64,
 }
@@ -27,16 +28,22 @@ struct Row {
 macro_rules! columns {
     () => {
         "invitation.id, invitation.workspace_id, invitation.email, invitation.role, \
-         invitation.invited_by, invitation.created_at_ms, invitation.expires_at_ms"
+         invitation.invited_by, invitation.mailed, invitation.created_at_ms, invitation.expires_at_ms"
     };
 }
 
-/// Those that can be accepted at the time `$2`.
+/// Those that can be accepted at the time `$2`. Whoever invited still may: from 3 on, a role is that of
+/// who manages members. Otherwise somebody who is out would come back by an invitation of their own.
 macro_rules! open {
     () => {
         " from invitation join workspace on workspace.id = invitation.workspace_id \
          where workspace.deleted_at_ms is null and accepted_at_ms is null \
-           and withdrawn_at_ms is null and expires_at_ms > $2 "
+           and withdrawn_at_ms is null and expires_at_ms > $2 \
+           and (invitation.invited_by is null or exists (select 1 from member \
+             join account on account.id = member.account_id \
+             where member.workspace_id = invitation.workspace_id \
+               and member.account_id = invitation.invited_by \
+               and member.role >= 3 and account.state = 0)) "
     };
 }
 
@@ -51,6 +58,7 @@ impl TryFrom<Row> for Invitation {
             email: Email::stored(row.email),
             role: Role::from_number(row.role).ok_or(StoreError::Corrupt("invitation role"))?,
             invited_by: row.invited_by.map(AccountId::try_from).transpose().map_err(corrupt)?,
+            is_mailed: row.mailed,
             created_at: UnixMillis::new(row.created_at_ms),
             expires_at: UnixMillis::new(row.expires_at_ms),
         })
@@ -77,18 +85,47 @@ pub(crate) async fn invitation_list(
     rows.into_iter().map(Invitation::try_from).collect()
 }
 
+const OF_TOKEN: &str = concat!("select ", columns!(), open!(), "and token_hash = $1");
+
 /// The invitation of a token, if it can be accepted.
+pub(crate) async fn invitation_find(
+    db: &Db,
+    token: &TokenHash,
+    now: UnixMillis,
+) -> Result<Option<Invitation>, StoreError> {
+    let row: Option<Row> = on_db!(db, |pool| {
+        let query = sqlx::query_as(OF_TOKEN).bind(token.as_slice()).bind(now.get());
+        query.fetch_optional(pool).await
+    })?;
+    row.map(Invitation::try_from).transpose()
+}
+
+/// As [`invitation_find`], as it is in this transaction.
 pub(crate) async fn invitation_of(
     tx: &mut Tx,
     token: &TokenHash,
     now: UnixMillis,
 ) -> Result<Option<Invitation>, StoreError> {
-    const FIND: &str = concat!("select ", columns!(), open!(), "and token_hash = $1");
     let row: Option<Row> = on_tx!(tx, |conn| {
-        let query = sqlx::query_as(FIND).bind(token.as_slice()).bind(now.get());
+        let query = sqlx::query_as(OF_TOKEN).bind(token.as_slice()).bind(now.get());
         query.fetch_optional(conn).await
     })?;
     row.map(Invitation::try_from).transpose()
+}
+
+/// Whether a workspace waits for whoever has this address.
+pub(crate) async fn email_is_invited(
+    db: &Db,
+    email: &Email,
+    now: UnixMillis,
+) -> Result<bool, StoreError> {
+    const FIND: &str =
+        concat!("select invitation.id", open!(), "and invitation.email = $1 limit 1");
+    let found: Option<i64> = on_db!(db, |pool| {
+        let query = sqlx::query_scalar(FIND).bind(email.as_str()).bind(now.get());
+        query.fetch_optional(pool).await
+    })?;
+    Ok(found.is_some())
 }
 
 /// How many of a workspace can be accepted.
@@ -130,6 +167,7 @@ pub(crate) struct NewInvitation {
     pub(crate) role: Role,
     pub(crate) token: TokenHash,
     pub(crate) invited_by: Option<AccountId>,
+    pub(crate) is_mailed: bool,
 }
 
 pub(crate) async fn invitation_insert(
@@ -139,9 +177,9 @@ pub(crate) async fn invitation_insert(
     random: &dyn Random,
 ) -> Result<Invitation, StoreError> {
     const INSERT: &str = "insert into invitation (id, workspace_id, email, role, token_hash, \
-           invited_by, created_at_ms, expires_at_ms) values ($1, $2, $3, $4, $5, $6, $7, $8) \
-         on conflict (id) do nothing";
-    let NewInvitation { workspace, email, role, token, invited_by } = new;
+           invited_by, created_at_ms, expires_at_ms, mailed) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) on conflict (id) do nothing";
+    let NewInvitation { workspace, email, role, token, invited_by, is_mailed } = new;
     let expires_at = now.saturating_add(LIFE);
     for _ in 0..ID_DRAWS_MAX {
         let id = InvitationId::generate(now, random);
@@ -154,7 +192,8 @@ pub(crate) async fn invitation_insert(
                 .bind(token.as_slice())
                 .bind(invited_by.map(AccountId::get))
                 .bind(now.get())
-                .bind(expires_at.get());
+                .bind(expires_at.get())
+                .bind(is_mailed);
             query.execute(conn).await.map(|done| done.rows_affected())
         });
         if written? == 1 {
@@ -165,6 +204,7 @@ pub(crate) async fn invitation_insert(
                 email,
                 role,
                 invited_by,
+                is_mailed,
                 created_at,
                 expires_at,
             });
@@ -201,15 +241,17 @@ pub(crate) enum Which<'a> {
     For(&'a Email),
 }
 
+/// Uses an invitation up; of several at the same time one has it.
 pub(crate) async fn invitation_accept(
     tx: &mut Tx,
     id: InvitationId,
     now: UnixMillis,
-) -> Result<(), StoreError> {
-    const ACCEPT: &str = "update invitation set accepted_at_ms = $2 where id = $1";
-    on_tx!(tx, |conn| {
+) -> Result<bool, StoreError> {
+    const ACCEPT: &str = "update invitation set accepted_at_ms = $2 \
+         where id = $1 and accepted_at_ms is null and withdrawn_at_ms is null";
+    let done = on_tx!(tx, |conn| {
         let query = sqlx::query(ACCEPT).bind(id.get()).bind(now.get());
         query.execute(conn).await.map(|done| done.rows_affected())
-    })?;
-    Ok(())
+    });
+    Ok(done? == 1)
 }

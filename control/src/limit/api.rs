@@ -3,6 +3,7 @@
 //! (draft-ietf-httpapi-ratelimit-headers).
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -85,8 +86,9 @@ pub(crate) async fn counted(app: &App, mut request: Request, next: Next) -> Resp
             next.run(request).await
         };
     if !tally.is_counted() {
-        // Credentials that nobody asked for: a path that is not there, a page for everybody. It is
-        // answered, and the next one without credentials may not be.
+        // Credentials that nobody asked for: a path that is not there, a text for everybody. It is
+        // answered, and the next one without credentials may not be. What takes more than a text says
+        // so before ([`count_stranger`]).
         drop(tally.note(app.limits().stranger(address).await));
     }
     tally.write(response.headers_mut());
@@ -160,11 +162,46 @@ pub(crate) async fn count_workspace(
     tally.note(app.limits().workspace(workspace).await)
 }
 
+/// Counts a request that is nobody's, before it is answered: of a call that asks for no credentials,
+/// whatever it comes with.
+///
+/// # Errors
+/// [`ApiError::Limited`]
+pub(crate) async fn count_stranger(parts: &Parts, app: &App) -> Result<(), ApiError> {
+    let Some(tally) = tally(parts).filter(|tally| !tally.is_counted()) else { return Ok(()) };
+    tally.note(app.limits().stranger(address(parts)).await)
+}
+
+/// A request of a page for everybody, counted before anything is done for it. See [`count_stranger`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stranger;
+
+impl FromRequestParts<App> for Stranger {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        count_stranger(parts, app).await.map(|()| Self)
+    }
+}
+
+/// Before the database is asked whose credentials these are.
+///
+/// # Errors
+/// [`ApiError::Limited`]: this address came with too many wrong ones.
+pub(crate) fn may_look_up(parts: &Parts, app: &App) -> Result<(), ApiError> {
+    tally(parts).map_or(Ok(()), |_| app.limits().may_look_up(address(parts)))
+}
+
+fn address(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<ClientAddress>().and_then(|address| address.0)
+}
+
 /// Counts a request whose credentials turned out to be wrong. Gives the error to answer with: this
 /// one, or that there were too many.
 pub(crate) async fn count_failed(parts: &Parts, app: &App, error: ApiError) -> ApiError {
     let Some(tally) = tally(parts).filter(|tally| !tally.is_counted()) else { return error };
-    let address = parts.extensions.get::<ClientAddress>().and_then(|address| address.0);
+    let address = address(parts);
+    app.limits().looked_up(address);
     tally.note(app.limits().stranger(address).await).err().unwrap_or(error)
 }
 

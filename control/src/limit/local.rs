@@ -99,6 +99,16 @@ impl Table {
         }
     }
 
+    /// What one more would be refused with, if it were; counts nothing.
+    pub(super) fn refusal(&self, charge: &Charge, now: Duration) -> Option<Decision> {
+        let Charge { limit, subject, quota } = *charge;
+        let key = (limit, subject);
+        let whole = Duration::from(self.shard(&key).get(&key).copied()?);
+        let since = (whole + quota.every).saturating_sub(quota.window());
+        let wait = since.checked_sub(now).filter(|wait| !wait.is_zero())?;
+        Some(Decision::refused(charge, wait))
+    }
+
     /// Forgets those whose quota is whole again.
     pub(super) fn sweep(&self, now: Duration) {
         let now = Nanos::from(now);

@@ -4,13 +4,17 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use carom_shared::{AccountId, ApiKeyId, WorkspaceId};
+use carom_shared::{AccountId, ApiKeyId, SessionId, WorkspaceId};
 
 use crate::config::LimitsConfig;
 
 /// How much more a block of 2^16 IPv6 networks may ask than one of them: who was given a /48 can
 /// change the /64 with every request.
 const WIDE_BLOCK: u32 = 8;
+
+/// How many times the quota of strangers the database is asked about wrong credentials: whoever shares
+/// an address with one that has an old key is not refused for it, and a flood does not reach the database.
+const LOOK_UPS: u32 = 10;
 
 /// One limit. Its name is in headers, in metrics and in Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,10 +24,19 @@ pub(crate) enum Limit {
     Workspace,
     /// Requests without credentials, or with wrong ones.
     Address,
+    /// Wrong credentials that the database was asked about. Counted in this process alone.
+    LookUp,
     Login,
     LoginAccount,
+    /// The same, from an address from which the account was signed in before: whoever tries passwords
+    /// elsewhere does not keep its owner out.
+    LoginKnown,
+    /// Passwords of whoever is signed in.
+    Confirm,
     /// Ways to the provider and back.
     Provider,
+    /// Challenges for passkeys, and answers to them.
+    Passkey,
     Totp,
     Registration,
     Reset,
@@ -31,6 +44,8 @@ pub(crate) enum Limit {
     /// Mails that somebody has sent to themselves once more.
     Resend,
     ResendHour,
+    /// Of an account, and of a workspace.
+    Invitation,
     Report,
     /// Tries of passwords of shares.
     Share,
@@ -38,19 +53,24 @@ pub(crate) enum Limit {
 }
 
 impl Limit {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Key,
         Self::Workspace,
         Self::Address,
+        Self::LookUp,
         Self::Login,
         Self::LoginAccount,
+        Self::LoginKnown,
+        Self::Confirm,
         Self::Provider,
+        Self::Passkey,
         Self::Totp,
         Self::Registration,
         Self::Reset,
         Self::ResetAccount,
         Self::Resend,
         Self::ResendHour,
+        Self::Invitation,
         Self::Report,
         Self::Share,
         Self::ShareOne,
@@ -61,15 +81,20 @@ impl Limit {
             Self::Key => "key",
             Self::Workspace => "workspace",
             Self::Address => "address",
+            Self::LookUp => "look-up",
             Self::Login => "login",
             Self::LoginAccount => "login-account",
+            Self::LoginKnown => "login-known",
+            Self::Confirm => "confirm",
             Self::Provider => "provider",
+            Self::Passkey => "passkey",
             Self::Totp => "totp",
             Self::Registration => "registration",
             Self::Reset => "reset",
             Self::ResetAccount => "reset-account",
             Self::Resend => "resend",
             Self::ResendHour => "resend-hour",
+            Self::Invitation => "invitation",
             Self::Report => "report",
             Self::Share => "share",
             Self::ShareOne => "share-one",
@@ -82,14 +107,19 @@ impl Limit {
             Self::Key => return Quota::per_minute(config.key_per_minute),
             Self::Workspace => return Quota::per_minute(config.workspace_per_minute),
             Self::Address => return Quota::per_minute(config.address_per_minute),
+            Self::LookUp => {
+                return Quota::per_minute(config.address_per_minute.saturating_mul(LOOK_UPS));
+            }
             Self::Login => Quota::new(10, 10, MINUTE),
-            Self::LoginAccount => Quota::new(10, 30, HOUR),
+            Self::LoginAccount | Self::LoginKnown | Self::Confirm => Quota::new(10, 30, HOUR),
             Self::Provider => Quota::new(20, 20, MINUTE),
+            Self::Passkey => Quota::new(30, 30, MINUTE),
             Self::Totp => Quota::new(10, 10, HOUR),
             Self::Registration | Self::Reset => Quota::new(5, 5, HOUR),
             Self::ResetAccount => Quota::new(3, 3, HOUR),
             Self::Resend => Quota::new(1, 1, MINUTE),
             Self::ResendHour => Quota::new(5, 5, HOUR),
+            Self::Invitation => Quota::new(50, 50, HOUR),
             Self::Report => Quota::new(5, 10, HOUR),
             Self::Share => Quota::new(10, 10, MINUTE),
             Self::ShareOne => Quota::new(30, 60, HOUR),
@@ -101,15 +131,23 @@ impl Limit {
         match self {
             Self::Key => "requests with these credentials",
             Self::Workspace => "requests of this workspace",
-            Self::Address => "requests without valid credentials from this network address",
+            Self::Address | Self::LookUp => {
+                "requests without valid credentials from this network address"
+            }
             Self::Login => "attempts to sign in from this network address",
             Self::LoginAccount => "attempts to sign in with this e-mail address",
+            Self::LoginKnown => {
+                "attempts to sign in with this e-mail address from this network address"
+            }
+            Self::Confirm => "passwords in this session",
             Self::Provider => "attempts to sign in by the provider from this network address",
+            Self::Passkey => "attempts to use a passkey from this network address",
             Self::Totp => "codes of the second factor",
             Self::Registration => "registrations from this network address",
             Self::Reset => "password resets from this network address",
             Self::ResetAccount => "password resets for this e-mail address",
             Self::Resend | Self::ResendHour => "mails to this e-mail address",
+            Self::Invitation => "invitations of this account or this workspace",
             Self::Report => "reports from this network address",
             Self::Share => "passwords of shared pages from this network address",
             Self::ShareOne => "passwords for this shared page",
@@ -176,6 +214,10 @@ impl Subject {
 
     pub(super) fn workspace(workspace: WorkspaceId) -> Self {
         Self::new(b'w', workspace.get().unsigned_abs().into())
+    }
+
+    pub(super) fn session(session: SessionId) -> Self {
+        Self::new(b's', session.get().unsigned_abs().into())
     }
 
     pub(super) fn account(account: AccountId) -> Self {

@@ -167,6 +167,39 @@ async fn logins_are_limited_by_address_and_by_account() {
     assert!(is_limited(limits.resend(&[1; 32]).await));
 }
 
+#[tokio::test]
+async fn invitations_are_limited_by_who_invites_and_by_workspace() {
+    let limits = limits(&clock(), &LimitsConfig::default());
+    let account = |id: i64| AccountId::try_from(id).ok();
+    let mut email = [0; 32];
+    let mut invited = async |by: i64, of: i64| {
+        // Another person each time.
+        email[0] += 1;
+        !is_limited(limits.invitation(account(by), workspace(of), &email).await)
+    };
+    for n in 0..50 {
+        assert!(invited(1, 1 + n % 20).await, "{n}");
+    }
+    assert!(!invited(1, 30).await, "one account, in whatever workspaces");
+    for n in 0..50 {
+        assert!(invited(100 + n, 40).await, "{n}");
+    }
+    assert!(!invited(200, 40).await, "one workspace, whoever invites");
+    assert!(invited(200, 41).await);
+}
+
+#[tokio::test]
+async fn whoever_tries_passwords_uses_up_their_own_tries() {
+    let limits = limits(&clock(), &LimitsConfig::default());
+    let address = |n: u8| Some(IpAddr::from([192, 0, 2, n]));
+    while !is_limited(limits.login(address(1), &[7; 32]).await) {}
+    assert!(is_limited(limits.login(address(2), &[7; 32]).await), "from anywhere");
+    assert!(!is_limited(limits.login_known(address(3), &[8; 32]).await), "but where they were");
+    let session = |id: i64| SessionId::try_from(id).unwrap();
+    while !is_limited(limits.confirm(session(1)).await) {}
+    assert!(!is_limited(limits.confirm(session(2)).await));
+}
+
 #[test]
 fn a_full_table_refuses_those_it_does_not_know() {
     let table = Table::new(32);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::list::domain;
+use super::store::code_is_withheld;
 use crate::access::allow;
 use crate::app::App;
 use crate::http::auth::By;
@@ -63,7 +64,7 @@ enum Reason {
 
 /// Says whether a code is available
 ///
-/// A code of a link that this workspace has deleted is.
+/// A code of a link that this workspace has deleted is, unless an operator took the link down.
 #[utoipa::path(
     get,
     path = "/api/v1/codes/{code}",
@@ -112,6 +113,10 @@ pub(crate) async fn availability(
         Some(route) if route.state != RouteState::Deleted => {
             let detail = "another link of yours has it";
             refused(code.to_string(), Reason::Taken, detail.into(), Some(route.link))
+        }
+        Some(_) if code_is_withheld(app.read(), domain.id, &code).await? => {
+            let detail = "an operator has taken down the link of yours that had it";
+            refused(code.to_string(), Reason::Taken, detail.into(), None)
         }
         _ => {
             let code = code.to_string();

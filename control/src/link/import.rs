@@ -1,13 +1,15 @@
 //! Links as files hold them, and what becomes of one that is imported. Pure.
 //!
 //! A file's link is judged by the rules for a new one, with four exceptions: it may have expired, it
-//! may have been deleted or taken down, it says when it was made, and it has a code. Without a code
+//! may have been deleted, or (where an operator imports it) taken down, it says when it was made, and it
+//! has a code. Without a code
 //! of its own it would be another link each time the file is imported.
 //!
 //! ```text
 //! the code is free                           made
 //! the same target is there already           present, and left as it is
 //! another target, or it was deleted here     refused; or skipped, or replaced, as asked
+//! an operator took its link down             as above while it is there; deleted: refused, or skipped
 //! the code is another workspace's            refused; or skipped
 //! ```
 
@@ -140,6 +142,8 @@ pub(crate) struct Holder {
     /// `None`: its link is not there any more.
     pub(crate) target: Option<String>,
     pub(crate) is_deleted: bool,
+    /// An operator has taken its link down: the code is not used anew.
+    pub(crate) is_blocked: bool,
 }
 
 /// What is to be done with a row.
@@ -173,12 +177,24 @@ pub(crate) fn check_import(
     rules: Rules<'_>,
 ) -> Result<ImportLink, Vec<FieldError>> {
     let mut errors = Vec::new();
+    let is_blocked = record.state.as_deref() == Some("blocked");
+    if is_blocked && !by.is_machine() {
+        let detail = "only an operator takes a link down and brings it back: import it as disabled, or \
+                      let whoever runs the installation import the file with carom import";
+        errors.push(FieldError::new("#/state", "blocked", detail.into()));
+    }
+    // What it leads to may be why it was taken down; nobody is led there.
+    let unlisted = is_blocked.then(|| rules.policy.with_blocklist(Arc::default()));
     // Before all times: a link that has expired goes on saying so.
-    let ended = Rules { now: UnixMillis::new(i64::MIN), ..rules };
+    let ended = Rules {
+        now: UnixMillis::new(i64::MIN),
+        policy: unlisted.as_ref().unwrap_or(rules.policy),
+        ..rules
+    };
     let create = match check_create(&record.body(), workspace, by, ended) {
         Ok(create) => Some(create),
         Err(Refusal::Invalid(refused)) => {
-            errors = refused;
+            errors.extend(refused);
             None
         }
         Err(Refusal::Reserved(code)) => {
@@ -221,7 +237,7 @@ pub(crate) fn check_import(
         id: id.filter(|id| id.get() >> ID_RANDOM_BITS == created_at.get()),
         created_at,
         deleted_at,
-        is_blocked: record.state.as_deref() == Some("blocked"),
+        is_blocked,
         clicks,
     })
 }
@@ -239,15 +255,19 @@ pub(crate) fn judge(
     if is_own && is_same && (!is_deleted || was_deleted) {
         return Verdict::Present;
     }
+    let is_gone = is_deleted && holder.is_blocked;
     let detail = match (is_own, is_deleted) {
         (false, _) => "another workspace has the code",
+        (true, true) if is_gone => {
+            "an operator has taken the link with this code down, and it was deleted since"
+        }
         (true, true) => "the link with this code was deleted here; restore it, or replace it",
         (true, false) => "the code leads to another address here",
     };
     match on_conflict {
         OnConflict::Skip => Verdict::Skip,
         // To replace a link by one that was deleted is to delete it: that is not for a file.
-        OnConflict::Replace if is_own && !was_deleted => {
+        OnConflict::Replace if is_own && !was_deleted && !is_gone => {
             if is_deleted {
                 Verdict::Take
             } else {
@@ -299,6 +319,7 @@ impl ImportLink {
             workspace: self.create.workspace,
             target: Some(self.create.target.as_str().to_owned()),
             is_deleted: self.deleted_at.is_some(),
+            is_blocked: self.is_blocked,
         }
     }
 }

@@ -59,7 +59,7 @@ pub(crate) use export::{links_after, links_of};
 pub(crate) use import::{ImportDone, links_import};
 pub(crate) use list::{link_count, link_count_to, link_list};
 pub(crate) use place::{LinkPlace, link_places};
-pub(crate) use route::{RouteRow, route_columns, route_resolve, routes_after};
+pub(crate) use route::{RouteRow, code_is_withheld, route_columns, route_resolve, routes_after};
 pub(crate) use search::{links_index, unindexed_count};
 pub(crate) use tagged::{tag_links, tag_names};
 

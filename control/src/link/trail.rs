@@ -48,6 +48,11 @@ pub(crate) fn imported(imports: &[ImportLink], outcomes: &[Imported]) -> Option<
     })
 }
 
+/// A link's clicks are to be erased.
+pub(crate) fn erased(link: &Link) -> Entry {
+    entry(link, "clicks.erase", json!({"code": link.code.as_str()}))
+}
+
 /// The names of the fields that differ, as the API has them.
 fn changed(before: &Link, after: &Link) -> Vec<&'static str> {
     let fields = [

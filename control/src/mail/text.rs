@@ -36,9 +36,9 @@ pub(crate) const SECOND_OFF: Notice = Notice {
 };
 pub(crate) const SECOND_RESET: Notice = Notice {
     subject: "The second factor of your account was removed",
-    body: "The operator of the installation removed it, as is done for somebody who has lost it. Your \
-         password does not work any more either: set a new one with the link that the operator has. \
-         Every session is ended.",
+    body: "The operator of the installation removed it, and your passkeys, as is done for somebody who \
+         has lost them. Your password does not work any more either: set a new one with the link that \
+         the operator has. Every session is ended.",
 };
 pub(crate) const CODES_NEW: Notice = Notice {
     subject: "Your account has new recovery codes",
@@ -65,10 +65,22 @@ pub(crate) const IDENTITY_REMOVED: Notice = Notice {
     body: "An identity of the sign-in provider was taken off your account, and signs in to it no more. \
          Every other session is ended.",
 };
+pub(crate) const PASSKEY_ADDED: Notice = Notice {
+    subject: "A passkey was added to your account",
+    body: "A passkey was added to your account, and signs in to it from now on, without your password. \
+         Every other session is ended. Your settings list your passkeys, and take them off again.",
+};
+pub(crate) const PASSKEY_REMOVED: Notice = Notice {
+    subject: "A passkey of your account was removed",
+    body: "A passkey was taken off your account, and signs in to it no more. Every other session is \
+         ended.",
+};
 pub(crate) const EMAIL_UNDONE: Notice = Notice {
     subject: "Your e-mail address is what it was",
-    body: "The change of your account's e-mail address was taken back, and every session is ended. \
-         Set a new password with the link of the letter that comes with this one.",
+    body: "The change of your account's e-mail address was taken back, every session is ended, and \
+         your passkeys, identities of a provider and a second factor that was set since are taken off. \
+         Set a new password with the link of the letter that comes with \
+         this one.",
 };
 
 impl From<Notice> for Letter {

@@ -121,7 +121,7 @@ pub(crate) async fn list(
 /// Gives a member another role
 ///
 /// It counts for their next request. Only an owner makes owners, and decides about them; the last
-/// owner stays one.
+/// owner stays one. A key gives roles whose scopes it has itself.
 #[utoipa::path(
     patch,
     path = "/api/v1/members/{id}",
@@ -142,6 +142,7 @@ pub(crate) async fn change(
     MergePatch(body): MergePatch<RoleBody>,
 ) -> Result<Response, ApiError> {
     caller.credentials.require_fresh(app.now())?;
+    caller.require_role(body.role)?;
     let by_owner = caller.scopes.has(Scope::WorkspaceWrite);
     let (actor, workspace) = (caller.actor.clone(), caller.workspace);
     app.act(ChangeRole { actor, by_owner, workspace, account, role: body.role }).await??;

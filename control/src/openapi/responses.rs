@@ -20,7 +20,7 @@ pub(crate) enum Any {
         headers(("WWW-Authenticate" = String, description = "`Bearer` (RFC 6750)"))
     )]
     Unauthorized(Problem),
-    /// `insufficient-scope`, `forbidden`: the key, or your role, does not allow it.
+    /// `insufficient-scope`, `forbidden`, `operators-only`: the key, or what you are, does not allow it.
     #[response(status = 403, content_type = PROBLEM)]
     Forbidden(Problem),
     /// `rate-limited`: nothing was done. The headers say of which limit there is nothing left.

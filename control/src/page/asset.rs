@@ -1,5 +1,6 @@
 //! The files that pages load: in the program, under an address that changes when one of them does.
 
+use std::borrow::Cow;
 use std::sync::{LazyLock, OnceLock};
 
 use axum::extract::Path;
@@ -7,6 +8,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest, Sha256};
 
+use super::message::Language;
+use super::message::script::script;
 use super::respond::{compress, takes_brotli};
 use crate::http::problem::ApiError;
 
@@ -16,9 +19,9 @@ const CACHE_CONTROL: HeaderValue = HeaderValue::from_static("public, max-age=315
 const QUALITY: u32 = 11;
 
 struct Asset {
-    name: &'static str,
+    name: Cow<'static, str>,
     media_type: &'static str,
-    text: &'static str,
+    text: Cow<'static, str>,
     /// Both made when they are first asked for.
     lean: OnceLock<String>,
     brotli: OnceLock<Vec<u8>>,
@@ -27,9 +30,11 @@ struct Asset {
 macro_rules! assets {
     ($($name:literal $media_type:literal),+ $(,)?) => {
         static ASSETS: [Asset; [$($name),+].len()] = [$(Asset {
-            name: $name,
+            name: Cow::Borrowed($name),
             media_type: $media_type,
-            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/", $name)),
+            text: Cow::Borrowed(include_str!(concat!(
+                env!("CARGO_MANIFEST_DIR"), "/assets/", $name,
+            ))),
             lean: OnceLock::new(),
             brotli: OnceLock::new(),
         }),+];
@@ -43,17 +48,40 @@ assets!(
     "icon.svg" "image/svg+xml",
     "links.js" "text/javascript",
     "map.svg" "image/svg+xml",
+    "messages.js" "text/javascript",
+    "passkey.js" "text/javascript",
     "stats.js" "text/javascript",
     "theme.js" "text/javascript",
     "uplot.css" "text/css",
     "uplot.js" "text/javascript",
 );
 
+/// What scripts say in other languages than English: `messages.de.js`.
+static MESSAGES: LazyLock<Vec<Asset>> = LazyLock::new(|| {
+    let scripts: Vec<&str> = scripts().map(|asset| &*asset.text).collect();
+    let asset = |language: Language| Asset {
+        name: Cow::Owned(format!("messages.{}.js", language.tag())),
+        media_type: "text/javascript",
+        text: Cow::Owned(script(language, &scripts)),
+        lean: OnceLock::new(),
+        brotli: OnceLock::new(),
+    };
+    Language::foreign().map(asset).collect()
+});
+
+fn scripts() -> impl Iterator<Item = &'static Asset> {
+    ASSETS.iter().filter(|asset| asset.name.ends_with(".js"))
+}
+
+fn all() -> impl Iterator<Item = &'static Asset> {
+    ASSETS.iter().chain(MESSAGES.iter())
+}
+
 /// The folder that all of them are under, such as `/assets/1f0e3dad99908345`. One for all, so that
 /// scripts can name each other without knowing it.
 pub(super) static FOLDER: LazyLock<String> = LazyLock::new(|| {
     let mut hash = Sha256::new();
-    ASSETS.iter().for_each(|asset| hash.update(asset.text));
+    all().for_each(|asset| hash.update(&*asset.text));
     let digest = hash.finalize();
     let version: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("/assets/{version}")
@@ -65,7 +93,7 @@ pub(super) async fn serve(
     Path((_, name)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let asset = ASSETS.iter().find(|asset| asset.name == name);
+    let asset = all().find(|asset| asset.name == name);
     Ok(respond(asset.ok_or(ApiError::NotFound("file"))?, &headers))
 }
 
@@ -76,7 +104,7 @@ pub(super) async fn icon(headers: HeaderMap) -> Result<Response, ApiError> {
 
 fn respond(asset: &'static Asset, headers: &HeaderMap) -> Response {
     let is_brotli = takes_brotli(headers);
-    let lean = asset.lean.get_or_init(|| lean(asset.text)).as_bytes();
+    let lean = asset.lean.get_or_init(|| lean(&asset.text)).as_bytes();
     let body = match is_brotli {
         true => asset.brotli.get_or_init(|| compress(lean, QUALITY)),
         false => lean,
@@ -130,7 +158,7 @@ mod tests {
     fn texts_and_comments_end_where_lines_do() {
         for asset in &ASSETS {
             for line in asset.text.lines().filter(|line| !line.starts_with("/*!")) {
-                let name = asset.name;
+                let name = &asset.name;
                 assert!(name == "uplot.js" || line.matches('`').count() % 2 == 0, "{name}: {line}");
                 let end = line.trim().strip_prefix("/*").and_then(|it| it.split_once("*/"));
                 assert!(end.is_none_or(|(_, after)| after.is_empty()), "{name}: {line}");

@@ -1,14 +1,14 @@
 //! A report's filter as the chips of a page, and the addresses that add and remove them. The text is
 //! the API's: see `click/report/filter.rs`.
 
+use super::message::phrase::{Phrase, phrase};
+use super::stats::words;
+use crate::click::report::Dimension;
+
 /// A condition, as its chip says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Chip {
-    /// The dimension's name.
-    pub(super) dimension: String,
-    /// `is`, `is not`, `contains`, `does not contain`.
-    pub(super) operator: &'static str,
-    pub(super) values: String,
+    pub(super) words: Phrase,
     /// The whole filter without it.
     pub(super) rest: String,
 }
@@ -19,19 +19,20 @@ pub(super) fn chips(filter: &str) -> Vec<Chip> {
     let chip = |(at, condition): (usize, &&str)| {
         let (name, rest) = condition.split_at(condition.find(['=', '!'])?);
         let (operator, values) = rest.split_at_checked(2)?;
-        let operator = match operator {
-            "==" => "is",
-            "!=" => "is not",
-            "=@" => "contains",
-            _ => "does not contain",
+        let dimension = Dimension::parse(name)?;
+        let words = match operator {
+            "==" => phrase("{what} is <bdi>{value}</bdi>"),
+            "!=" => phrase("{what} is not <bdi>{value}</bdi>"),
+            "=@" => phrase("{what} contains <bdi>{value}</bdi>"),
+            _ => phrase("{what} does not contain <bdi>{value}</bdi>"),
         };
         let others = conditions.iter().enumerate().filter(|(other, _)| *other != at);
         let rest: Vec<&str> = others.map(|(_, other)| *other).collect();
-        let shown =
-            |value: &str| if value.is_empty() { "unknown".to_owned() } else { decode(value) };
-        let values: Vec<String> = values.split(',').map(shown).collect();
-        let (dimension, values, rest) = (name.to_owned(), values.join(", "), rest.join(";"));
-        Some(Chip { dimension, operator, values, rest })
+        let shown = values.split(',').map(|value| words::value(dimension, &decode(value)));
+        let words = words
+            .put("what", phrase(words::dimension(dimension)))
+            .put("value", words::listed(shown)?);
+        Some(Chip { words, rest: rest.join(";") })
     };
     conditions.iter().enumerate().filter_map(chip).collect()
 }
@@ -59,6 +60,11 @@ fn decode(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::page::message::Language;
+
+    fn said(chip: &Chip) -> String {
+        chip.words.plain(Language::english())
+    }
 
     #[test]
     fn a_condition_is_added_and_removed() {
@@ -69,13 +75,21 @@ mod tests {
         let filter = with(&filter, "country", "FR");
         assert_eq!(filter, "referrer==a%3Bb%2Cc%25;country==FR");
         let found = chips(&filter);
-        assert_eq!(found[0].values, "a;b,c%");
+        assert_eq!(said(&found[0]), "Referrer is a;b,c%");
+        assert_eq!(said(&found[1]), "Country is FR");
         assert_eq!(
             (found[0].rest.as_str(), found[1].rest.as_str()),
             ("country==FR", "referrer==a%3Bb%2Cc%25")
         );
-        assert_eq!((found[1].dimension.as_str(), found[1].operator), ("country", "is"));
-        assert_eq!(chips("os!=iOS,Android;referrer=@news")[0].operator, "is not");
+        let found = chips("os!=iOS,Android;referrer=@news;channel!@search;city==");
+        let said: Vec<String> = found.iter().map(said).collect();
+        assert_eq!(
+            said,
+            [
+                "System is not iOS, Android", "Referrer contains news",
+                "Channel does not contain search", "City is unknown"
+            ]
+        );
         assert_eq!(chips(""), []);
     }
 }

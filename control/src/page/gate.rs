@@ -14,6 +14,7 @@ use super::respond::{Page, PageError};
 use crate::account::oidc::api::{Arriving, CallbackParams, arrive};
 use crate::app::App;
 use crate::http::extract::Params;
+use crate::page::message::filters;
 
 macro_rules! gates {
     ($($name:ident $path:literal $template:literal),+ $(,)?) => {
@@ -40,16 +41,18 @@ gates!(
     Invitation "/invitation" "invitation.html",
 );
 
-/// Signing in, with what the provider is called, if there is one.
+/// Signing in, with what the provider is called, if there is one, and whether passkeys are.
 #[derive(Template)]
 #[template(path = "sign-in.html")]
 struct SignIn<'a> {
     provider: Option<&'a str>,
+    passkeys: bool,
 }
 
 pub(super) async fn sign_in(State(app): State<App>, headers: HeaderMap) -> Response {
     let provider = app.accounts().provider.as_ref().map(|provider| provider.label());
-    Page::of(&SignIn { provider }).respond(&headers)
+    let passkeys = app.accounts().passkeys.is_some();
+    Page::of(&SignIn { provider, passkeys }).respond(&headers)
 }
 
 /// A browser that comes back from the provider.

@@ -11,13 +11,15 @@ use url::form_urlencoded::Serializer;
 
 use super::respond::{Page, PageError};
 use super::shell::{Section, Shell, Viewer};
-use super::text::{bare, grouped, time};
+use super::text::{bare, time};
 use crate::access::Scope;
 use crate::app::App;
 use crate::http::extract::Params;
 use crate::link::Link;
 use crate::link::list::{Archived, ListParams, ListState, Sort, check_list};
 use crate::link::store::{link_count_to, link_list};
+use crate::page::message::phrase::phrase;
+use crate::page::message::{filters, message};
 use form::LinkForm;
 
 /// Links that are counted, at most: some 3 ms.
@@ -45,7 +47,7 @@ pub(super) struct Row {
     pub(super) target: String,
     pub(super) title: String,
     pub(super) tags: Vec<String>,
-    pub(super) clicks: String,
+    pub(super) clicks: u64,
     pub(super) last_click_at: Option<String>,
     pub(super) badges: Vec<Badge>,
     pub(super) version: u64,
@@ -71,7 +73,7 @@ impl Row {
             target: link.target.clone(),
             title: link.title.clone(),
             tags: link.tags.clone().into_vec(),
-            clicks: grouped(link.clicks.saturating_add(link.imported_clicks)),
+            clicks: link.clicks.saturating_add(link.imported_clicks),
             last_click_at: link.last_click_at.map(time),
             badges: badges(link, app.now()),
             version: link.version,
@@ -95,13 +97,13 @@ impl Row {
 
 fn badges(link: &Link, now: UnixMillis) -> Vec<Badge> {
     let all = [
-        (link.deleted_at.is_some(), "bad", "deleted"),
-        (link.state == RouteState::Blocked, "bad", "blocked"),
-        (link.state == RouteState::Disabled, "warn", "disabled"),
-        (link.expires_at.is_some_and(|at| at <= now), "warn", "expired"),
-        (link.expires_at.is_some_and(|at| at > now), "", "expires"),
-        (link.not_before.is_some_and(|at| at > now), "", "not yet"),
-        (link.is_archived, "", "archived"),
+        (link.deleted_at.is_some(), "bad", message("deleted")),
+        (link.state == RouteState::Blocked, "bad", message("blocked")),
+        (link.state == RouteState::Disabled, "warn", message("disabled")),
+        (link.expires_at.is_some_and(|at| at <= now), "warn", message("expired")),
+        (link.expires_at.is_some_and(|at| at > now), "", message("expires")),
+        (link.not_before.is_some_and(|at| at > now), "", message("not yet")),
+        (link.is_archived, "", message("archived")),
     ];
     let badge = |(is, class, text)| if is { Some(Badge { class, text }) } else { None };
     all.into_iter().filter_map(badge).collect()
@@ -112,7 +114,8 @@ fn badges(link: &Link, now: UnixMillis) -> Vec<Badge> {
 struct Links {
     shell: Shell,
     rows: Vec<Row>,
-    total: String,
+    /// `None`: more than are counted.
+    total: Option<u64>,
     q: String,
     tag: String,
     domain: String,
@@ -231,10 +234,7 @@ pub(super) async fn list(
     let query = api_query(&params);
     let page = Links {
         rows: links.iter().map(|link| Row::new(&app, link)).collect(),
-        total: match total {
-            Some(total) => grouped(total),
-            None => format!("more than {}", grouped(COUNTED.into())),
-        },
+        total,
         is_filtered: view.q.is_some()
             || view.tag.is_some()
             || view.domain.is_some()
@@ -244,7 +244,7 @@ pub(super) async fn list(
         without_tag: address("", ""),
         export: format!("format=csv&{query}"),
         query,
-        shell: Shell::new(&app, &viewer, Section::Links, "Links".into()),
+        shell: Shell::new(&app, &viewer, Section::Links, phrase("Links")),
         q: text(&view.q),
         domain: text(&view.domain),
         tag,

@@ -6,11 +6,13 @@ use axum::response::Response;
 
 use super::respond::{Page, PageError};
 use super::shell::{Section, Shell, Viewer};
-use super::text::{grouped, time};
+use super::text::time;
 use crate::access::Scope;
 use crate::app::App;
 use crate::http::extract::{NoParams, Params};
 use crate::missing::store::missing_list;
+use crate::page::message::filters;
+use crate::page::message::phrase::phrase;
 
 /// Codes of the page.
 const CODES: u32 = 100;
@@ -18,7 +20,7 @@ const CODES: u32 = 100;
 struct Row {
     host: String,
     code: String,
-    requests: String,
+    requests: u64,
     first_seen: String,
     last_seen: String,
 }
@@ -40,11 +42,11 @@ pub(super) async fn list(
     let row = |code: crate::missing::MissingCode| Row {
         host: code.host,
         code: code.code,
-        requests: grouped(code.requests),
+        requests: code.requests,
         first_seen: time(code.first_seen),
         last_seen: time(code.last_seen),
     };
-    let shell = Shell::new(&app, &viewer, Section::Missing, "Missing codes".into());
+    let shell = Shell::new(&app, &viewer, Section::Missing, phrase("Missing codes"));
     let page = Missing { shell, rows: codes.into_iter().map(row).collect() };
     Ok(Page::of(&page).respond(&viewer.headers))
 }

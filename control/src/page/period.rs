@@ -3,6 +3,7 @@
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 
+use super::message::message;
 use crate::click::report::time::Interval;
 
 /// A time that has a name.
@@ -10,6 +11,7 @@ use crate::click::report::time::Interval;
 pub(super) struct Preset {
     /// As addresses have it.
     pub(super) name: &'static str,
+    /// A message.
     pub(super) label: &'static str,
     /// The key that chooses it.
     pub(super) key: char,
@@ -34,44 +36,44 @@ pub(super) const DEFAULT: &str = "30d";
 pub(super) const PRESETS: &[Preset] = &[
     Preset {
         name: "today",
-        label: "Today",
+        label: message("Today"),
         key: 'D',
         range: Range::Days(|today| Ok((today, today))),
     },
     Preset {
         name: "yesterday",
-        label: "Yesterday",
+        label: message("Yesterday"),
         key: 'E',
         range: Range::Days(|today| Ok((today.yesterday()?, today.yesterday()?))),
     },
-    Preset { name: "24h", label: "Last 24 hours", key: 'H', range: Range::Hours(24) },
+    Preset { name: "24h", label: message("Last 24 hours"), key: 'H', range: Range::Hours(24) },
     Preset {
         name: "7d",
-        label: "Last 7 days",
+        label: message("Last 7 days"),
         key: 'W',
         range: Range::Days(|today| days(today, 7)),
     },
     Preset {
         name: "30d",
-        label: "Last 30 days",
+        label: message("Last 30 days"),
         key: 'T',
         range: Range::Days(|today| days(today, 30)),
     },
     Preset {
         name: "91d",
-        label: "Last 91 days",
+        label: message("Last 91 days"),
         key: 'R',
         range: Range::Days(|today| days(today, 91)),
     },
     Preset {
         name: "month",
-        label: "This month",
+        label: message("This month"),
         key: 'M',
         range: Range::Days(|today| Ok((today.first_of_month(), today))),
     },
     Preset {
         name: "last-month",
-        label: "Last month",
+        label: message("Last month"),
         key: 'P',
         range: Range::Days(|today| {
             let last = today.first_of_month().yesterday()?;
@@ -80,23 +82,23 @@ pub(super) const PRESETS: &[Preset] = &[
     },
     Preset {
         name: "year",
-        label: "This year",
+        label: message("This year"),
         key: 'Y',
         range: Range::Days(|today| Ok((today.first_of_year(), today))),
     },
     Preset {
         name: "12mo",
-        label: "Last 12 months",
+        label: message("Last 12 months"),
         key: 'L',
         range: Range::Days(|today| Ok((today.checked_sub(1.year())?.tomorrow()?, today))),
     },
     Preset {
         name: "5y",
-        label: "Last 5 years",
+        label: message("Last 5 years"),
         key: 'F',
         range: Range::Days(|today| Ok((today.checked_sub(5.years())?.tomorrow()?, today))),
     },
-    Preset { name: "all", label: "All time", key: 'A', range: Range::All },
+    Preset { name: "all", label: message("All time"), key: 'A', range: Range::All },
 ];
 
 fn days(today: Date, days: i64) -> Result<(Date, Date), jiff::Error> {

@@ -1,4 +1,7 @@
-//! HTML as an answer: its headers, its size, and what a page says when something is wrong.
+//! HTML as an answer: its language, its headers, its size, and what a page says when something is wrong.
+
+mod pages;
+pub(super) mod words;
 
 use std::error::Error;
 use std::io::Write as _;
@@ -8,6 +11,10 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use url::form_urlencoded;
 
+pub(super) use pages::pages;
+
+use super::message::phrase::Phrase;
+use super::message::{Language, filters};
 use crate::http::problem::ApiError;
 
 /// Scripts and styles come from files of this origin alone: markup that slips into a page runs
@@ -16,21 +23,24 @@ const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );
+/// What a page depends on.
+const VARY: HeaderValue = HeaderValue::from_static("Accept-Encoding, Accept-Language, Cookie");
 /// For pages, which are made for each request: a tenth of the time of the best, a tenth larger.
 const QUALITY: u32 = 4;
 
-/// A page, made.
-pub(super) struct Page(Result<String, askama::Error>);
+/// A page to be made.
+pub(super) struct Page<'t>(&'t dyn askama::DynTemplate);
 
-impl Page {
-    pub(super) fn of(template: &impl Template) -> Self {
-        Self(template.render())
+impl<'t> Page<'t> {
+    pub(super) fn of(template: &'t impl Template) -> Self {
+        Self(template)
     }
 
-    /// The answer to a browser with these headers. Compressed: nothing in a page is both secret and
-    /// next to what a stranger chose (BREACH).
+    /// The answer to a browser with these headers: in its language, and compressed. Nothing in a page is
+    /// both secret and next to what a stranger chose (BREACH).
     pub(super) fn respond(self, asked: &HeaderMap) -> Response {
-        let html = match self.0 {
+        let language = Language::of(asked);
+        let html = match self.0.dyn_render_with_values(&language.values()) {
             Ok(html) => html,
             Err(error) => return ApiError::Internal(std::sync::Arc::new(error)).into_response(),
         };
@@ -40,7 +50,8 @@ impl Page {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
         headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
-        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding, Cookie"));
+        headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
+        headers.insert(header::VARY, VARY);
         if is_brotli {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("br"));
         }
@@ -52,7 +63,7 @@ impl Page {
 pub(crate) fn no_route(asked: &HeaderMap) -> Response {
     let accepts = asked.get(header::ACCEPT).and_then(|value| value.to_str().ok());
     if accepts.is_some_and(|types| types.contains("text/html")) {
-        return PageError::Api(ApiError::NoRoute).into_response();
+        return PageError::Api(ApiError::NoRoute).page(asked);
     }
     ApiError::NoRoute.into_response()
 }
@@ -86,7 +97,7 @@ pub(super) fn compress(bytes: &[u8], quality: u32) -> Vec<u8> {
 }
 
 /// What a page cannot do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum PageError {
     /// Somebody who is not signed in looks at what is behind the gate.
     Gate {
@@ -106,36 +117,42 @@ impl<E: Into<ApiError>> From<E> for PageError {
 #[derive(Template)]
 #[template(path = "error.html")]
 struct ErrorPage {
-    title: &'static str,
-    detail: String,
+    title: Phrase,
+    detail: Phrase,
 }
 
 #[derive(Template)]
 #[template(path = "no-workspace.html")]
 struct NoWorkspacePage;
 
-impl IntoResponse for PageError {
-    fn into_response(self) -> Response {
+impl PageError {
+    fn page(&self, asked: &HeaderMap) -> Response {
         match self {
             Self::Gate { next } => {
                 let next: String = form_urlencoded::byte_serialize(next.as_bytes()).collect();
                 Redirect::to(&format!("/sign-in?next={next}")).into_response()
             }
-            Self::NoWorkspace => Page::of(&NoWorkspacePage).respond(&HeaderMap::new()),
+            Self::NoWorkspace => Page::of(&NoWorkspacePage).respond(asked),
             // The log has the cause of a defect; the page has words for people.
             Self::Api(error) => {
-                let (status, title, detail) = error.words();
-                let page = ErrorPage { title, detail: sentence(&detail) };
-                let mut response = Page::of(&page).respond(&HeaderMap::new());
+                let (status, title, detail) = words::words(error);
+                let mut response = Page::of(&ErrorPage { title, detail }).respond(asked);
                 *response.status_mut() = status;
-                if let ApiError::Internal(cause) = &error {
+                if let ApiError::Internal(cause) = error {
                     tracing::error!(error = &**cause as &dyn Error, "page failed");
                 }
-                if status == StatusCode::SERVICE_UNAVAILABLE {
-                    response
-                        .headers_mut()
-                        .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-                }
+                let retry_after = match error {
+                    ApiError::Limited { retry_after_s, .. } => {
+                        Some(HeaderValue::from(*retry_after_s))
+                    }
+                    _ if status == StatusCode::SERVICE_UNAVAILABLE => {
+                        Some(HeaderValue::from_static("1"))
+                    }
+                    _ => None,
+                };
+                response
+                    .headers_mut()
+                    .extend(retry_after.map(|after| (header::RETRY_AFTER, after)));
                 response
             }
         }

@@ -4,6 +4,7 @@
 //! they may see and not change is shown without the controls.
 
 mod about;
+mod abuse;
 mod audit;
 mod data;
 mod device;
@@ -22,10 +23,13 @@ use axum::Router;
 use axum::response::Redirect;
 use axum::routing::get;
 
+use super::message::message;
+use super::message::phrase::phrase;
 use super::respond::PageError;
 use super::shell::{Section, Shell, Viewer};
 use crate::access::{Role, Scope};
 use crate::app::App;
+use crate::http::problem::ApiError;
 
 pub(super) fn router() -> Router<App> {
     Router::new()
@@ -44,6 +48,7 @@ pub(super) fn router() -> Router<App> {
         .route(Part::Audit.path(), get(audit::list))
         .route("/settings/audit.csv", get(audit::csv))
         .route(Part::Reports.path(), get(reports::list))
+        .route(Part::Abuse.path(), get(abuse::list))
         .route(Part::About.path(), get(about::show))
 }
 
@@ -61,6 +66,7 @@ enum Part {
     Limits,
     Audit,
     Reports,
+    Abuse,
     About,
 }
 
@@ -76,7 +82,7 @@ impl Part {
         Self::Audit,
         Self::Reports,
     ];
-    const OF_PROGRAM: &[Self] = &[Self::About];
+    const OF_PROGRAM: &[Self] = &[Self::Abuse, Self::About];
 
     const fn path(self) -> &'static str {
         match self {
@@ -91,24 +97,26 @@ impl Part {
             Self::Limits => "/settings/limits",
             Self::Audit => "/settings/audit",
             Self::Reports => "/settings/reports",
+            Self::Abuse => "/settings/abuse",
             Self::About => "/settings/about",
         }
     }
 
     const fn title(self) -> &'static str {
         match self {
-            Self::Profile => "Profile",
-            Self::Sessions => "Sessions",
-            Self::Factor => "Second factor",
-            Self::Workspace => "Workspace",
-            Self::Members => "Members",
-            Self::Keys => "API keys",
-            Self::Domains => "Domains",
-            Self::Data => "Data",
-            Self::Limits => "Limits",
-            Self::Audit => "Audit log",
-            Self::Reports => "Reports",
-            Self::About => "About and health",
+            Self::Profile => message("Profile"),
+            Self::Sessions => message("Sessions"),
+            Self::Factor => message("Second factor"),
+            Self::Workspace => message("Workspace"),
+            Self::Members => message("Members"),
+            Self::Keys => message("API keys"),
+            Self::Domains => message("Domains"),
+            Self::Data => message("Data"),
+            Self::Limits => message("Limits"),
+            Self::Audit => message("Audit log"),
+            Self::Reports => message("Reports"),
+            Self::Abuse => message("Abuse"),
+            Self::About => message("About and health"),
         }
     }
 
@@ -116,13 +124,18 @@ impl Part {
     const fn scope(self) -> Option<Scope> {
         match self {
             Self::Profile | Self::Sessions | Self::Factor | Self::Workspace | Self::Limits => None,
+            Self::Abuse | Self::About => None,
             Self::Members => Some(Scope::MembersRead),
             Self::Keys => Some(Scope::KeysRead),
             Self::Domains => Some(Scope::DomainsRead),
             Self::Data => Some(Scope::LinksRead),
-            // What befalls the installation is for those who look after a workspace of it.
-            Self::Audit | Self::Reports | Self::About => Some(Scope::AuditRead),
+            Self::Audit | Self::Reports => Some(Scope::AuditRead),
         }
+    }
+
+    /// Whether it is about the installation, and so for those who look after it.
+    const fn is_for_operators(self) -> bool {
+        matches!(self, Self::Abuse | Self::About)
     }
 }
 
@@ -153,19 +166,25 @@ fn open(app: &App, viewer: &Viewer, part: Part) -> Result<(Shell, Frame), PageEr
     if let Some(scope) = part.scope() {
         viewer.caller.require(scope)?;
     }
-    let may_see = |part: &&Part| part.scope().is_none_or(|scope| viewer.caller.scopes.has(scope));
+    if part.is_for_operators() && !viewer.is_operator {
+        return Err(ApiError::OperatorsOnly.into());
+    }
+    let may_see = |part: &&Part| {
+        part.scope().is_none_or(|scope| viewer.caller.scopes.has(scope))
+            && (viewer.is_operator || !part.is_for_operators())
+    };
     let entry = |it: &Part| Entry { path: it.path(), title: it.title(), is_current: *it == part };
     let group = |(title, parts): (&'static str, &[Part])| Group {
         title,
         entries: parts.iter().filter(may_see).map(entry).collect(),
     };
     let all = [
-        ("You", Part::OF_PERSON),
-        ("Workspace", Part::OF_WORKSPACE),
-        ("Installation", Part::OF_PROGRAM),
+        (message("You"), Part::OF_PERSON),
+        (message("Workspace"), Part::OF_WORKSPACE),
+        (message("Installation"), Part::OF_PROGRAM),
     ];
     let groups = all.into_iter().map(group).filter(|group| !group.entries.is_empty()).collect();
-    let shell = Shell::new(app, viewer, Section::Settings, part.title().into());
+    let shell = Shell::new(app, viewer, Section::Settings, phrase(part.title()));
     Ok((shell, Frame { groups }))
 }
 
@@ -175,19 +194,35 @@ struct RoleWords {
     /// As the API has it.
     word: &'static str,
     title: &'static str,
-    as_a: &'static str,
+    you_are: &'static str,
     what: &'static str,
 }
 
 impl RoleWords {
     const fn of(role: Role) -> Self {
-        let (title, as_a, what) = match role {
-            Role::Viewer => ("Viewer", "a viewer", "sees links and statistics"),
-            Role::Editor => ("Editor", "an editor", "makes, changes and deletes links"),
-            Role::Admin => ("Admin", "an admin", "manages members, keys and domains too"),
-            Role::Owner => ("Owner", "an owner", "can also rename, hand over and delete all of it"),
+        let (title, you_are, what) = match role {
+            Role::Viewer => (
+                message("Viewer"),
+                message("you are a viewer"),
+                message("sees links and statistics"),
+            ),
+            Role::Editor => (
+                message("Editor"),
+                message("you are an editor"),
+                message("makes, changes and deletes links"),
+            ),
+            Role::Admin => (
+                message("Admin"),
+                message("you are an admin"),
+                message("manages members, keys and domains too"),
+            ),
+            Role::Owner => (
+                message("Owner"),
+                message("you are an owner"),
+                message("can also rename, hand over and delete all of it"),
+            ),
         };
-        Self { word: role.as_str(), title, as_a, what }
+        Self { word: role.as_str(), title, you_are, what }
     }
 }
 

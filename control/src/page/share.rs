@@ -10,15 +10,18 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
 
+use super::message::phrase::{Phrase, phrase};
+use super::message::{filters, message};
 use super::respond::{Page, PageError};
 use super::shell::{Section, Shell, Viewer, zone_of};
-use super::stats::{About, Body, View, body};
+use super::stats::{About, Body, PAST_LINK, View, body, words};
 use super::text::{bare, time};
 use crate::access::Scope;
 use crate::app::App;
 use crate::click::report::ReportScope;
 use crate::http::extract::Params;
 use crate::http::problem::ApiError;
+use crate::limit::api::Stranger;
 use crate::link::store::{link_fetch, link_places, target_history};
 use crate::secret::token::Token;
 use crate::share::api::address;
@@ -41,8 +44,8 @@ struct SharePage {
 #[derive(Template)]
 #[template(path = "share-gone.html")]
 struct Gone {
-    title: &'static str,
-    detail: String,
+    title: Phrase,
+    detail: Phrase,
     /// Where there is something.
     path: Option<String>,
 }
@@ -58,12 +61,17 @@ pub(super) async fn read(
     State(app): State<App>,
     Path(token): Path<String>,
     headers: HeaderMap,
+    counted: Result<Stranger, ApiError>,
     view: Result<Params<View>, ApiError>,
 ) -> Response {
-    let mut response = answer(&app, &token, &headers, view).await.unwrap_or_else(|error| {
+    let answered = match counted {
+        Ok(Stranger) => answer(&app, &token, &headers, view).await,
+        Err(error) => Err(error),
+    };
+    let mut response = answered.unwrap_or_else(|error| {
         let path = format!("/share/{token}");
         // Nobody here has links to go back to.
-        let (status, title, detail) = error.words();
+        let (status, title, detail) = super::respond::words::words(&error);
         if status.is_server_error() && !matches!(error, ApiError::Busy | ApiError::ClicksAway) {
             tracing::error!(?error, "shared page failed");
         }
@@ -86,22 +94,25 @@ async fn answer(
     headers: &HeaderMap,
     view: Result<Params<View>, ApiError>,
 ) -> Result<Response, ApiError> {
-    let gone = |status, title, detail: &str| {
-        Ok(say(headers, status, &Gone { title, detail: detail.into(), path: None }))
-    };
+    let gone =
+        |status, title, detail| Ok(say(headers, status, &Gone { title, detail, path: None }));
     let Some(share) = share_find(app.read(), &Token::hash_of(token)).await? else {
-        let detail = "Nothing is shared under this address. It may have been taken back, or a part of \
-                      it was lost on the way.";
-        return gone(StatusCode::NOT_FOUND, "There is nothing here", detail);
+        let detail = phrase(
+            "Nothing is shared under this address. It may have been taken back, or a part of it was \
+             lost on the way.",
+        );
+        return gone(StatusCode::NOT_FOUND, phrase("There is nothing here"), detail);
     };
     let about = match share.has_expired(app.now()) {
         true => None,
         false => about(app, &share, token).await?,
     };
     let Some((about, short)) = about else {
-        let detail = "These statistics were shared for a time, and it is over. Whoever gave you the \
-                      address can share them again.";
-        return gone(StatusCode::GONE, "This is not shared any more", detail);
+        let detail = phrase(
+            "These statistics were shared for a time, and it is over. Whoever gave you the address can \
+             share them again.",
+        );
+        return gone(StatusCode::GONE, phrase("This is not shared any more"), detail);
     };
     if !visit::is_open(&share, headers, app.now(), app.cursor_key()) {
         return Ok(Page::of(&AskPassword { token: token.to_owned() }).respond(headers));
@@ -166,11 +177,11 @@ pub(super) struct Offer {
 struct Row {
     id: String,
     name: String,
-    of: String,
+    of: Phrase,
     /// The same statistics, for members.
     href: String,
     url: Option<String>,
-    shows: String,
+    shows: Phrase,
     has_password: bool,
     has_expired: bool,
     created_at: String,
@@ -182,7 +193,7 @@ struct Row {
 struct Shares {
     shell: Shell,
     /// What is offered, in words.
-    of: String,
+    of: Phrase,
     link: Option<String>,
     tag: Option<String>,
     parts: Vec<(&'static str, &'static str, bool)>,
@@ -191,13 +202,13 @@ struct Shares {
 
 const fn label(part: Part) -> &'static str {
     match part {
-        Part::Sources => "sources",
-        Part::Places => "places",
-        Part::Devices => "devices",
-        Part::Campaigns => "campaigns",
-        Part::Times => "times of the week",
-        Part::Links => "links and targets",
-        Part::Filters => "filters",
+        Part::Sources => message("sources"),
+        Part::Places => message("places"),
+        Part::Devices => message("devices"),
+        Part::Campaigns => message("campaigns"),
+        Part::Times => message("times of the week"),
+        Part::Links => message("links and targets"),
+        Part::Filters => message("filters"),
     }
 }
 
@@ -229,11 +240,11 @@ pub(super) async fn list(
     }
     let tag = offer.tag.filter(|tag| !tag.is_empty());
     let page = Shares {
-        shell: Shell::new(&app, &viewer, Section::Analytics, "Shared statistics".into()),
+        shell: Shell::new(&app, &viewer, Section::Analytics, phrase("Shared statistics")),
         of: match (link, &tag) {
-            (Some(link), _) => names[&link].clone(),
-            (None, Some(tag)) => format!("Links with the tag {tag}"),
-            (None, None) => "All links".into(),
+            (Some(link), _) => Phrase::data(names[&link].clone()),
+            (None, Some(tag)) => of_tag(tag),
+            (None, None) => phrase("All links"),
         },
         link: link.map(|link| link.to_string()),
         tag: tag.filter(|_| link.is_none()),
@@ -248,25 +259,27 @@ pub(super) async fn list(
     Ok(Page::of(&page).respond(&viewer.headers))
 }
 
+fn of_tag(tag: &str) -> Phrase {
+    phrase("Links with the tag {tag}").put("tag", tag)
+}
+
 fn row(app: &App, share: &Share, names: &HashMap<LinkId, String>) -> Row {
     let (of, href) = match &share.of {
-        ShareOf::Workspace => ("all links".to_owned(), "/analytics".to_owned()),
+        ShareOf::Workspace => (phrase("All links"), "/analytics".to_owned()),
         ShareOf::Link(link) => (
-            names.get(link).map_or_else(|| "a link of the past".to_owned(), Clone::clone),
+            names.get(link).map_or_else(|| phrase(PAST_LINK), Phrase::data),
             format!("/links/{link}"),
         ),
-        ShareOf::Tag(tag) => {
-            (format!("links with the tag {tag}"), View::of_tag(tag).href("/analytics", &[]))
-        }
+        ShareOf::Tag(tag) => (of_tag(tag), View::of_tag(tag).href("/analytics", &[])),
     };
-    let shows: Vec<_> = share.shown.parts().map(label).collect();
+    let shows = words::listed(share.shown.parts().map(|part| phrase(label(part))));
     Row {
         id: share.id.to_string(),
         name: share.name.clone(),
         of,
         href,
         url: address(app, share),
-        shows: if shows.is_empty() { "totals alone".into() } else { shows.join(", ") },
+        shows: shows.unwrap_or_else(|| phrase("totals alone")),
         has_password: !share.password_hash.is_empty(),
         has_expired: share.has_expired(app.now()),
         created_at: time(share.created_at),

@@ -5,8 +5,11 @@ use carom_shared::WorkspaceId;
 use http::HeaderMap;
 use http::request::Parts;
 
+use super::message::phrase::Phrase;
 use super::respond::PageError;
 use crate::access::Scope;
+use crate::account::passkey::store::passkey_is_any;
+use crate::account::store::account_is_operator;
 use crate::app::App;
 use crate::click::report::time::Zone;
 use crate::http::auth::{Caller, WORKSPACE_COOKIE, by_session};
@@ -27,6 +30,10 @@ pub(super) struct Viewer {
     pub(super) signed_in: SignedIn,
     /// Where they are members, in the order in which they came.
     pub(super) memberships: Vec<Membership>,
+    /// Whether they can show who they are with a passkey.
+    pub(super) has_passkey: bool,
+    /// Whether they look after the installation.
+    pub(super) is_operator: bool,
 }
 
 impl FromRequestParts<App> for Viewer {
@@ -50,7 +57,12 @@ impl FromRequestParts<App> for Viewer {
         let caller = by_session(parts, app, signed_in, asked).await?;
         let zone = zone_of(&parts.headers)?;
         let headers = parts.headers.clone();
-        Ok(Self { caller, zone, headers, signed_in, memberships })
+        let has_passkey = match app.accounts().passkeys {
+            Some(_) => passkey_is_any(app.read(), signed_in.account).await?,
+            None => false,
+        };
+        let is_operator = account_is_operator(app.read(), signed_in.account).await?;
+        Ok(Self { caller, zone, headers, signed_in, memberships, has_passkey, is_operator })
     }
 }
 
@@ -80,7 +92,7 @@ pub(super) struct Choice {
 /// What is around a page's own part.
 #[derive(Clone, Debug)]
 pub(super) struct Shell {
-    pub(super) title: String,
+    pub(super) title: Phrase,
     pub(super) section: Section,
     pub(super) workspace: WorkspaceId,
     pub(super) workspace_name: String,
@@ -91,10 +103,12 @@ pub(super) struct Shell {
     pub(super) hosts: Vec<String>,
     /// What the provider is called that people may sign in by.
     pub(super) provider: Option<String>,
+    /// Whether whoever looks can show who they are with a passkey.
+    pub(super) has_passkey: bool,
 }
 
 impl Shell {
-    pub(super) fn new(app: &App, viewer: &Viewer, section: Section, title: String) -> Self {
+    pub(super) fn new(app: &App, viewer: &Viewer, section: Section, title: Phrase) -> Self {
         let workspace = viewer.caller.workspace;
         let choice = |it: &Membership| Choice {
             id: it.workspace.id,
@@ -110,6 +124,7 @@ impl Shell {
             title,
             section,
             provider: provider.map(|provider| provider.label().to_owned()),
+            has_passkey: viewer.has_passkey,
             workspace,
             workspace_name: current.map(|it| it.name.clone()).unwrap_or_default(),
             workspaces,

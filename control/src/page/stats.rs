@@ -13,13 +13,14 @@ mod heat;
 mod map;
 mod panel;
 mod view;
+pub(super) mod words;
 
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
 use carom_shared::{LinkId, WorkspaceId};
 
-pub(super) use body::{Body, body};
+pub(super) use body::{Body, PAST_LINK, body};
 pub(super) use view::View;
 
 use super::links::Row;
@@ -32,6 +33,8 @@ use crate::click::report::ReportScope;
 use crate::http::extract::{Id, Params};
 use crate::http::problem::ApiError;
 use crate::link::store::{PastTarget, link_fetch, tag_names, target_history};
+use crate::page::message::filters;
+use crate::page::message::phrase::{Phrase, phrase};
 use crate::share::Shown;
 
 /// Tags that the menu has; the others are written into its field.
@@ -125,7 +128,7 @@ pub(super) async fn link(
         is_member: true,
     };
     let body = body(&app, &viewer.zone, &view, &about).await?;
-    let shell = Shell::new(&app, &viewer, Section::Links, row.short.clone());
+    let shell = Shell::new(&app, &viewer, Section::Links, Phrase::data(row.short.clone()));
     let past = past.into_iter().map(Past::from).collect();
     let page = StatsPage { shell, link: Some(row), past, narrow: None, body };
     Ok(Page::of(&page).respond(&viewer.headers))
@@ -139,15 +142,13 @@ pub(super) async fn workspace(
 ) -> Result<Response, PageError> {
     viewer.caller.require(Scope::StatsRead)?;
     let workspace = viewer.caller.workspace;
-    let is_all = view.tag().is_none() && view.domain().is_none();
     let about = About {
         workspace,
         scope: ReportScope::Workspace(workspace),
         tag: view.tag().map(str::to_owned),
         path: "/analytics".into(),
         api: Some("/api/v1/stats".into()),
-        // The feed knows links and workspaces, and no tags.
-        stream: is_all.then(|| "/api/v1/live".into()),
+        stream: Some(view.narrowed().href("/api/v1/live", &[])),
         targets: Vec::new(),
         shown: Shown::ALL,
         share: may_share(&viewer).then(|| match view.tag() {
@@ -158,9 +159,8 @@ pub(super) async fn workspace(
     };
     let body = body(&app, &viewer.zone, &view, &about).await?;
     let title = match (view.tag(), view.domain()) {
-        (Some(tag), _) => format!("Analytics of {tag}"),
-        (None, Some(domain)) => format!("Analytics of {domain}"),
-        (None, None) => "Analytics".to_owned(),
+        (Some(what), _) | (None, Some(what)) => phrase("Analytics of {what}").put("what", what),
+        (None, None) => phrase("Analytics"),
     };
     let shell = Shell::new(&app, &viewer, Section::Analytics, title);
     let narrow = Narrow {
@@ -189,7 +189,7 @@ fn choices(view: &View, name: &'static str, values: Vec<String>) -> Vec<body::Ch
     let choice = |value: String| body::Choice {
         href: view.href("/analytics", &[(name, &value)]),
         is_current: current == Some(value.as_str()),
-        label: value,
+        label: Phrase::data(value),
     };
     values.into_iter().map(choice).collect()
 }

@@ -4,36 +4,28 @@ use jiff::Timestamp;
 
 use carom_shared::UnixMillis;
 
-/// A number with commas between thousands.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+use super::message::phrase::{Phrase, phrase};
 
 /// How much more or less it is than before, in words and a sign: never by colour alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Delta {
     pub(super) class: &'static str,
-    pub(super) text: String,
+    pub(super) text: Phrase,
 }
 
 impl Delta {
     pub(super) fn of(now: u64, before: u64) -> Self {
         let (class, text) = match (now, before) {
-            (now, before) if now == before => ("muted", "no change".into()),
-            (_, 0) => ("up", "↑ new".into()),
+            (now, before) if now == before => ("muted", phrase("no change")),
+            (_, 0) => ("up", phrase("↑ new")),
             (now, before) => {
                 let percent = 100 * u128::from(now.abs_diff(before)) / u128::from(before);
                 let (class, sign) = if now > before { ("up", '↑') } else { ("down", '↓') };
-                let percent = if percent == 0 { "under 1".to_owned() } else { percent.to_string() };
-                (class, format!("{sign} {percent}%"))
+                let text = match u64::try_from(percent).unwrap_or(u64::MAX) {
+                    0 => phrase("{sign} under 1%"),
+                    percent => phrase("{sign} {n}%").put("n", percent),
+                };
+                (class, text.put("sign", String::from(sign)))
             }
         };
         Self { class, text }
@@ -64,18 +56,12 @@ pub(super) fn bare(url: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::message::Language;
     use super::*;
 
     #[test]
-    fn numbers_are_grouped_by_thousands() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(grouped(number), text);
-        }
-    }
-
-    #[test]
     fn a_change_is_said_in_words() {
-        let text = |now, before| Delta::of(now, before).text;
+        let text = |now, before| Delta::of(now, before).text.plain(Language::english());
         assert_eq!(text(112, 100), "↑ 12%");
         assert_eq!(text(50, 100), "↓ 50%");
         assert_eq!(text(1001, 1000), "↑ under 1%");

@@ -25,6 +25,9 @@ pub enum UserCommand {
         /// owner, admin, editor or viewer [default: owner of a workspace without members, else editor]
         #[arg(long)]
         role: Option<String>,
+        /// Let them look after the installation in the dashboard; the first account does anyway
+        #[arg(long)]
+        operator: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -61,6 +64,16 @@ pub enum UserCommand {
         /// The account's id, from `user list`
         id: AccountId,
     },
+    /// Let an account look after the installation in the dashboard: reports of abuse, health
+    Promote {
+        /// The account's id, from `user list`
+        id: AccountId,
+    },
+    /// Let it do so no more
+    Demote {
+        /// The account's id, from `user list`
+        id: AccountId,
+    },
 }
 
 impl UserCommand {
@@ -76,12 +89,13 @@ impl UserCommand {
     /// [`ProgramError`], as the operator's surface has it.
     pub async fn run(&self, operator: &Operator) -> Result<(), ProgramError> {
         match self {
-            Self::Create { email, name, workspace, role, json } => {
+            Self::Create { email, name, workspace, role, operator: is_operator, json } => {
                 let body = UserRequest {
                     email: email.clone(),
                     name: name.clone(),
                     workspace: *workspace,
                     role: role.clone(),
+                    operator: *is_operator,
                 };
                 let made: UserLink = operator.post("/v1/users", &body).await?;
                 print_link(&made, *json)
@@ -102,6 +116,8 @@ impl UserCommand {
             }
             Self::Disable { id } => set_state(operator, *id, "disable").await,
             Self::Enable { id } => set_state(operator, *id, "enable").await,
+            Self::Promote { id } => set_operator(operator, *id, "promote").await,
+            Self::Demote { id } => set_operator(operator, *id, "demote").await,
         }
     }
 }
@@ -110,6 +126,13 @@ async fn set_state(operator: &Operator, id: AccountId, verb: &str) -> Result<(),
     let path = format!("/v1/users/{id}/{verb}");
     let user: UserView = operator.post(&path, &serde_json::json!({})).await?;
     output::line(&format!("The account {} ({}) is {}.", user.id, user.email, user.state))
+}
+
+async fn set_operator(operator: &Operator, id: AccountId, verb: &str) -> Result<(), ProgramError> {
+    let path = format!("/v1/users/{id}/{verb}");
+    let user: UserView = operator.post(&path, &serde_json::json!({})).await?;
+    let is = if user.operator { "is an operator" } else { "is no operator" };
+    output::line(&format!("The account {} ({}) {is} now.", user.id, user.email))
 }
 
 fn print_link(made: &UserLink, json: bool) -> Result<(), ProgramError> {
@@ -134,9 +157,10 @@ fn print_list(users: &UserList) -> Result<(), ProgramError> {
             output::seconds(&user.created_at),
             user.state.clone(),
             if user.second_factor { "yes" } else { "no" }.to_owned(),
+            if user.operator { "yes" } else { "no" }.to_owned(),
             user.name.clone(),
         ]
     });
-    let head = ["ID", "EMAIL", "CREATED", "STATE", "TWO-FACTOR", "NAME"];
-    output::table(head, [Align::Left; 6], rows)
+    let head = ["ID", "EMAIL", "CREATED", "STATE", "TWO-FACTOR", "OPERATOR", "NAME"];
+    output::table(head, [Align::Left; 7], rows)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use carom_shared::redis::info_field;
 
 use super::RedisAt;
+use crate::config::RedisConfig;
 
 /// How long [`redis_facts`] waits.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -55,12 +56,13 @@ pub struct RedisFacts {
     pub max_memory: u64,
 }
 
-/// Asks the server that `redis.url` names.
+/// Asks the server that `redis.*` names.
 ///
 /// # Errors
 /// A sentence that says what is wrong, without the URL.
-pub async fn redis_facts(url: &str) -> Result<RedisFacts, String> {
-    let at = RedisAt::parse(url).map_err(|problem| format!("redis.url {problem}"))?;
+pub async fn redis_facts(config: &RedisConfig) -> Result<RedisFacts, String> {
+    let at = RedisAt::new(&config.url, &config.ca_path);
+    let at = at.map_err(|invalid| format!("{} {}", invalid.setting, invalid.problem))?;
     let asked = async {
         let mut connection = at.connect(PATIENCE).await?;
         redis::cmd("INFO").query_async::<String>(&mut connection).await

@@ -5,6 +5,7 @@ mod faults;
 #[cfg(feature = "postgres-tests")]
 mod several;
 pub(crate) mod support;
+mod tls;
 
 use std::time::Duration;
 

@@ -1,9 +1,11 @@
-//! Reports and blocked links, on the operator's surface.
+//! Reports and blocked links, on the operator's surface; [`queue`](super::queue) has the same for
+//! operators who are signed in.
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use carom_shared::{LinkId, ReportId, WorkspaceId};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::act::CloseReport;
 use super::store::reports_list;
@@ -15,25 +17,38 @@ use crate::http::problem::ApiError;
 use crate::link::api::rfc3339;
 use crate::link::block::{Block, BlockLinks, Reason};
 use crate::link::store::link_fetch;
+use crate::openapi::schema;
 use crate::operator::find_link;
 
 /// Reports of a page.
-const LIMIT: u32 = 100;
+pub(super) const LIMIT: u32 = 100;
 
 /// A report, as the operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = OperatorReport)]
 pub struct ReportView {
+    #[schema(schema_with = schema::id)]
     pub id: ReportId,
+    #[schema(schema_with = schema::id)]
     pub workspace_id: WorkspaceId,
+    #[schema(schema_with = schema::id)]
     pub link_id: LinkId,
+    #[schema(format = "uri")]
     pub short_url: String,
-    /// Where the link leads now; `None` if it was deleted.
+    /// Where the link leads now; `null` if it was deleted.
+    #[schema(required = true, format = "uri")]
     pub url: Option<String>,
+    #[schema(schema_with = schema::report_reason)]
     pub reason: String,
+    /// May be empty.
     pub comment: String,
+    /// By what whoever reported it can be reached; empty if they left nothing, and once it is closed.
     pub contact: String,
+    #[schema(schema_with = schema::report_state)]
     pub state: String,
+    #[schema(schema_with = schema::time)]
     pub created_at: String,
+    #[schema(schema_with = schema::optional_time, required = true)]
     pub closed_at: Option<String>,
 }
 
@@ -44,18 +59,21 @@ pub struct ReportList {
 }
 
 /// A body of `POST /v1/reports/{id}/close`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = CloseReport)]
 pub struct CloseRequest {
-    /// Whether its link is blocked.
+    /// Whether its link is blocked; then all other open reports about it are closed too.
     pub block: bool,
 }
 
 /// What closing a report, or blocking a link, came to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = LinkBlocked)]
 pub struct Closed {
+    #[schema(schema_with = schema::id)]
     pub link_id: LinkId,
-    /// What the link's code is good for now: `active`, `disabled`, `blocked`.
+    /// What the link's code is good for now: `active`, `disabled`, `blocked`, `deleted`.
     pub state: String,
     /// Reports that were closed.
     pub closed: u64,
@@ -82,7 +100,7 @@ pub(crate) async fn list(
     Ok(Json(ReportList { data }).into_response())
 }
 
-async fn view(app: &App, report: Report) -> Result<ReportView, ApiError> {
+pub(super) async fn view(app: &App, report: Report) -> Result<ReportView, ApiError> {
     let link = link_fetch(app.read(), report.workspace, report.link).await?;
     Ok(ReportView {
         id: report.id,
@@ -99,23 +117,32 @@ async fn view(app: &App, report: Report) -> Result<ReportView, ApiError> {
     })
 }
 
-/// The link first: should it fail, the report is still open.
 pub(crate) async fn close(
     State(app): State<App>,
     Id(id): Id<ReportId>,
     Json(request): Json<CloseRequest>,
 ) -> Result<Response, ApiError> {
+    Ok(Json(close_report(&app, id, request, Actor::default()).await?).into_response())
+}
+
+/// Closes a report. The link first: should it fail, the report is still open.
+pub(super) async fn close_report(
+    app: &App,
+    id: ReportId,
+    request: CloseRequest,
+    actor: Actor,
+) -> Result<Closed, ApiError> {
     let state = if request.block { ReportState::Blocked } else { ReportState::Dismissed };
     let after = ReportId::try_from(id.get().saturating_add(1)).ok();
     let found = reports_list(app.read(), None, after, 1).await?.into_iter().next();
     let report = found.filter(|report| report.id == id).ok_or(ApiError::NotFound("report"))?;
     if request.block {
-        set_blocked(&app, report.workspace, report.link, true).await?;
+        set_blocked(app, report.workspace, report.link, true, actor.clone()).await?;
     }
-    let done = app.act(CloseReport { id, state, actor: Actor::default() }).await?;
+    let done = app.act(CloseReport { id, state, actor }).await?;
     let closed = done.map_or(0, |(_, closed)| closed);
     tracing::info!(report.id = %id, link.id = %report.link, state = state.as_str(), "report closed");
-    Ok(Json(answer(&app, report.workspace, report.link, closed).await?).into_response())
+    answer(app, report.workspace, report.link, closed).await
 }
 
 pub(crate) async fn block(
@@ -134,24 +161,25 @@ pub(crate) async fn unblock(
 
 async fn block_named(app: &App, name: &str, is_blocked: bool) -> Result<Response, ApiError> {
     let (workspace, link) = find_link(app, name).await?;
-    set_blocked(app, workspace, link, is_blocked).await?;
+    set_blocked(app, workspace, link, is_blocked, Actor::default()).await?;
     tracing::info!(link.id = %link, is_blocked, "link blocked, or not any more, by an operator");
     Ok(Json(answer(app, workspace, link, 0).await?).into_response())
 }
 
-async fn set_blocked(
+pub(super) async fn set_blocked(
     app: &App,
     workspace: WorkspaceId,
     link: LinkId,
     is_blocked: bool,
+    actor: Actor,
 ) -> Result<(), ApiError> {
     let blocks = vec![Block { workspace, link, is_blocked }];
-    let act = BlockLinks { actor: Actor::default(), why: Reason::Operator, blocks };
+    let act = BlockLinks { actor, why: Reason::Operator, blocks };
     app.act(act).await?;
     Ok(())
 }
 
-async fn answer(
+pub(super) async fn answer(
     app: &App,
     workspace: WorkspaceId,
     link: LinkId,

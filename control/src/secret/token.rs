@@ -58,7 +58,8 @@ pub(crate) fn derived(secret: &str, label: &str) -> String {
     base64url(&hash.finalize())
 }
 
-fn base64url(bytes: &[u8]) -> String {
+/// base64url without padding (RFC 4648, 5).
+pub(crate) fn base64url(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
         let group = chunk.iter().fold(0_usize, |group, byte| group << 8 | usize::from(*byte));

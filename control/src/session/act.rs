@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::store::{session_revoke, session_rotate, session_touch, sessions_revoke};
 use super::{Session, store};
+use crate::account::passkey::store::passkey_use;
 use crate::account::store::account_now;
 use crate::account::{Account, Email};
 use crate::audit::{Actor, Entry};
@@ -124,6 +125,8 @@ pub(crate) enum ConfirmBy {
     Code(crate::account::Entered, Box<crate::secret::seal::SealKey>),
     /// The provider says so, of an identity of this account.
     Provider,
+    /// One of this account, which the person has just used.
+    Passkey(crate::account::passkey::Use),
 }
 
 impl Act for Confirm {
@@ -138,6 +141,7 @@ impl Act for Confirm {
         let (is_right, by_second) = match &by {
             ConfirmBy::Password(hash) => (account.password_hash.as_ref() == Some(hash), false),
             ConfirmBy::Provider => (true, false),
+            ConfirmBy::Passkey(used) => (passkey_use(writing.tx, used, writing.now).await?, true),
             ConfirmBy::Code(code, seal) => {
                 (crate::account::factor::check(writing, &account, *code, seal).await?, true)
             }

@@ -15,15 +15,15 @@ use super::store::{SessionRow, session_find, session_list};
 use super::{Device, FRESH, Found, GRACE, Session};
 use crate::account::command::SecretText;
 use crate::account::store::account_fetch;
-use crate::account::tries::note_wrong;
-use crate::account::{Entered, Password, Verified};
+use crate::account::tries::{Tried, note_wrong};
+use crate::account::{Account, Entered, Password, Verified};
 use crate::app::App;
 use crate::audit::Actor;
 use crate::http::auth::{Credentials, actor};
 use crate::http::extract::{Id, Json};
 use crate::http::problem::{ApiError, FieldError};
 use crate::http::refusal::Asker;
-use crate::limit::api::{count_failed, count_person};
+use crate::limit::api::{count_failed, count_person, count_stranger, may_look_up};
 use crate::link::api::rfc3339;
 use crate::mail::text;
 use crate::openapi::responses::{Any, Fresh, OfOne, WithBody};
@@ -87,6 +87,7 @@ impl FromRequestParts<App> for SignedIn {
         if !is_of_this_site(&parts.method, &parts.headers, app.problem_base()) {
             return Err(ApiError::CrossSite);
         }
+        may_look_up(parts, app)?;
         let (hash, now) = (Token::hash_of(token), app.now());
         let jar = parts.extensions.get::<ResponseCookie>().cloned().unwrap_or_default();
         let (session, is_current) = match session_find(app.read(), &hash, now).await? {
@@ -164,6 +165,8 @@ impl FromRequestParts<App> for Client {
         if is_of_other_site(&parts.headers, app.problem_base()) {
             return Err(ApiError::CrossSite);
         }
+        // Whoever is signed in has been counted as themselves.
+        count_stranger(parts, app).await?;
         Ok(Self::of(parts))
     }
 }
@@ -376,14 +379,8 @@ pub(crate) async fn confirm(
     let by = match (body.password, body.code) {
         (Some(password), None) => {
             let hash = account.password_hash.clone();
-            app.limits()
-                .login(client.actor.address, &Token::hash_of(account.email.as_str()))
-                .await?;
-            let verified = verify(&app, password.as_str(), hash.clone()).await;
-            if matches!(verified, Err(ApiError::WrongLogin)) {
-                note_wrong(&app, &client, account.id);
-            }
-            verified?;
+            app.limits().confirm(signed_in.session).await?;
+            verify_own(&app, &client, &account, password.as_str()).await?;
             ConfirmBy::Password(hash.ok_or(ApiError::WrongLogin)?)
         }
         (None, Some(code)) => {
@@ -396,14 +393,32 @@ pub(crate) async fn confirm(
             return Err(ApiError::Invalid(vec![FieldError::new("#", "one-of", detail)]));
         }
     };
+    let is_code = matches!(by, ConfirmBy::Code(..));
     let token = Token::generate(app.random());
     let actor = client.acting(account.id);
     let confirm = Confirm { session: signed_in.current, by, token: token.hash(), actor };
     if !app.act(confirm).await? {
+        if is_code {
+            note_wrong(&app, &client, account.id, Tried::Code);
+        }
         return Err(ApiError::WrongLogin);
     }
     client.cookie.set(&signed_in.current, &token, app.now());
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// As [`verify`], of somebody who is signed in; what is wrong is counted and in the audit log.
+pub(crate) async fn verify_own(
+    app: &App,
+    client: &Client,
+    account: &Account,
+    password: &str,
+) -> Result<Verified, ApiError> {
+    let verified = verify(app, password, account.password_hash.clone()).await;
+    if matches!(verified, Err(ApiError::WrongLogin)) {
+        note_wrong(app, client, account.id, Tried::Password);
+    }
+    verified
 }
 
 /// Whether this is the password that the hash is of; without a hash it is not, after as long.

@@ -12,7 +12,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::api::{Client, verify};
-use super::store::{device_is_known, session_insert};
+use super::store::{address_is_known_for, device_is_known, session_insert};
 use super::{Device, NewSession, Session};
 use crate::account::api::AccountView;
 use crate::account::command::SecretText;
@@ -108,12 +108,12 @@ pub(crate) async fn sign_in(
     Json(body): Json<SignInBody>,
 ) -> Result<Response, ApiError> {
     let email = Email::parse(&body.email, "#/email").map_err(|_| ApiError::WrongLogin)?;
-    app.limits().login(client.actor.address, &Token::hash_of(email.as_str())).await?;
+    limit(&app, &client, &email).await?;
     let account = account_find(app.read(), &email).await?.filter(|account| !account.is_disabled);
     let hash = account.as_ref().and_then(|account| account.password_hash.clone());
     let verified = verify(&app, body.password.as_str(), hash).await;
     if let (Some(account), Err(ApiError::WrongLogin)) = (&account, &verified) {
-        tries::note_wrong(&app, &client, account.id);
+        tries::note_wrong(&app, &client, account.id, Tried::Password);
     }
     let verified = verified?;
     let account = account.ok_or(ApiError::WrongLogin)?;
@@ -147,6 +147,18 @@ pub(crate) async fn sign_in(
     };
     let begun = app.act(begin).await?.ok_or(ApiError::WrongLogin)?;
     Ok(begun.answer(&app, &client, &token))
+}
+
+/// Counts a try, before a password is looked at: from where the account is, or lately was, signed in
+/// apart, so that whoever tries elsewhere does not keep its owner out.
+async fn limit(app: &App, client: &Client, email: &Email) -> Result<(), ApiError> {
+    let (limits, from) = (app.limits(), client.actor.address);
+    let device = &client.device.address;
+    // One question, whether there is such an account or not.
+    if address_is_known_for(app.read(), email, device).await? {
+        return limits.login_known(from, &Token::hash_of(&format!("{device} {email}"))).await;
+    }
+    limits.login(from, &Token::hash_of(email.as_str())).await
 }
 
 /// Signs in with the second factor

@@ -6,6 +6,7 @@ mod tests;
 use carom_shared::{AccountId, Random, SessionId, UnixMillis};
 
 use super::{Device, Found, Life, NewSession, PER_ACCOUNT_MAX, REMEMBERED_AFTER, Session};
+use crate::account::Email;
 use crate::db::{Db, StoreError, Tx, on_db, on_tx};
 use crate::secret::token::TokenHash;
 
@@ -87,18 +88,31 @@ pub(crate) async fn session_find(
     Ok(None)
 }
 
+const ACTIVE: &str = "select session.id from session \
+     join account on account.id = session.account_id \
+     where session.id = $1 and revoked_at_ms is null \
+       and idle_expires_at_ms > $2 and expires_at_ms > $2 and account.state = 0";
+
+/// As [`session_is_active`], as it is in this transaction.
+pub(crate) async fn session_is_active_now(
+    tx: &mut Tx,
+    id: SessionId,
+    now: UnixMillis,
+) -> Result<bool, StoreError> {
+    let found: Option<i64> = on_tx!(tx, |conn| {
+        sqlx::query_scalar(ACTIVE).bind(id.get()).bind(now.get()).fetch_optional(conn).await
+    })?;
+    Ok(found.is_some())
+}
+
 /// Whether a session that was there may still be used.
 pub(crate) async fn session_is_active(
     db: &Db,
     id: SessionId,
     now: UnixMillis,
 ) -> Result<bool, StoreError> {
-    const FIND: &str = "select session.id from session \
-         join account on account.id = session.account_id \
-         where session.id = $1 and revoked_at_ms is null \
-           and idle_expires_at_ms > $2 and expires_at_ms > $2 and account.state = 0";
     let found: Option<i64> = on_db!(db, |pool| {
-        sqlx::query_scalar(FIND).bind(id.get()).bind(now.get()).fetch_optional(pool).await
+        sqlx::query_scalar(ACTIVE).bind(id.get()).bind(now.get()).fetch_optional(pool).await
     })?;
     Ok(found.is_some())
 }
@@ -228,6 +242,24 @@ pub(crate) async fn address_is_known(
     }
     let found: Option<i64> = on_db!(db, |pool| {
         sqlx::query_scalar(FIND).bind(account.get()).bind(address).fetch_optional(pool).await
+    })?;
+    Ok(found.is_some())
+}
+
+/// As [`address_is_known`], of the account with this e-mail address, if there is one.
+pub(crate) async fn address_is_known_for(
+    db: &Db,
+    email: &Email,
+    address: &str,
+) -> Result<bool, StoreError> {
+    const FIND: &str = "select session.id from account \
+         join session on session.account_id = account.id \
+         where account.email = $1 and session.address = $2 limit 1";
+    if address.is_empty() {
+        return Ok(false);
+    }
+    let found: Option<i64> = on_db!(db, |pool| {
+        sqlx::query_scalar(FIND).bind(email.as_str()).bind(address).fetch_optional(pool).await
     })?;
     Ok(found.is_some())
 }

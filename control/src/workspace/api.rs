@@ -13,7 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::act::{CreateWorkspace, DeleteWorkspace, RenameWorkspace};
 use super::store::workspace_list_of;
 use super::sweep::sweep;
-use super::{Membership, Workspace, check_name};
+use super::{Membership, NAME_MAX, Workspace, check_name};
 use crate::access::{Role, Scope, allow};
 use crate::app::App;
 use crate::http::auth::{Caller, Credentials};
@@ -264,6 +264,9 @@ pub(crate) async fn delete(
     client: Client,
     Params(params): Params<DeleteParams>,
 ) -> Result<Response, ApiError> {
+    if params.confirm.as_ref().is_some_and(|confirm| confirm.chars().count() > NAME_MAX) {
+        return Err(ApiError::Request(format!("confirm has at most {NAME_MAX} characters")));
+    }
     signed_in.require_fresh(app.now())?;
     let (first, confirm) = (app.first_workspace(), params.confirm);
     let actor = client.acting(signed_in.account);

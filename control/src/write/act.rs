@@ -29,8 +29,14 @@ pub(crate) struct Writing<'w> {
 impl Writing<'_> {
     /// Notes for the audit log what is done here.
     pub(crate) async fn note(&mut self, actor: &Actor, entry: Entry) -> Result<(), StoreError> {
-        let noted = Noted { by: Arc::new(actor.clone()), entry };
-        audit_append(self.tx, &[noted], self.now).await
+        let by = Arc::new(actor.clone());
+        if !actor.for_installation || entry.workspace.is_none() {
+            return audit_append(self.tx, &[Noted { by, entry }], self.now).await;
+        }
+        let whole = Noted { by, entry: Entry { workspace: None, ..entry.clone() } };
+        let operator = Actor { request: actor.request.clone(), ..Actor::default() };
+        let told = Noted { by: Arc::new(operator), entry };
+        audit_append(self.tx, &[told, whole], self.now).await
     }
 }
 

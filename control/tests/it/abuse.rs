@@ -75,6 +75,23 @@ async fn what_is_on_a_list_is_refused_and_links_follow_it_both_ways() {
 
     write(&list, "fine.example\nevil.example\n");
     becomes(&test, &late, "blocked").await;
+    // As well among others.
+    let change = format!(
+        r#"{{"id":"{late}","action":"change","change":{{"url":"https://other.example/"}}}}"#
+    );
+    let change = format!(r#"{{"links":[{change}]}}"#);
+    let bulk = test.call(Method::PATCH, "/api/v1/links/bulk", &change).await;
+    assert_eq!(bulk.json()["results"][0]["status"], 200);
+    becomes(&test, &late, "active").await;
+    write(&list, "other.example\nevil.example\n");
+    becomes(&test, &late, "blocked").await;
+    let rows = r#"[{"code":"late","url":"https://fine.example/"}]"#;
+    let body = format!(r#"{{"on_conflict":"replace","rows":{rows}}}"#);
+    let imported = test.post("/api/v1/links/import", &body).await;
+    assert_eq!(imported.json()["results"][0]["outcome"], "replaced", "{}", imported.body);
+    becomes(&test, &late, "active").await;
+    write(&list, "fine.example\nevil.example\n");
+    becomes(&test, &late, "blocked").await;
     write(&list, "evil.example\n");
     becomes(&test, &late, "active").await;
 
@@ -95,6 +112,8 @@ async fn without_lists_those_that_were_taken_down_by_one_come_back() {
     write(&list, "evil.example\n");
     becomes(&test, &id, "blocked").await;
     test.app.close().await;
+    // On PostgreSQL another control plane could still have the list; nobody is heard of any more who had it.
+    test.clock.advance(Duration::from_mins(6));
     test.reopened(open(test.config(), test.clock.clone(), 3).await.unwrap());
     becomes(&test, &id, "active").await;
 }
@@ -116,12 +135,39 @@ async fn an_operator_takes_a_link_down_and_its_owner_cannot_undo_it() {
     assert_eq!(test.call(Method::DELETE, &path, "").await.status, 204);
     let restored = test.post(&format!("{path}/restore"), "").await;
     assert_eq!(restored.json()["state"], "blocked");
+    assert_eq!(test.call(Method::DELETE, &path, "").await.status, 204);
+    let anew = r#"{"url":"https://example.com/","code":"x"}"#;
+    assert_eq!(test.post("/api/v1/links", anew).await.json()["code"], "code-taken");
+    let code = test.get("/api/v1/codes/x").await.json();
+    assert_eq!((&code["available"], &code["reason"]), (&false.into(), &"taken".into()), "{code}");
+    let rows = r#""rows":[{"code":"x","url":"https://example.com/"}]"#;
+    let body = format!(r#"{{"on_conflict":"replace",{rows}}}"#);
+    let imported = test.post("/api/v1/links/import", &body).await;
+    assert_eq!(imported.json()["results"][0]["outcome"], "refused", "{}", imported.body);
+    assert_eq!(test.post(&format!("{path}/restore"), "").await.status, 200);
     assert_eq!(test.get("/api/v1/links?limit=1").await.json()["data"][0]["state"], "blocked");
 
     let done = test.operator(Method::POST, &format!("/v1/links/{id}/unblock"), "{}").await;
     assert_eq!(done.json()["state"], "disabled", "as it was");
     let nothing = test.operator(Method::POST, "/v1/links/nothing/block", "{}").await;
     assert_eq!(nothing.status, 404);
+}
+
+#[tokio::test]
+async fn a_file_takes_links_down_for_operators_alone() {
+    let (test, _) = with_list("evil.example\n").await;
+    let row = r#"{"code":"x","url":"https://evil.example/","state":"blocked"}"#;
+    let refused = test.post("/api/v1/links/import", &format!(r#"{{"rows":[{row}]}}"#)).await;
+    let errors = refused.json()["results"][0]["errors"].clone();
+    assert_eq!(errors[0]["pointer"], "#/state", "{}", refused.body);
+    // What an export of theirs has comes back as it was, also where it leads to what is listed.
+    let body = format!(r#"{{"on_conflict":"refuse","dry_run":false,"rows":[{row}]}}"#);
+    let made = test.operator(Method::POST, "/v1/import", &body).await;
+    assert_eq!(made.json()["rows"][0], "made", "{}", made.body);
+    let links = test.get("/api/v1/links").await.json();
+    assert_eq!(links["data"][0]["state"], "blocked");
+    let done = test.operator(Method::POST, "/v1/links/x/unblock", "{}").await;
+    assert_eq!(done.status, 200, "{}", done.body);
 }
 
 async fn report(test: &Test, media_type: &str, body: &str) -> Answer {

@@ -6,6 +6,8 @@ mod factor;
 mod letters;
 #[cfg(feature = "oidc")]
 mod oidc;
+#[cfg(feature = "passkeys")]
+mod passkeys;
 mod sessions;
 mod setup;
 

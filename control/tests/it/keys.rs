@@ -148,7 +148,17 @@ async fn a_key_makes_none_that_can_do_more() {
     let patched =
         with_key(&test, &maker, Method::PATCH, &path, r#"{"scopes":["links:write"]}"#).await;
     assert_eq!(pointers(&patched), ["#/scopes"]);
-    let strong = make(&test, r#"{"name":"strong","scopes":["links:write"]}"#).await;
+    let strong = r#"{"name":"strong","scopes":["links:write"],"addresses":["192.0.2.0/24"],"rate_per_minute":9}"#;
+    let strong = make(&test, strong).await;
+    let path = format!("/api/v1/keys/{}", text(&strong, "id"));
+    for (change, status) in [
+        (r#"{"addresses":null}"#, 409),
+        (r#"{"rate_per_minute":10}"#, 409),
+        (r#"{"name":"s","rate_per_minute":8}"#, 200),
+    ] {
+        let patched = with_key(&test, &maker, Method::PATCH, &path, change).await;
+        assert_eq!(patched.status, status, "{change}: {}", patched.body);
+    }
     let path = format!("/api/v1/keys/{}/rotate", text(&strong, "id"));
     let rotated = with_key(&test, &maker, Method::POST, &path, "{}").await;
     assert_eq!(rotated.status, StatusCode::CONFLICT, "{}", rotated.body);

@@ -71,7 +71,8 @@ impl Feed {
 async fn clicks_are_seen_as_they_are_stored() {
     let test = Test::new().await;
     assert!(!test.app.bundle().await.unwrap().are_clicks_watched);
-    test.post("/api/v1/links", r#"{"url":"https://example.com/","code":"a"}"#).await;
+    let tagged = r#"{"url":"https://example.com/","code":"a","tags":["Red"]}"#;
+    test.post("/api/v1/links", tagged).await;
     test.post("/api/v1/links", r#"{"url":"https://example.com/","code":"b"}"#).await;
     let domain = test.app.domains()[0].id;
     let other = test.app.resolve(domain, &Code::parse("b").unwrap()).await.unwrap().unwrap().link;
@@ -81,10 +82,14 @@ async fn clicks_are_seen_as_they_are_stored() {
     let mut all = Feed::open(&test, "/api/v1/live").await;
     let mut one = Feed::open(&test, &format!("/api/v1/live?link={link}")).await;
     let mut quiet = Feed::open(&test, &format!("/api/v1/live?link={other}")).await;
-    assert_eq!(test.metric("carom_control_live_streams").await, 3);
+    let host = test.app.domains()[0].host.to_string();
+    let mut tagged = Feed::open(&test, &format!("/api/v1/live?tag=RED&domain={host}")).await;
+    let mut untagged = Feed::open(&test, "/api/v1/live?tag=blue").await;
+    assert_eq!(test.metric("carom_control_live_streams").await, 5);
     click(&test, 2, &["news.example", HOSTILE]).await;
     let seen = all.next().await.unwrap();
     assert_eq!(one.next().await.unwrap(), seen);
+    assert_eq!(tagged.next().await.unwrap(), seen);
     let lines: Vec<_> = seen.lines().collect();
     let [event, first, "", "event: click", second, ""] = lines[..] else { panic!("{seen}") };
     assert_eq!(event, "event: click");
@@ -103,7 +108,7 @@ async fn clicks_are_seen_as_they_are_stored() {
     click(&test, 2, &["news.example", HOSTILE]).await;
     test.app.drain();
     let end = "event: end\ndata: {\"reason\":\"stopping\"}\n\n";
-    for feed in [&mut all, &mut one, &mut quiet] {
+    for feed in [&mut all, &mut one, &mut quiet, &mut tagged, &mut untagged] {
         assert_eq!(feed.next().await.as_deref(), Some(end));
         assert_eq!(feed.next().await, None);
     }
@@ -114,7 +119,7 @@ async fn clicks_are_seen_as_they_are_stored() {
 async fn streams_are_limited_and_end_with_their_client() {
     let test = Test::new().await;
     let mut feeds = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..20 {
         feeds.push(Feed::open(&test, "/api/v1/live").await);
     }
     let refused = test.get("/api/v1/live").await;
@@ -130,7 +135,10 @@ async fn streams_are_limited_and_end_with_their_client() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(test.get("/api/v1/live?link=1").await.status, StatusCode::NOT_FOUND);
-    assert_eq!(test.get("/api/v1/live?link=x").await.status, StatusCode::BAD_REQUEST);
+    for query in ["link=x", "domain=nowhere.example", "tag=", "link=1&tag=red"] {
+        let path = format!("/api/v1/live?{query}");
+        assert_eq!(test.get(&path).await.status, StatusCode::BAD_REQUEST, "{query}");
+    }
     assert_eq!(test.get("/api/v1/live?since=1").await.status, StatusCode::BAD_REQUEST);
 }
 

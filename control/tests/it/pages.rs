@@ -1,5 +1,6 @@
 //! Pages, as a browser gets them. What a person does with them is tried in a real browser by hand.
 
+mod language;
 mod settings;
 
 use super::people::{People, Person};

@@ -1,5 +1,7 @@
 //! Workspaces, members, invitations and the audit log, as their members see them.
 
+mod operators;
+
 use super::*;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -294,6 +296,72 @@ async fn somebody_is_invited_accepts_once_and_is_let_go() {
 }
 
 #[tokio::test]
+async fn a_key_gives_no_role_that_can_do_more_than_it() {
+    let people = People::new().await;
+    let ada = people.member("ada@example.com", "owner").await;
+    let bob = people.member("bob@example.com", "viewer").await;
+    let reads = ["links:read", "stats:read", "domains:read", "members:read", "members:write"];
+    let key = async |body: Value| {
+        let made = people.call(&ada, Method::POST, "/keys", &body).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        made.json()["key"].as_str().unwrap().to_owned()
+    };
+    let alone = key(json!({"name": "k", "scopes": ["members:write"]})).await;
+    let viewers = key(json!({"name": "k", "scopes": reads})).await;
+    let bob = format!("/members/{}", bob.id);
+    let invite = |role: &str, n: u32| json!({"email": format!("x{n}@example.com"), "role": role});
+    for (n, (key, role, status)) in
+        [(&alone, "viewer", 403), (&viewers, "admin", 403), (&viewers, "editor", 403)]
+            .into_iter()
+            .enumerate()
+    {
+        let body = invite(role, u32::try_from(n).unwrap());
+        let invited = people.by_key(key, Method::POST, "/invitations", &body).await;
+        assert_eq!(invited.status, status, "{role}: {}", invited.body);
+        assert_eq!(invited.json()["code"], "insufficient-scope");
+        let changed = people.by_key(key, Method::PATCH, &bob, &json!({"role": role})).await;
+        assert_eq!(changed.status, status, "{role}: {}", changed.body);
+    }
+    let body = invite("viewer", 9);
+    assert_eq!(people.by_key(&viewers, Method::POST, "/invitations", &body).await.status, 201);
+}
+
+/// Whoever is out does not come back by an invitation of their own.
+#[tokio::test]
+async fn an_invitation_ends_with_whoever_invited() {
+    let people = People::new().await;
+    let ada = people.member("ada@example.com", "owner").await;
+    let bob = people.member("bob@example.com", "admin").await;
+    let second = people.member("second@example.com", "viewer").await;
+    let made = people.call(&ada, Method::POST, "/workspaces", &json!({"name": "Team"})).await;
+    let team = id(&made);
+    let ada = Person { workspace: Some(team.clone()), ..ada };
+    let link = async |by: &Person, email: &str, role: &str| {
+        people.clock.advance(Duration::from_secs(120));
+        let body = json!({"email": email, "role": role});
+        let invited = people.call(by, Method::POST, "/invitations", &body).await;
+        assert_eq!(invited.status, 201, "{}", invited.body);
+        let link = invited.json()["link"].as_str().unwrap().to_owned();
+        link.split_once('#').unwrap().1.to_owned()
+    };
+    let accept = async |who: &Person, token: &str| {
+        let body = json!({"token": token});
+        people.call(who, Method::POST, "/invitations/accept", &body).await.status
+    };
+    let token = link(&ada, "bob@example.com", "admin").await;
+    assert_eq!(accept(&bob, &token).await, 200);
+    let there = Person { workspace: Some(team), ..bob.clone() };
+    let own = link(&there, "second@example.com", "admin").await;
+    let path = format!("/members/{}", bob.id);
+    let demoted = people.call(&ada, Method::PATCH, &path, &json!({"role": "editor"})).await;
+    assert_eq!(demoted.status, 204, "{}", demoted.body);
+    assert_eq!(accept(&second, &own).await, 404, "who invited may not any more");
+    assert_eq!(people.get(&ada, "/invitations").await.json()["data"], json!([]));
+    assert_eq!(people.call(&ada, Method::DELETE, &path, &Value::Null).await.status, 204);
+    assert_eq!(accept(&second, &own).await, 404, "who invited is out");
+}
+
+#[tokio::test]
 async fn an_invitation_ends_by_time_by_hand_and_by_a_newer_one() {
     let people = People::new().await;
     let ada = people.member("ada@example.com", "owner").await;
@@ -482,4 +550,51 @@ async fn an_operator_takes_a_workspace_out_of_service_and_brings_it_back() {
         people.operator(Method::POST, "/v1/workspaces/1/disable", &json!({})).await.status,
         404
     );
+}
+
+#[tokio::test]
+async fn who_was_invited_makes_an_account_with_the_link() {
+    let people = People::new().await;
+    let nobody = Person { id: String::new(), token: String::new(), workspace: None };
+    let ada = people.member("ada@example.com", "owner").await;
+    let bob = people.member("bob@example.com", "admin").await;
+    let invite = async |by: &Person, email: &str| {
+        let body = json!({"email": email, "role": "editor"});
+        let made = people.call(by, Method::POST, "/invitations", &body).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+        made.json()["link"].as_str().unwrap().split_once('#').unwrap().1.to_owned()
+    };
+    let register = async |token: &str, password: &str| {
+        let body = json!({"token": token, "name": "Cleo", "password": password});
+        people.call(&nobody, Method::POST, "/invitations/register", &body).await
+    };
+    // Nobody makes accounts here but operators: the first account is one, an admin is none.
+    let token = invite(&bob, "cleo@example.com").await;
+    let closed = register(&token, PASSWORD).await;
+    assert_eq!((closed.status.as_u16(), &closed.json()["code"]), (409, &"conflict".into()));
+    people.clock.advance(Duration::from_secs(3600));
+
+    let token = invite(&ada, "cleo@example.com").await;
+    assert_eq!(register("x", PASSWORD).await.status, 422);
+    assert_eq!(register(&token, "password password").await.status, 422);
+    let made = register(&token, PASSWORD).await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    assert_eq!(made.json()["account"]["email"], "cleo@example.com");
+    let cookie = made.headers["set-cookie"].to_str().unwrap();
+    let cookie = cookie.split_once('=').unwrap().1.split_once(';').unwrap().0.to_owned();
+    let cleo = Person { id: String::new(), token: cookie, workspace: None };
+    let mine = people.get(&cleo, "/workspaces").await.json();
+    assert_eq!(mine["data"][0]["role"], "editor", "{mine}");
+    people.clock.advance(Duration::from_secs(3600));
+    assert_eq!(register(&token, PASSWORD).await.status, 422, "once");
+
+    // Somebody who has an account signs in.
+    let made = people.call(&ada, Method::POST, "/workspaces", &json!({"name": "Team"})).await;
+    let there = Person { workspace: Some(id(&made)), ..ada.clone() };
+    let token = invite(&there, "bob@example.com").await;
+    assert_eq!(register(&token, PASSWORD).await.status, 409);
+    let log = people.get(&ada, "/audit?action=invitation.create").await.json();
+    assert_eq!(log["data"][0]["detail"]["by"], "link", "{log}");
+    let log = people.get(&ada, "/audit?action=invitation.accept").await.json();
+    assert_eq!(log["data"][0]["detail"]["new_account"], true, "{log}");
 }

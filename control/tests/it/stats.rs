@@ -300,6 +300,10 @@ async fn erased_clicks_are_gone_from_every_answer() {
     let (test, link) = some().await;
     let erased = test.call(Method::DELETE, &format!("{link}/clicks"), "").await;
     assert_eq!((erased.status, erased.body.as_str()), (StatusCode::NO_CONTENT, ""));
+    let log = test.get("/api/v1/audit?action=clicks.erase").await.json();
+    let noted = &log["data"][0];
+    let object = format!("link:{}", link.rsplit_once('/').unwrap().1);
+    assert_eq!((&noted["object"], noted["key_id"].is_string()), (&object.into(), true), "{log}");
     for path in [format!("{link}/stats?by=country"), "/api/v1/stats?by=country".into()] {
         let stats = test.get(&path).await.json();
         assert_eq!(stats["totals"]["clicks"], 0);

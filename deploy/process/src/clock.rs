@@ -81,6 +81,12 @@ impl SteadyClock {
         clock
     }
 
+    /// A time that nobody can set and that goes on while the machine sleeps; from which moment on is not said.
+    #[must_use]
+    pub fn steady(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.steady_ms()).unwrap_or_default())
+    }
+
     /// Milliseconds that nobody can set, sleep included.
     fn steady_ms(&self) -> i64 {
         let awake_ms = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
@@ -220,12 +226,13 @@ mod tests {
     #[test]
     fn sleep_is_seen_at_the_next_look_and_moves_nothing_else() {
         let clock = SteadyClock::start();
-        let now = clock.now().get();
+        let (now, steady) = (clock.now().get(), clock.steady());
         // As if the machine had not slept for an hour that it did sleep.
         clock.slept_ms.fetch_sub(HOUR, Ordering::Relaxed);
         assert!((now - HOUR - clock.now().get()).abs() < 1000);
         clock.look_at_uptime();
         assert!((now - clock.now().get()).abs() < 2000);
+        assert!(clock.steady() - steady < Duration::from_secs(2), "it has gone on meanwhile");
         let before = clock.slept_ms.load(Ordering::Relaxed);
         clock.look_at_uptime();
         assert_eq!(clock.slept_ms.load(Ordering::Relaxed), before);

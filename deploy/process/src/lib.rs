@@ -1,5 +1,5 @@
 //! What each of Carom's programs has of its process: the clock, the log, signals, the folder that it
-//! has to itself, its settings file, and what it was given when it was started.
+//! has to itself, its settings file, what it was given when it was started, and whose certificates it trusts.
 //!
 //! For `carom`, `carom-control` and `carom-edge` alike, so that they are told things in one way. It
 //! knows nothing of links and clicks.
@@ -8,10 +8,14 @@
 mod clock;
 mod folder;
 mod log;
+#[cfg(not(feature = "tls"))]
+mod no_tls;
 mod otel;
 mod settings_file;
 mod signals;
 mod sockets;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::sync::Once;
 
@@ -20,10 +24,14 @@ use rustix::process::{Resource, Rlimit, getrlimit, setpriority_process, setrlimi
 pub use clock::SteadyClock;
 pub use folder::lock_folder;
 pub use log::{LogConfig, LogFormat};
+#[cfg(not(feature = "tls"))]
+pub use no_tls::{Tls, TlsStream, explain_tls};
 pub use otel::{OtelConfig, Ratio, Traces};
 pub use settings_file::{FileError, read_settings_file};
 pub use signals::Signals;
 pub use sockets::{Inherited, SocketError};
+#[cfg(feature = "tls")]
+pub use tls::{Tls, TlsStream, explain_tls};
 
 /// `EX_USAGE` of BSD's sysexits: a start was refused because of what was said, not of what is.
 pub const EXIT_SETTINGS: u8 = 64;

@@ -80,7 +80,7 @@ async fn examine(settings: &Settings, depth: Depth, clock: &dyn Clock) -> Report
         }
         let config = settings.control_config();
         findings.extend(clickhouse::examine(&config, clock).await.into_inner());
-        findings.extend(redis::examine(&settings.redis.url).await.into_inner());
+        findings.extend(redis::examine(&settings.redis).await.into_inner());
         findings.extend(spool::examine(&spool, is_live).into_inner());
     }
     findings.extend(system::examine(settings, &presence, now).into_inner());

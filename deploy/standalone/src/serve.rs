@@ -18,7 +18,7 @@ use carom_shared::{Clock, Random, SystemClock, SystemRandom};
 
 use crate::backup::{Backups, SpoolSource, router as backup_router};
 use crate::compose::{
-    ControlOrigin, ControlSink, EdgeSubscriber, keep_disabled, keep_missing, keep_salts,
+    ControlOrigin, ControlSink, EdgeSubscriber, chain, keep_disabled, keep_missing, keep_salts,
     note_missing, served,
 };
 use crate::data_dir::{DataDir, snapshot_path, spool_path};
@@ -105,8 +105,10 @@ impl Server {
         let open = move || Handle::current().block_on(App::open(options));
         let app = tokio::task::spawn_blocking(open).await.unwrap_or_else(resume)?;
         app.keep_clicks().await.map_err(ProgramError::from)?;
-        let salts = app.salts().await;
-        let salts = salts.map_err(|reason| ProgramError::NotReady { part: "database", reason })?;
+        let unread = |reason| ProgramError::NotReady { part: "database", reason };
+        let salts = app.salts().await.map_err(unread)?;
+        let disabled = app.disabled_workspaces().await;
+        let disabled = disabled.map_err(|error| unread(chain(&error)))?;
         let edge = Edge::start(EdgeParts {
             config: settings.edge.clone(),
             inherited,
@@ -114,6 +116,7 @@ impl Server {
             spool_dir: spool_path(data_dir.path()),
             snapshot: Some(snapshot_path(data_dir.path())),
             domains: served(&app.domains(), &app.report_url()),
+            disabled,
             salts,
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
@@ -133,7 +136,7 @@ impl Server {
         let server =
             Self { app, edge, backups, listeners: Listeners::default(), _data_dir: data_dir };
         let Self { app, edge, backups, listeners, .. } = &server;
-        listeners.spawn(|stop| steady.keep(stop));
+        listeners.spawn(|stop| Arc::clone(&steady).keep(stop));
         listeners.spawn(|stop| keep_salts(app.clone(), edge.feed(), stop));
         listeners.spawn(|stop| keep_disabled(app.clone(), edge.feed(), stop));
         listeners.spawn(|stop| keep_missing(app.clone(), edge.missing_codes(), stop));
@@ -144,7 +147,7 @@ impl Server {
         let limits = Limits { connections: settings.control.max_connections, ..few };
         // It says how far the wall clock has jumped, so it looks at that.
         let wall = Arc::new(SystemClock);
-        let probe = Probe::new(edge.state(), backups.clone(), wall);
+        let probe = Probe::new(edge.state(), backups.clone(), wall, Arc::clone(&steady));
         let knowledge = SelfKnowledge(Arc::new(probe.clone()));
         listeners.serve(api_router(app).layer(Extension(knowledge)), api, limits);
         if let Some((router, listener)) = internal_router(app).zip(internal) {

@@ -37,7 +37,8 @@ impl Planes {
         let plane = |url: &ControlUrl| {
             let (host, port) = url.host_and_port();
             let host = host.to_owned();
-            let peer = Peer { host, port, authority: url.authority(), idle_max: IDLE_MAX };
+            let (authority, tls) = (url.authority(), None);
+            let peer = Peer { host, port, authority, tls, idle_max: IDLE_MAX };
             Plane {
                 url: url.clone(),
                 questions: Pool::new(peer.clone(), QUESTION_CONNECTIONS),

@@ -7,10 +7,9 @@
 //! process that maps it. A city file of 60 MB so costs 60 MB, and twice that while it is exchanged.
 
 use std::fmt;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::net::IpAddr;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::text::clean;
+use crate::stamp::Stamp;
 
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -43,15 +43,6 @@ pub(super) struct Geo {
     /// The file that was tried last; a broken one is not tried again until it changes.
     seen: Option<Stamp>,
     looked_at: Option<Instant>,
-}
-
-/// What tells one state of a file from another: device, inode, length, and times of change in
-/// nanoseconds.
-type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
-
-fn stamp(of: &Metadata) -> Stamp {
-    let (modified, changed) = ((of.mtime(), of.mtime_nsec()), (of.ctime(), of.ctime_nsec()));
-    (of.dev(), of.ino(), of.len(), modified, changed)
 }
 
 /// What a look at the file found.
@@ -92,7 +83,7 @@ impl Geo {
         }
         let is_first = self.looked_at.replace(now).is_none();
         let found = match fs::metadata(&self.path) {
-            Ok(metadata) => stamp(&metadata),
+            Ok(metadata) => Stamp::of(&metadata),
             // A file that is away for a moment is being exchanged; one that never was there, is a
             // mistake to tell of once.
             Err(error) if is_first || self.seen.is_some() => {
@@ -144,7 +135,7 @@ fn read(path: &Path) -> Result<(Reader<Vec<u8>>, Stamp), GeoError> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(GeoError::TooLarge);
     }
-    Ok((Reader::from_source(bytes)?, stamp(&metadata)))
+    Ok((Reader::from_source(bytes)?, Stamp::of(&metadata)))
 }
 
 /// A record in either schema.

@@ -13,7 +13,8 @@
 //! Questions do not hold up the stream.
 //!
 //! What is known is fresh when the position is where the feed is known to go: as the last page of a
-//! stream says that was read to its end, or control's answer.
+//! stream says that was read to its end, or control's answer; and after changes were missed for good not
+//! before everything that was known has been asked for again.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -97,12 +98,19 @@ impl<'a> Changes<'a> {
     pub(super) async fn follow(mut self) {
         let mut question: Option<Question> = None;
         loop {
-            if !self.is_whole && self.recheck.try_join_next().is_some_and(|done| done.is_ok()) {
-                tracing::info!("everything that was known has been asked for again");
-                self.is_whole = true;
-                if let Some(progress) = &self.progress {
-                    self.resolver().set_position(progress.at());
+            match self.recheck.try_join_next() {
+                Some(Ok(())) => {
+                    tracing::info!("everything that was known has been asked for again");
+                    self.is_whole = true;
+                    if let Some(progress) = &self.progress {
+                        self.resolver().set_position(progress.at());
+                    }
                 }
+                Some(Err(error)) => {
+                    tracing::error!(%error, "what is known could not be asked for again; once more");
+                    self.ask_again();
+                }
+                None => {}
             }
             self.resolver().feed().set_streams(self.is_streaming());
             let due = self.due();
@@ -207,9 +215,12 @@ impl<'a> Changes<'a> {
         }
     }
 
-    /// Everything up to now is known.
+    /// No change up to now is unknown. Not so while what was known before some were missed is asked for
+    /// again: the next answer after that says it.
     fn fresh(&self) {
-        self.resolver().feed().fresh(self.follower.clock.now());
+        if self.is_whole {
+            self.resolver().feed().fresh(self.follower.clock.now());
+        }
     }
 
     fn is_of(&self, epoch: u64) -> bool {
@@ -262,8 +273,13 @@ impl<'a> Changes<'a> {
         }
         (self.progress, self.is_whole) = (Some(Progress::new(head)), false);
         (self.is_caught_up, self.stuck_since) = (false, None);
+        self.ask_again();
+    }
+
+    fn ask_again(&mut self) {
         self.recheck = JoinSet::new();
-        self.recheck.spawn(recheck::run(resolver.clone(), self.follower.client.clone()));
+        let client = self.follower.client.clone();
+        self.recheck.spawn(recheck::run(self.resolver().clone(), client));
     }
 
     /// L2 and the stream are those of this epoch.

@@ -13,6 +13,9 @@ use crate::resolve::Resolver;
 const AT_ONCE: usize = 8;
 /// After a question that failed.
 const RETRY: Duration = Duration::from_millis(500);
+/// So many failures of one route, a minute of them, while control answers otherwise: it is the route. It
+/// stays as it was known, for it must not keep all others from being fresh.
+const TRIES: u32 = 120;
 
 /// Routes that wait for a question.
 const QUEUE: usize = 256;
@@ -40,6 +43,7 @@ pub(super) async fn run(resolver: Resolver, client: ControlClient) {
 }
 
 async fn check(resolver: &Resolver, client: &ControlClient, domain: DomainId, code: Code) {
+    let mut failed = 0_u32;
     loop {
         match client.route(domain, &code).await {
             Ok(Some(record)) => return resolver.apply(RouteChange { domain, code, record }),
@@ -49,6 +53,11 @@ async fn check(resolver: &Resolver, client: &ControlClient, domain: DomainId, co
                 return;
             }
             Err(error) => {
+                failed += 1;
+                if failed.is_multiple_of(TRIES) && client.head().await.is_ok() {
+                    tracing::warn!(%error, %domain, "a known link cannot be asked for, and stays as it was");
+                    return;
+                }
                 tracing::debug!(%error, "a known link could not be asked for");
                 tokio::time::sleep(RETRY).await;
             }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
+use carom_process::explain_tls;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, RedisError, RedisResult};
 use tokio::time::{sleep, timeout};
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use carom_shared::redis::info_field;
 
 use super::L2;
+use super::client::CA_PATH;
 
 /// How long a server may take to accept a connection.
 const CONNECT_MAX: Duration = Duration::from_millis(500);
@@ -100,7 +102,11 @@ impl L2 {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_MAX))
             .set_response_timeout(Some(response_max));
-        self.0.client.get_multiplexed_async_connection_with_config(&config).await
+        let opened = self.0.client.get_multiplexed_async_connection_with_config(&config).await;
+        opened.map_err(|error| match explain_tls(&error, CA_PATH) {
+            Some(problem) => RedisError::from((redis::ErrorKind::Io, "TLS", problem)),
+            None => error,
+        })
     }
 
     /// Lets visitors' questions have a link until it is let go.

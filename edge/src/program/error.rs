@@ -5,11 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use carom_edge::EdgeError;
-use carom_edge::process::SocketError;
+use carom_edge::process::{EXIT_SETTINGS, FileError, SocketError};
 use carom_shared::settings::{InvalidSetting, SettingsError};
-
-/// `EX_USAGE` of BSD's sysexits: the start was refused because of what was said, not of what is.
-const EXIT_SETTINGS: u8 = 64;
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProgramError {
@@ -19,8 +16,8 @@ pub(super) enum ProgramError {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Setting(#[from] InvalidSetting),
-    #[error("settings file {}: {source}", .path.display())]
-    ConfigFile { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    File(#[from] FileError),
     #[error(transparent)]
     Socket(#[from] SocketError),
     #[error("data folder {}: {source}", .path.display())]
@@ -44,7 +41,7 @@ pub(super) enum ProgramError {
 impl ProgramError {
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Usage(_) | Self::Settings(_) | Self::Setting(_) | Self::ConfigFile { .. } => {
+            Self::Usage(_) | Self::Settings(_) | Self::Setting(_) | Self::File(_) => {
                 ExitCode::from(EXIT_SETTINGS)
             }
             _ => ExitCode::FAILURE,

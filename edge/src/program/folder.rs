@@ -12,7 +12,7 @@
 //! changed but replaced. Without inherited sockets a second process is a mistake, and is told so.
 //!
 //! Whoever runs looks into the other folder from time to time, and ships what was left there
-//! ([`carom_edge::spool::adopt`]).
+//! ([`carom_edge::spool::adopt`]), and removes what was kept there of salts.
 
 use std::fs::{self, File};
 use std::io;
@@ -32,7 +32,9 @@ const FREE_POLL: Duration = Duration::from_millis(50);
 /// How often the other folder is looked at. A restart in between is not disturbed.
 const ADOPT_EVERY: Duration = Duration::from_secs(5);
 /// What a start may take over of the other folder.
-const KEPT: [&str; 2] = ["bundle.json", "routes.snapshot"];
+const KEPT: [&str; 2] = [BUNDLE, "routes.snapshot"];
+/// It holds salts, which nobody keeps for longer than they are needed.
+pub(super) const BUNDLE: &str = "bundle.json";
 
 /// A folder of this process alone, as long as this lives.
 #[derive(Debug)]
@@ -86,11 +88,14 @@ impl Folder {
         mut adopter: Adopter,
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + use<> {
-        let other = self.other.clone();
+        let (dir, other) = (self.dir.clone(), self.other.clone());
         async move {
             loop {
                 if other.is_dir() && adopter.is_due() {
                     adopt(&other, &mut adopter, &stop).await;
+                }
+                if let Err(error) = forget_salts(&dir, &other) {
+                    tracing::warn!(folder = %other.display(), %error, "salts of another process stay there");
                 }
                 tokio::select! {
                     () = stop.cancelled() => return,
@@ -115,6 +120,21 @@ async fn adopt(folder: &Path, adopter: &mut Adopter, stop: &CancellationToken) {
         Err(error) => {
             tracing::warn!(folder = %folder.display(), %error, "what another process left stays there");
         }
+    }
+}
+
+/// Removes the bundle that a process left which has gone, once this one has as new a one: nobody else would,
+/// and whoever reads it later could find out visitors of its days.
+fn forget_salts(dir: &Path, other: &Path) -> io::Result<()> {
+    let (ours, theirs) = (dir.join(BUNDLE), other.join(BUNDLE));
+    if modified(&theirs)?.is_none() {
+        return Ok(());
+    }
+    let Some(_lock) = lock_folder(other)? else { return Ok(()) };
+    let ours = modified(&ours)?;
+    match modified(&theirs)? {
+        Some(at) if ours.is_some_and(|ours| ours >= at) => fs::remove_file(theirs),
+        _ => Ok(()),
     }
 }
 
@@ -175,6 +195,29 @@ mod tests {
         });
         assert_eq!(take(data.path(), true).unwrap().dir, data.path());
         go.join().unwrap();
+    }
+
+    #[test]
+    fn the_salts_of_one_that_has_gone_go_once_they_are_known_here() {
+        let data = tempfile::tempdir().unwrap();
+        let first = take(data.path(), true).unwrap();
+        fs::write(first.dir.join(BUNDLE), "salts").unwrap();
+        let second = take(data.path(), true).unwrap();
+        forget_salts(&second.dir, &second.other).unwrap();
+        assert!(first.dir.join(BUNDLE).exists(), "it is still there");
+        drop(first);
+        let hour = Duration::from_secs(3600);
+        let ours = File::options().write(true).open(second.dir.join(BUNDLE)).unwrap();
+        let at = ours.metadata().unwrap().modified().unwrap();
+        fs::remove_file(second.other.join(BUNDLE)).unwrap();
+        fs::write(second.other.join(BUNDLE), "newer").unwrap();
+        ours.set_modified(at - hour).unwrap();
+        forget_salts(&second.dir, &second.other).unwrap();
+        assert!(second.other.join(BUNDLE).exists(), "it is newer than ours");
+        ours.set_modified(at + hour).unwrap();
+        forget_salts(&second.dir, &second.other).unwrap();
+        assert!(!second.other.join(BUNDLE).exists());
+        assert!(second.dir.join(BUNDLE).exists());
     }
 
     #[test]

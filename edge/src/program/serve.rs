@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::error::ProgramError;
-use super::folder::Folder;
+use super::folder::{BUNDLE, Folder};
 use super::say;
 use super::settings::Settings;
 
@@ -59,7 +59,7 @@ async fn serve(settings: &Settings, inherited: Inherited) -> Result<(), ProgramE
     if let Some(l2) = &l2 {
         tasks.spawn(l2.clone().keep(stop.clone()));
     }
-    let bundle_path = folder.dir.join("bundle.json");
+    let bundle_path = folder.dir.join(BUNDLE);
     let first = tokio::select! {
         first = wait_for_bundle(&client, &bundle_path) => first,
         () = signals.stop() => return Ok(()),
@@ -67,7 +67,7 @@ async fn serve(settings: &Settings, inherited: Inherited) -> Result<(), ProgramE
 
     let steady = Arc::new(SteadyClock::start());
     let clock: Arc<dyn Clock> = Arc::clone(&steady) as Arc<dyn Clock>;
-    let sink = settings.sink(&client, &clock);
+    let sink = settings.sink(&client, &clock)?;
     let edge = Edge::start(EdgeParts {
         config: settings.edge.clone(),
         inherited,
@@ -76,6 +76,7 @@ async fn serve(settings: &Settings, inherited: Inherited) -> Result<(), ProgramE
         snapshot: Some(folder.dir.join("routes.snapshot")),
         domains: Domains::serving(&first.bundle.domains)
             .with_report_url(first.bundle.report_url.as_deref()),
+        disabled: first.bundle.disabled_workspaces.clone(),
         salts: first.bundle.salts.clone(),
         clock: Arc::clone(&clock),
         random: Arc::clone(&random),
@@ -90,7 +91,6 @@ async fn serve(settings: &Settings, inherited: Inherited) -> Result<(), ProgramE
         sink,
         edge.state(),
     );
-    edge.feed().set_disabled_workspaces(&first.bundle.disabled_workspaces);
     let follower = Follower::new(&edge, client, &settings.edge, first, bundle_path, clock, random);
     let follower = follower.with_l2(l2);
     tasks.spawn(follower.run(stop.clone()));
@@ -138,7 +138,13 @@ fn farewell(stopped: Stopped) -> String {
         (_, true) => "some still wait on disk, and the next start stores them",
         (_, false) => "some are still in the ring, and the next start recovers them",
     };
-    format!("Stopped. This run recorded {} clicks; {rest}.\n", stopped.clicks_recorded)
+    let refused = match stopped.batches_quarantined {
+        0 => "",
+        _ => {
+            "The store refused some batches of clicks; they are in spool/quarantine, and the log says why.\n"
+        }
+    };
+    format!("Stopped. This run recorded {} clicks; {rest}.\n{refused}", stopped.clicks_recorded)
 }
 
 /// An edge that never heard of a domain has nobody to answer: its first start waits.

@@ -1,12 +1,12 @@
 //! Every setting of `carom-edge`, and where they are read from.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use carom_edge::control::ControlClient;
 use carom_edge::l2::L2;
-use carom_edge::process::{LogConfig, OtelConfig};
+use carom_edge::process::{LogConfig, OtelConfig, read_settings_file};
 use carom_edge::ship::{ClickSink, StraightSink};
 use carom_edge::{EdgeConfig, SpoolConfig};
 use carom_shared::settings::{InvalidSetting, Layers};
@@ -16,8 +16,6 @@ use serde::{Deserialize, Serialize};
 use super::cli::SettingsArgs;
 use super::error::ProgramError;
 
-/// The settings file that is read without being named, if it is there.
-const DEFAULT_FILE: &str = "carom.toml";
 const SECRETS: &[&str] = &["internal.token", "redis.url", "edge.clicks_url"];
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +45,9 @@ pub(super) struct InternalConfig {
 pub(super) struct RedisConfig {
     /// The control plane's; none: the control plane is asked for everything.
     pub(super) url: Option<String>,
+    /// Certificates in PEM of the authorities of which the server's has to be; empty: those that this
+    /// machine trusts.
+    pub(super) ca_path: PathBuf,
 }
 
 impl Default for Settings {
@@ -73,7 +74,7 @@ impl Settings {
         environment: Vec<(String, String)>,
     ) -> Result<Self, ProgramError> {
         let mut layers = Layers::new(SECRETS);
-        if let Some((path, text)) = read_file(args.config.as_deref())? {
+        if let Some((path, text)) = read_settings_file(args.config.as_deref())? {
             layers = layers.file(&path.display().to_string(), &text)?;
         }
         layers = layers.env(environment, |path| std::fs::read_to_string(path))?;
@@ -83,7 +84,7 @@ impl Settings {
         Ok(layers.finish::<Self>()?.value)
     }
 
-    /// Checks what the types alone do not say; opens nothing.
+    /// Checks what the types alone do not say; opens nothing but the files of authorities.
     pub(super) fn check(&self) -> Result<(), InvalidSetting> {
         self.log.check()?;
         self.otel.check()?;
@@ -101,7 +102,8 @@ impl Settings {
     /// What asks Redis, if there is one.
     pub(super) fn l2(&self, random: Arc<dyn Random>) -> Result<Option<L2>, InvalidSetting> {
         let url = self.redis.url.as_deref().filter(|url| !url.is_empty());
-        url.map(|url| L2::new(url, self.resolve_max(), random)).transpose()
+        let new = |url| L2::new(url, &self.redis.ca_path, self.resolve_max(), random);
+        url.map(new).transpose()
     }
 
     /// Where batches of clicks go.
@@ -109,13 +111,15 @@ impl Settings {
         &self,
         client: &ControlClient,
         clock: &Arc<dyn Clock>,
-    ) -> Arc<dyn ClickSink> {
+    ) -> Result<Arc<dyn ClickSink>, InvalidSetting> {
+        let EdgeConfig { clicks_url, clicks_ca_path, .. } = &self.edge;
         let patience = Duration::from_millis(self.edge.clicks_patience_ms);
         let (control, clock) = (client.clone(), Arc::clone(clock));
-        match StraightSink::new(&self.edge.clicks_url, control, clock, patience) {
+        let straight = StraightSink::new(clicks_url, clicks_ca_path, control, clock, patience)?;
+        Ok(match straight {
             Some(sink) => Arc::new(sink),
             None => Arc::new(client.clone()),
-        }
+        })
     }
 
     /// What speaks to the control planes. It has the time that Redis leaves.
@@ -125,15 +129,5 @@ impl Settings {
             resolve_max -= L2::question_max(resolve_max);
         }
         ControlClient::new(&self.edge.control_url, &self.internal.token, resolve_max, random)
-    }
-}
-
-/// A file that was named must be there; the default one may be missing.
-fn read_file(named: Option<&Path>) -> Result<Option<(PathBuf, String)>, ProgramError> {
-    let path = named.unwrap_or(Path::new(DEFAULT_FILE));
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some((path.to_owned(), text))),
-        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ProgramError::ConfigFile { path: path.to_owned(), source }),
     }
 }

@@ -80,10 +80,16 @@ impl Key {
         self
     }
 
+    /// What it is looked up by: the code, or another text. One that was cut within a character is empty.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.as_bytes()[Self::ID_LEN..]).unwrap_or_default()
+    }
+
     /// The code, if it is one.
     #[must_use]
     pub fn code(&self) -> Option<Code> {
-        Code::parse(std::str::from_utf8(&self.as_bytes()[Self::ID_LEN..]).ok()?).ok()
+        Code::parse(self.text()).ok()
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {

@@ -21,6 +21,7 @@ use crate::request::{Ask, Form, Head, Refusal, Resource, Visitor, names_host};
 use crate::resolve::{Key, Known, Route, Unavailable};
 use crate::respond::{self, Answer, Body, ErrorPage, Redirect, file, preview};
 use crate::spool::losses::Loss;
+use crate::spool::ring::RingFull;
 use crate::spool::sync::Synced;
 
 /// Who is at the other end of a connection.
@@ -43,7 +44,6 @@ pub(super) enum Begun<'a> {
 /// A request for a code that memory does not know.
 pub(super) struct Unknown<'a> {
     ask: Ask<'a>,
-    code: &'a str,
     key: Key,
     now: UnixMillis,
 }
@@ -152,10 +152,10 @@ impl Worker {
                     }
                     Known::Absent => {
                         self.metrics().absence_hits.add(1);
-                        return Err(self.absent(&ask, code, head, peer, now));
+                        return Err(self.absent(&ask, &key, head, peer, now));
                     }
                     Known::Unknown => {
-                        return Ok(Begun::Unknown(Unknown { ask, code, key, now }));
+                        return Ok(Begun::Unknown(Unknown { ask, key, now }));
                     }
                 };
                 let (answer, synced) = self.lead(&ask, head, peer, &route, now)?;
@@ -235,27 +235,27 @@ impl Worker {
         head: &Head<'_>,
         peer: IpAddr,
     ) -> (Answer, Option<Synced>) {
-        let Unknown { ask, code, now, .. } = unknown;
+        let Unknown { ask, key, now } = unknown;
         route
             .and_then(|route| match route {
                 Some(route) => self.lead(ask, head, peer, &route, *now),
-                None => Err(self.absent(ask, code, head, peer, *now)),
+                None => Err(self.absent(ask, key, head, peer, *now)),
             })
             .unwrap_or_else(|page| (self.lost(page, ask, head), None))
     }
 
-    /// A code that does not exist.
+    /// A code that does not exist; noted as it would be stored, whatever its case was.
     fn absent(
         &self,
         ask: &Ask<'_>,
-        code: &str,
+        key: &Key,
         head: &Head<'_>,
         peer: IpAddr,
         now: UnixMillis,
     ) -> ErrorPage {
         let page = self.miss(head, peer, now);
         if page == ErrorPage::NotFound {
-            self.shared.missing.count(ask.domain, code);
+            self.shared.missing.count(ask.domain, key.text());
         }
         page
     }
@@ -315,10 +315,10 @@ impl Worker {
         let address = proxy::client(proxies, peer, head.fields.forwarded_for);
         let click = record::click(ask, &visitor, address, redirect, now);
         let recorded = self.recorder.borrow_mut().record(&click);
-        if recorded.is_err() {
-            return self.record_overload(&click).map(|()| None);
+        match recorded {
+            Ok(()) => self.metrics().clicks_recorded.add(1),
+            Err(RingFull) => self.record_overload(&click)?,
         }
-        self.metrics().clicks_recorded.add(1);
         Ok(self.shared.is_synced.then(|| self.recorder.borrow_mut().synced()))
     }
 
@@ -326,6 +326,7 @@ impl Worker {
     #[cold]
     fn record_overload(&self, click: &carom_shared::RawClick<'_>) -> Result<(), ErrorPage> {
         if self.shared.on_overload == OnOverload::Refuse {
+            self.metrics().pressure.set(Pressure::Counting.level().into());
             return Err(ErrorPage::Unavailable);
         }
         let (loss, pressure) = match self.recorder.borrow_mut().count(click) {

@@ -99,7 +99,7 @@ impl Worker {
         let patience = HANDSHAKE_TIMEOUT.min(self.shared.limits.patience.head);
         let watched = self.watch().await;
         let watch = &watched.watch;
-        let handshake = self.turnstile.by_turns(watch, tls.acceptor.accept(stream));
+        let handshake = self.handshakes.by_turns(watch, tls.acceptor.accept(stream));
         let Ok(Ok(stream)) = timeout(patience, handshake).await else {
             self.shared.metrics.connections_refused.tls.add(1);
             return;

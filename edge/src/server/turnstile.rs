@@ -9,15 +9,17 @@
 //! they have the thread to themselves, for one more look at the sockets (a microsecond) each turn.
 //!
 //! Who comes here: connections with [`ANSWERS_PER_TURN`](super::watch::ANSWERS_PER_TURN) answers since
-//! they last had nothing to ask, whatever they speak; pieces of HTTP/2; each step of a handshake of TLS,
-//! which costs as much as a hundred redirects. Connections that are accepted need no place: the acceptor
-//! takes a few and lets others run (`ACCEPTS_PER_TURN`).
+//! they last had nothing to ask, whatever they speak; pieces of HTTP/2. Each step of a handshake of TLS,
+//! which costs as much as a hundred redirects, has a turnstile of its own: who shakes hands has asked for
+//! nothing yet, and waits for other newcomers only. Connections that are accepted need no place: the
+//! acceptor takes a few and lets others run (`ACCEPTS_PER_TURN`).
 //!
 //! While the drainer is far behind, because those who ask for much are answered faster than their clicks
 //! can be read, each turn waits a little ([`PAUSE`]): then the ring does not fill, and every click keeps
 //! its detail. Who asks for little does not notice. A drainer that is stuck pauses nobody.
 //!
-//! A connection has one place at most, so the queue is bounded by `edge.max_connections`.
+//! A connection has one place at most, and whoever has left is passed over without a turn or a wait: the
+//! wait is bounded by `edge.max_connections`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -57,9 +59,12 @@ impl Turnstile {
     /// Lets one after another through, and counts them. Never ends.
     pub(super) async fn attend(&self, passed: &Counter, is_drainer_behind: impl Fn() -> bool) {
         loop {
-            poll_fn(|context| {
-                if !self.queue.borrow().is_empty() {
-                    return Poll::Ready(());
+            let next = poll_fn(|context| {
+                let mut queue = self.queue.borrow_mut();
+                while let Some(watch) = queue.pop_front() {
+                    if watch.waits() {
+                        return Poll::Ready(watch);
+                    }
                 }
                 self.attendant.set(Some(context.waker().clone()));
                 Poll::Pending
@@ -70,11 +75,8 @@ impl Turnstile {
             if is_drainer_behind() {
                 tokio::time::sleep(PAUSE).await;
             }
-            let next = self.queue.borrow_mut().pop_front();
-            if let Some(watch) = next {
-                passed.add(1);
-                watch.pass();
-            }
+            passed.add(1);
+            next.pass();
         }
     }
 
@@ -194,6 +196,24 @@ mod tests {
             while turns.get() < 10_000 {
                 tokio::task::yield_now().await;
             }
+        });
+    }
+
+    #[test]
+    fn those_who_left_hold_up_nobody() {
+        on_thread(async {
+            let (turnstile, watches) = (Rc::new(Turnstile::default()), watches());
+            let enter = || watches.enter(Waker::noop().clone());
+            let (gone, last): (Vec<_>, _) = ((0..1000).map(|_| enter()).collect(), enter());
+            gone.iter().chain([&last]).for_each(|watch| turnstile.enter(watch));
+            gone.iter().for_each(|watch| watches.leave(watch));
+            let (attendant, passed) = (Rc::clone(&turnstile), Rc::new(Counter::default()));
+            let counter = Rc::clone(&passed);
+            spawn_local(async move { attendant.attend(&counter, || true).await });
+            while last.waits() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(passed.get(), 1);
         });
     }
 

@@ -269,6 +269,8 @@ impl Watches {
     }
 
     pub(super) fn leave(&self, watch: &Watch) {
+        // A place that it has in a queue is nobody's.
+        watch.waits.set(false);
         let mut list = self.list.borrow_mut();
         let place = watch.place.get();
         list.swap_remove(place);

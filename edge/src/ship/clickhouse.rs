@@ -3,18 +3,19 @@
 //! An edge has the right to insert, and to read a few columns of numbers (`docs/OPERATING.md`). Those are
 //! the steps of which nearly every batch's way is made; what else one needs, control does.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use carom_process::Tls;
 use carom_shared::UnixMillis;
 use carom_shared::batch::{Token, is_forgotten};
 use carom_shared::clickhouse::{
     CHANGE_STATEMENT, CLOSED, ClickHouseAt, ClickHouseError, EXCEPTION_HEADER, INSERT_ENCODING,
-    INSERT_SETTINGS, LimitedOutcome, LimitedShipment, LimitedStep, Look, PASSWORD_HEADER,
-    PreparedBatch, SETTINGS, Sent, Statement, StatementRequest, USER_HEADER, WRITE_SETTINGS,
-    attempt_name, batch_number, change_rows, count_statement, found, insert_statement,
-    ledger_statement, look_statement, query_id,
+    INSERT_SETTINGS, LimitedOutcome, LimitedShipment, LimitedStep, Look, MAY_WANT_TLS,
+    PASSWORD_HEADER, PreparedBatch, SETTINGS, Sent, Statement, StatementRequest, USER_HEADER,
+    WRITE_SETTINGS, attempt_name, batch_number, change_rows, count_statement, found,
+    insert_statement, ledger_statement, look_statement, query_id,
 };
 use http::header::CONTENT_ENCODING;
 use http::{HeaderValue, Method, Request};
@@ -45,6 +46,8 @@ pub(super) struct Server {
     user: HeaderValue,
     password: HeaderValue,
     bytes_sent: AtomicU64,
+    /// Whether anything was ever answered: then its port is not one for something else.
+    has_answered: AtomicBool,
 }
 
 /// Why a call did not store a batch.
@@ -71,7 +74,8 @@ impl From<ClickHouseError> for NotStored {
 }
 
 impl Server {
-    pub(super) fn new(at: ClickHouseAt) -> Self {
+    /// `tls` is for a server whose URL wants it.
+    pub(super) fn new(at: ClickHouseAt, tls: Option<Tls>) -> Self {
         // Both were checked when the URL was read.
         let header = |text: &str| {
             HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static(""))
@@ -82,10 +86,12 @@ impl Server {
             host: at.host().to_owned(),
             port: at.port(),
             authority: header(&at.authority()),
+            tls: tls.filter(|_| at.is_tls()),
             idle_max: IDLE_MAX,
         };
         let (pool, user) = (Pool::new(peer, CONNECTIONS), header(at.user()));
-        Self { pool, user, password, bytes_sent: AtomicU64::new(0), at }
+        let (bytes_sent, has_answered) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { pool, user, password, bytes_sent, has_answered, at }
     }
 
     pub(super) fn shown(&self) -> String {
@@ -218,9 +224,14 @@ impl Server {
         let request = request.body(Full::new(Bytes::from(body))).map_err(|error| away(&error))?;
         match timeout(limit, self.pool.send(request, ANSWER_LEN_MAX, repeat)).await {
             Err(_) => Err(ClickHouseError::Lost(format!("no answer in {} s", limit.as_secs()))),
-            Ok(Err(failed)) if failed.may_have_arrived => Err(ClickHouseError::Lost(failed.text)),
+            Ok(Err(failed)) if failed.may_have_arrived => {
+                let is_known = self.at.is_tls() || self.has_answered.load(Ordering::Relaxed);
+                let hint = if is_known { String::new() } else { format!("; {MAY_WANT_TLS}") };
+                Err(ClickHouseError::Lost(failed.text + &hint))
+            }
             Ok(Err(failed)) => Err(away(&failed.text)),
             Ok(Ok(Answer { status, headers, body })) => {
+                self.has_answered.store(true, Ordering::Relaxed);
                 let exception = headers.get(EXCEPTION_HEADER).and_then(|code| code.to_str().ok());
                 ClickHouseError::judge(status.as_u16(), exception, &body).map(|()| body)
             }

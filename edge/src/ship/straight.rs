@@ -12,6 +12,7 @@
 //! both ways end in the same table, under the same names, and both count a batch's rows before anything
 //! is done and before anything is said ([`carom_shared::clickhouse`]). So the choice is free, each time.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,8 +20,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use carom_shared::Clock;
 use carom_shared::batch::Token;
-use carom_shared::clickhouse::{ClickHouseError, PreparedBatch};
+use carom_shared::clickhouse::{ClickHouseAt, ClickHouseError, PreparedBatch};
 use carom_shared::internal::LossReport;
+use carom_shared::settings::InvalidSetting;
 
 use super::clickhouse::{NotStored, Server};
 use super::{ClickSink, ClicksUrls, LossFuture, SinkCounts, SinkError, SinkFuture, Stored};
@@ -58,17 +60,23 @@ struct Away {
 }
 
 impl StraightSink {
-    /// A sink for these servers, in their order; `None` if none is named. `patience` is how long the store
-    /// may be away before batches go by way of control.
-    #[must_use]
+    /// A sink for these servers, in their order; `None` if none is named. `ca_path` is a file of the
+    /// authorities of which their certificates have to be, or empty. `patience` is how long the store may be
+    /// away before batches go by way of control.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`] for a file that cannot be used.
     pub fn new(
         urls: &ClicksUrls,
+        ca_path: &Path,
         control: ControlClient,
         clock: Arc<dyn Clock>,
         patience: Duration,
-    ) -> Option<Self> {
-        let servers: Box<[Server]> = urls.hosts().iter().cloned().map(Server::new).collect();
-        (!servers.is_empty()).then(|| {
+    ) -> Result<Option<Self>, InvalidSetting> {
+        let tls = urls.tls(ca_path)?;
+        let server = |at: &ClickHouseAt| Server::new(at.clone(), tls.clone());
+        let servers: Box<[Server]> = urls.hosts().iter().map(server).collect();
+        Ok((!servers.is_empty()).then(|| {
             Self(Arc::new(Inner {
                 servers,
                 turn: AtomicUsize::new(0),
@@ -79,7 +87,7 @@ impl StraightSink {
                 straight: AtomicU64::new(0),
                 by_control: AtomicU64::new(0),
             }))
-        })
+        }))
     }
 }
 

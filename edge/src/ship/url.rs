@@ -1,8 +1,11 @@
 //! Where the store of clicks is: the setting `edge.clicks_url`.
 
 use std::fmt;
+use std::path::Path;
 
+use carom_process::Tls;
 use carom_shared::clickhouse::ClickHouseAt;
+use carom_shared::settings::InvalidSetting;
 use serde::{Deserialize, Serialize};
 
 /// Servers of one cluster, at most.
@@ -39,6 +42,23 @@ impl ClicksUrls {
         self.hosts.is_empty()
     }
 
+    /// Whose certificates the servers with `https://` have to have: those of the authorities of this file,
+    /// or, with an empty path, of this machine's. `None`: no server has TLS.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`] for a file that cannot be used, or for which there is no use.
+    pub(crate) fn tls(&self, ca_path: &Path) -> Result<Option<Tls>, InvalidSetting> {
+        const SETTING: &str = "edge.clicks_ca_path";
+        if self.hosts.iter().any(ClickHouseAt::is_tls) {
+            return Tls::new(ca_path, SETTING).map(Some);
+        }
+        if ca_path.as_os_str().is_empty() {
+            return Ok(None);
+        }
+        let problem = "is of no use without TLS: write https:// in edge.clicks_url";
+        Err(InvalidSetting::new(SETTING, problem))
+    }
+
     pub(super) fn hosts(&self) -> &[ClickHouseAt] {
         &self.hosts
     }
@@ -69,6 +89,10 @@ impl From<ClicksUrls> for String {
 mod tests {
     use super::*;
 
+    fn urls_with_tls() -> ClicksUrls {
+        ClicksUrls::parse("http://a/carom,https://b/carom").unwrap()
+    }
+
     #[test]
     fn hosts_are_one_clusters_and_passwords_are_not_shown() {
         assert!(ClicksUrls::parse("").unwrap().is_empty());
@@ -77,10 +101,15 @@ mod tests {
         let urls = ClicksUrls::parse(text).unwrap();
         assert_eq!(format!("{urls:?}"), "[http://a:8123/carom, http://b:8123/carom]");
         assert_eq!(ClicksUrls::parse(&String::from(urls.clone())), Ok(urls));
+        let unread = urls_with_tls().tls(Path::new("/nowhere")).unwrap_err();
+        assert_eq!(unread.setting, "edge.clicks_ca_path");
+        let plain = ClicksUrls::parse(text).unwrap();
+        assert!(plain.tls(Path::new("")).unwrap().is_none());
+        assert!(plain.tls(Path::new("/nowhere")).unwrap_err().problem.contains("of no use"));
         let nine = ["http://a/x"; 9].join(",");
         for bad in [
             "http://e:s3cret@a/one,http://e:s3cret@b/two", "http://e:s3cret@a/one,",
-            "https://e:s3cret@a/one", "http://e:s3cret@a", &nine,
+            "https://e:s3cret@a", "http://e:s3cret@a", &nine,
         ] {
             let error = ClicksUrls::parse(bad).unwrap_err();
             assert!(!error.contains("s3cret"), "{error}");

@@ -11,12 +11,13 @@
 //!
 //! A turn is bounded ([`TURN_MAX`]), because a process that wants to start on that spool has to wait for it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use carom_shared::Random;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::losses::Losses;
 use super::outbox::Outbox;
@@ -87,11 +88,14 @@ impl Adopter {
         let (recovered, losses) = self.recover(&spool, &outbox).await?;
         let (sink, clock) = (Arc::clone(&self.sink), Arc::clone(&self.edge.shared.clock));
         let mut losses = LossReporter::new(spool.id(), Arc::new(losses), sink, clock);
+        let on_disk = TaskTracker::new();
         let shipper = Shipper {
+            spool: Arc::clone(&spool),
             outbox: Arc::clone(&outbox),
             sink: Arc::clone(&self.sink),
             random: Arc::clone(&self.random),
             metrics: Arc::clone(&self.edge.shared.metrics),
+            on_disk: on_disk.clone(),
             stop: stop.clone(),
         };
         let empty = async {
@@ -106,6 +110,9 @@ impl Adopter {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(TURN_MAX) => {}
         }
+        // Whoever has the folder next finds nobody in it.
+        on_disk.close();
+        on_disk.wait().await;
         let left = outbox.len();
         self.empty = (left == 0).then(|| (spool.id(), spool.generation()));
         Ok(Adopted { recovered, left })
@@ -131,10 +138,5 @@ impl Adopter {
             Ok(recovered) => recovered,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
-    }
-
-    #[must_use]
-    pub fn dir(&self) -> &Path {
-        &self.dir
     }
 }

@@ -151,7 +151,10 @@ fn read(outbox: &Outbox, inputs: Vec<Waiting>) -> io::Result<Taken> {
                 // On the list again, so that it is taken off with its file.
                 let token = waiting.token.clone();
                 outbox.give_back([waiting]);
-                outbox.quarantine(&token)?;
+                if let Err(error) = outbox.quarantine(&token) {
+                    outbox.give_back(read.taken.into_iter().chain(read.left).chain(inputs));
+                    return Err(error);
+                }
             }
         }
     }

@@ -31,7 +31,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use carom_shared::batch::Range;
+use carom_shared::batch::{ROWS_MAX, Range};
 use carom_shared::click::{Channel, Details, Device, Kind, Privacy, Via};
 use carom_shared::{Click, DomainId, LinkId, RawClick, WorkspaceId};
 
@@ -48,7 +48,9 @@ const SLOT_WORDS: usize = 8;
 /// Slots that are looked at for a key before the table counts as full.
 const PROBES_MAX: usize = 64;
 /// Slots of a table, at most: as many rows as one batch may have.
-const SLOTS_MAX: usize = 1 << 17;
+const SLOTS_MAX: usize = ROWS_MAX;
+/// Bytes of a table's slots, at most.
+pub(super) const BYTES_MAX: u64 = (SLOTS_MAX * SLOT_WORDS * 8) as u64;
 const SLOTS_MIN: usize = 64;
 
 /// What clicks that are counted together have in common.
@@ -176,6 +178,11 @@ pub(super) struct Table {
 fn words_of(bytes: u64) -> usize {
     let slots = usize::try_from(bytes).unwrap_or(usize::MAX) / (8 * SLOT_WORDS);
     HEADER_WORDS + slots.clamp(SLOTS_MIN, SLOTS_MAX) * SLOT_WORDS
+}
+
+/// Bytes of the file of a table that is asked for with so many.
+pub(super) fn file_bytes(bytes: u64) -> u64 {
+    words_of(bytes) as u64 * 8
 }
 
 impl Table {

@@ -117,7 +117,7 @@ pub fn inspect(
 
 fn ring_bytes(config: &SpoolConfig, threads: usize) -> u64 {
     let segments = ring::segments(config.ring_bytes) as u64 * SEGMENT_LEN as u64;
-    (segments + 2 * config.count_bytes).saturating_mul(threads as u64)
+    (segments + 2 * count::file_bytes(config.count_bytes)).saturating_mul(threads as u64)
 }
 
 /// The files of a folder, sorted; none of one that is not there.

@@ -76,6 +76,16 @@ struct Queue {
     sent: Option<(u32, u32)>,
 }
 
+impl Queue {
+    /// Looked for from both ends, where batches are taken from: a list that grew for a day has a hundred
+    /// thousand.
+    fn place_of(&self, token: &Token) -> Option<usize> {
+        let (is_it, last) = (|waiting: &Waiting| waiting.token == *token, self.ready.len());
+        let mut from_both = (0..last.div_ceil(2)).flat_map(|at| [at, last - 1 - at]);
+        from_both.find(|&at| is_it(&self.ready[at]))
+    }
+}
+
 /// The outbox of a spool. The drainer puts batches in, the shipper takes them out.
 #[derive(Debug)]
 pub(crate) struct Outbox {
@@ -94,6 +104,8 @@ pub(crate) struct Outbox {
     /// As it was when last looked at.
     quota: AtomicU64,
     queue: Mutex<Queue>,
+    /// Held while the mark of what was sent is written: until then nobody may rely on it.
+    marking: Mutex<()>,
     handed_over: Notify,
 }
 
@@ -112,6 +124,7 @@ impl Outbox {
             bytes: AtomicU64::new(0),
             quota: AtomicU64::new(u64::MAX),
             queue: Mutex::default(),
+            marking: Mutex::default(),
             handed_over: Notify::new(),
         };
         outbox.queue().sent = outbox.read_sent()?;
@@ -197,7 +210,7 @@ impl Outbox {
     pub(crate) fn postpone(&self, token: &Token) {
         let mut queue = self.queue();
         let sent = queue.sent;
-        if let Some(at) = queue.ready.iter().position(|waiting| waiting.token == *token)
+        if let Some(at) = queue.place_of(token)
             && let Some(waiting) = queue.ready.remove(at)
         {
             let is_sent = |other: &Waiting| sent.is_some_and(|sent| other.token.place() <= sent);
@@ -206,12 +219,17 @@ impl Outbox {
         }
     }
 
-    /// Notes durably that a batch may have been given to a store; to be called before it is.
-    pub(crate) fn may_be_sent(&self, token: &Token) -> io::Result<()> {
+    /// Notes durably that a batch may have been given to a store; to be called before it is. `false`: it
+    /// may not be, because it is off the list: it is being compacted. Who comes first has it.
+    pub(crate) fn may_be_sent(&self, token: &Token) -> io::Result<bool> {
+        let _marking = self.marking.lock().unwrap_or_else(PoisonError::into_inner);
         let (generation, number) = token.place();
         let mut queue = self.queue();
+        if queue.place_of(token).is_none() {
+            return Ok(false);
+        }
         if queue.sent.is_some_and(|sent| token.place() <= sent) {
-            return Ok(());
+            return Ok(true);
         }
         let before = queue.sent;
         // First here: from now on nobody begins to compact it.
@@ -222,7 +240,7 @@ impl Outbox {
         if written.is_err() {
             self.queue().sent = before;
         }
-        written
+        written.map(|()| true)
     }
 
     /// How far batches were sent. Where nobody can say, everything may have been.
@@ -358,13 +376,12 @@ impl Outbox {
 
     /// Takes a batch that has no file any more off the list.
     pub(crate) fn forget(&self, token: &Token) {
-        self.queue().ready.retain(|waiting| {
-            let is_it = waiting.token == *token;
-            if is_it {
-                self.bytes.fetch_sub(waiting.bytes, Ordering::Relaxed);
-            }
-            !is_it
-        });
+        let mut queue = self.queue();
+        if let Some(at) = queue.place_of(token)
+            && let Some(waiting) = queue.ready.remove(at)
+        {
+            self.bytes.fetch_sub(waiting.bytes, Ordering::Relaxed);
+        }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {

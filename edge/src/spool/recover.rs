@@ -160,7 +160,7 @@ impl<'a> Recovery<'a> {
         let range =
             Range { epoch: life.header.epoch, from: offset(scan.from), to: offset(scan.end) };
         let lost = scan.lost;
-        let mut found = self.batch(&mut scan.builder, range)?;
+        let mut found = self.batch(&mut scan.builder, range, false)?;
         let loss = if is_same_boot { Loss::Damaged } else { Loss::Power };
         self.losses.add(loss, lost);
         self.losses.add(Loss::Torn, torn);
@@ -184,12 +184,17 @@ impl<'a> Recovery<'a> {
             clicks += u64::from(row.n);
             builder.push(&row);
         });
-        let found = self.batch(&mut builder, count::range(epoch))?;
+        let found = self.batch(&mut builder, count::range(epoch), true)?;
         self.losses.add(Loss::Damaged, damaged as u64);
         Ok(Found { clicks, is_damaged: damaged > 0, ..found })
     }
 
-    fn batch(&self, builder: &mut BatchBuilder, range: Range) -> io::Result<Found> {
+    fn batch(
+        &self,
+        builder: &mut BatchBuilder,
+        range: Range,
+        is_compact: bool,
+    ) -> io::Result<Found> {
         let mut found = Found::default();
         if !builder.is_empty() {
             found.clicks = builder.len() as u64;
@@ -197,7 +202,7 @@ impl<'a> Recovery<'a> {
             let token = self.outbox.name(&batch);
             self.outbox.put_replacement(&token, &batch)?;
             let bytes = batch.bytes.len() as u64;
-            found.batch = Some(Waiting { token, bytes, is_compact: false });
+            found.batch = Some(Waiting { token, bytes, is_compact });
         }
         Ok(found)
     }

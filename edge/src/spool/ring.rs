@@ -52,12 +52,15 @@ pub(super) struct Exchange {
     /// Counts what finds no segment; the other one is with the drainer or spare.
     counting: Table,
     spare_table: Option<Table>,
+    /// The words of the one that the drainer has, until a synced batch holds them.
+    draining: Option<Arc<Words>>,
 }
 
 impl Exchange {
-    /// The words of the table that counts, if it has counted anything.
-    pub(super) fn counted(&self) -> Option<Arc<Words>> {
-        (!self.counting.is_empty()).then(|| self.counting.words())
+    /// The words of the tables that hold what is in no batch.
+    pub(super) fn counted(&self) -> impl Iterator<Item = Arc<Words>> + use<> {
+        let counting = (!self.counting.is_empty()).then(|| self.counting.words());
+        counting.into_iter().chain(self.draining.clone())
     }
 }
 
@@ -190,6 +193,7 @@ impl RingReader {
             tails: Vec::with_capacity(2 * number),
             counting: table("a")?,
             spare_table: Some(table("b")?),
+            draining: None,
         };
         let ring = Self {
             worker,
@@ -350,7 +354,9 @@ impl RingReader {
                 return false;
             }
             let Some(spare) = exchange.spare_table.take() else { return false };
-            self.table = Some(std::mem::replace(&mut exchange.counting, spare));
+            let table = std::mem::replace(&mut exchange.counting, spare);
+            exchange.draining = Some(table.words());
+            self.table = Some(table);
         }
         true
     }
@@ -371,6 +377,7 @@ impl RingReader {
     pub(crate) fn mark_counts_drained(&mut self) -> io::Result<()> {
         if let Some(table) = &mut self.table {
             table.mark_drained()?;
+            lock(&self.exchange).draining = None;
             table.recycle(epoch(&*self.random));
         }
         lock(&self.exchange).spare_table = self.table.take();

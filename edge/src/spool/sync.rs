@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
+use carom_process::{BEHIND_VISITORS, stand_back};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -117,9 +118,7 @@ impl RingSync {
                 false
             }
         });
-        if let Some(Err(error)) = counted.map(|words| words.sync()) {
-            errors.push(error);
-        }
+        errors.extend(counted.filter_map(|words| words.sync().err()));
         // After an error, too: the clicks are in memory and will be drained from there, and a
         // visitor can do nothing about a disk.
         self.gate.synced.send_replace(asked);
@@ -161,6 +160,10 @@ impl SyncThread {
         let finished = Arc::clone(&finish);
         let gates: Vec<_> = syncer.rings.iter().map(|ring| Arc::clone(&ring.gate)).collect();
         let thread = std::thread::Builder::new().name("syncer".to_owned()).spawn(move || {
+            // With `always`, responses wait for this thread.
+            if syncer.durability != Durability::Always {
+                stand_back(BEHIND_VISITORS);
+            }
             let metrics = Arc::clone(&syncer.metrics);
             let _lost = OnPanic(|| metrics.threads_lost.add(1));
             syncer.run(&finished);

@@ -15,7 +15,7 @@ use super::outbox::{Outbox, Waiting};
 use super::recover::{Recovered, Recovery};
 use super::ring::{Recorder, RingFull, RingReader, RingSize};
 use super::segment::{FRAME_LEN, HEADER_LEN, SEGMENT_LEN, padded};
-use super::{Spool, SpoolError};
+use super::{Spool, SpoolConfig, SpoolError};
 use crate::enrich::Enricher;
 
 mod counts;
@@ -323,6 +323,22 @@ fn an_impossible_note_or_an_unknown_record_sets_the_segment_aside() {
         std::fs::write(&path, bytes).unwrap();
         let (recovered, links) = killed_now(&rig);
         assert_eq!((recovered.quarantined, links.len()), (1, 0), "{note}");
+    }
+}
+
+#[test]
+fn limits_that_are_none_are_refused() {
+    let base = SpoolConfig::default();
+    assert!(base.check().is_ok());
+    let most = 64 * carom_shared::batch::ROWS_MAX as u64;
+    assert!(SpoolConfig { count_bytes: most, flush_ms: 1, ..base }.check().is_ok());
+    for (config, setting) in [
+        (SpoolConfig { count_bytes: most + 1, ..base }, "spool.count_bytes"),
+        (SpoolConfig { flush_ms: 0, ..base }, "spool.flush_ms"),
+        (SpoolConfig { flush_ms: 86_400_000, ..base }, "spool.flush_ms"),
+        (SpoolConfig { sync_interval_ms: 1, ..base }, "spool.sync_interval_ms"),
+    ] {
+        assert!(config.check().unwrap_err().to_string().contains(setting), "{setting}");
     }
 }
 

@@ -4,6 +4,7 @@
 mod engine;
 mod parts;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,7 +59,8 @@ fn sink(url: &str, control: &str, patience: Duration) -> StraightSink {
     let (wait, random) = (Duration::from_secs(2), Arc::new(SystemRandom));
     let control = ControlClient::new(&urls, TOKEN, wait, random).unwrap();
     let clock = Arc::new(TestClock::new(NOW));
-    StraightSink::new(&ClicksUrls::parse(url).unwrap(), control, clock, patience).unwrap()
+    let urls = ClicksUrls::parse(url).unwrap();
+    StraightSink::new(&urls, Path::new(""), control, clock, patience).unwrap().unwrap()
 }
 
 /// A sink whose store is this database, and the control plane.

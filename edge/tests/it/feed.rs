@@ -1,10 +1,10 @@
 //! What an edge is told: each answer after a change is the change's.
 
 use carom_edge::Domains;
-use carom_shared::{Host, RouteRecord, RouteState};
+use carom_shared::{Host, RouteRecord, RouteState, WorkspaceId};
 
 use crate::client::Client;
-use crate::world::{World, change, domain, route};
+use crate::world::{WORKSPACE, World, change, domain, route};
 
 #[test]
 fn a_link_made_after_it_was_asked_for_is_there_at_once() {
@@ -58,6 +58,17 @@ fn a_change_reaches_connections_that_are_open() {
     for client in &mut clients {
         assert_eq!(client.get("/abc").status, 451);
     }
+}
+
+#[test]
+fn workspaces_that_are_out_of_service_are_so_from_the_first_answer_on() {
+    let mut world = World::with_link();
+    world.disabled = vec![WorkspaceId::try_from(WORKSPACE).unwrap()];
+    let edge = world.start();
+    assert_eq!(Client::connect(edge.address()).get("/abc").status, 410);
+    edge.feed().set_disabled_workspaces(&[]);
+    assert_eq!(Client::connect(edge.address()).get("/abc").status, 302);
+    world.store.wait_for(1);
 }
 
 #[test]

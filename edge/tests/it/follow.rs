@@ -31,6 +31,8 @@ pub(crate) const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 /// A control plane that a test can make forget.
 pub(crate) struct Control {
     pub(crate) is_away: bool,
+    /// It fails for single routes.
+    pub(crate) fails_for_routes: bool,
     pub(crate) epoch: u64,
     /// Numbers up to and with this are not known any more.
     forgotten: u64,
@@ -55,6 +57,7 @@ impl Control {
     pub(crate) fn start() -> (Shared, SocketAddr) {
         let control = Self {
             is_away: false,
+            fails_for_routes: false,
             epoch: 1,
             forgotten: 0,
             changes: Vec::new(),
@@ -140,6 +143,9 @@ impl Control {
             other => match other.strip_prefix(&format!("routes/{DOMAIN}/")) {
                 Some(code) => {
                     self.asked += 1;
+                    if self.fails_for_routes {
+                        return (503, Vec::new());
+                    }
                     let record = self.routes.get(code);
                     record.map_or((204, Vec::new()), |record| (200, record.to_bytes()))
                 }
@@ -231,7 +237,8 @@ impl Fleet {
         let urls = ControlUrls::parse(control).unwrap();
         let (patience, stop) = (Duration::from_secs(2), CancellationToken::new());
         let client = ControlClient::new(&urls, TOKEN, patience, Arc::new(SystemRandom)).unwrap();
-        let l2 = redis.map(|url| L2::new(url, patience, Arc::new(SystemRandom)).unwrap());
+        let l2 = |url| L2::new(url, Path::new(""), patience, Arc::new(SystemRandom)).unwrap();
+        let l2 = redis.map(l2);
         let mut origin: Arc<dyn Origin> = Arc::new(client.clone());
         if let Some(l2) = &l2 {
             // The test ends it.
@@ -247,11 +254,12 @@ impl Fleet {
         let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
         let straight = StraightSink::new(
             &ClicksUrls::parse(clicks).unwrap(),
+            Path::new(""),
             client.clone(),
             Arc::clone(&clock),
             Duration::from_secs(60),
         );
-        let sink: Arc<dyn ClickSink> = match straight {
+        let sink: Arc<dyn ClickSink> = match straight.unwrap() {
             Some(sink) => Arc::new(sink),
             None => Arc::new(client.clone()),
         };
@@ -262,6 +270,7 @@ impl Fleet {
             spool_dir: dir.join("spool"),
             snapshot: Some(dir.join("routes.snapshot")),
             domains: Domains::serving(&first.bundle.domains),
+            disabled: first.bundle.disabled_workspaces.clone(),
             salts: first.bundle.salts.clone(),
             clock: Arc::clone(&clock),
             random: Arc::new(SystemRandom),
@@ -383,6 +392,50 @@ fn what_is_too_old_is_refused_where_that_is_wanted_also_after_a_restart() {
         assert_eq!(fleet.leads("a"), to("https://e.test/"));
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// The feed is followed again at once; what is known is not fresh before it has been asked for.
+#[test]
+fn what_was_missed_is_stale_until_it_was_asked_for_again() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(TestClock::new(NOW)));
+    let (control, address) = Control::start();
+    control.lock().unwrap().put("a", version(1, "https://e.test/1"));
+    let fleet = Fleet::start(dir.path(), address, &clock);
+    assert_eq!(fleet.leads("a"), to("https://e.test/1"));
+    control.lock().unwrap().is_away = true;
+    std::thread::sleep(Duration::from_millis(100));
+    clock.advance(Duration::from_secs(3601));
+    eventually("it is refused", || fleet.leads("a").0 == 503);
+    {
+        let mut control = control.lock().unwrap();
+        control.put_and_forget("a", version(2, "https://e.test/2"));
+        (control.is_away, control.fails_for_routes, control.asked_changes) = (false, true, 0);
+    }
+    eventually("the feed is followed", || control.lock().unwrap().asked_changes > 5);
+    // Longer than it takes to see that nothing is stale.
+    for _ in 0..12 {
+        assert_eq!(fleet.leads("a").0, 503);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(metric(fleet.edge(), "carom_edge_feed_refuses") == 1);
+    control.lock().unwrap().fails_for_routes = false;
+    eventually("it is served again", || fleet.leads("a") == to("https://e.test/2"));
+}
+
+/// Nobody answers for days: what is kept of salts goes all the same.
+#[test]
+fn salts_are_kept_no_longer_than_they_may_be_also_without_a_control_plane() {
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(TestClock::new(NOW)));
+    let (control, address) = Control::start();
+    let _fleet = Fleet::start(dir.path(), address, &clock);
+    let salts = || {
+        let kept = std::fs::read(dir.path().join("bundle.json")).ok()?;
+        Some(serde_json::from_slice::<Bundle>(&kept).ok()?.salts.iter().count())
+    };
+    eventually("a bundle is kept", || salts() == Some(2));
+    control.lock().unwrap().is_away = true;
+    clock.advance(Duration::from_hours(72));
+    eventually("its salts go", || salts() == Some(0));
 }
 
 #[test]

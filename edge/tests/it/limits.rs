@@ -1,6 +1,7 @@
 //! What strangers may take of an edge: connections, time, and codes that do not exist.
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use carom_edge::Edge;
@@ -221,8 +222,15 @@ fn a_thread_that_lags_tells_newcomers_and_answers_who_is_there() {
     world.slowness.set(Duration::from_millis(150));
     std::thread::scope(|scope| {
         let busy = scope.spawn(move || (0..10).all(|_| client.get("/abc").status == 302));
-        let mut is_shed = false;
-        while !busy.is_finished() && !is_shed {
+        let (mut is_shed, mut is_told) = (false, false);
+        while !(busy.is_finished() || is_shed && is_told) {
+            // One that has asked before it is told, is told and not reset.
+            let mut asking = TcpStream::connect(address).unwrap();
+            asking.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+            asking.write_all(b"GET /abc HTTP/1.1\r\nHost: go.example.com\r\n\r\n").unwrap();
+            let mut told = Vec::new();
+            let end = asking.read_to_end(&mut told);
+            is_told |= told.starts_with(b"HTTP/1.1 503 ") && end.is_ok();
             let mut newcomer = Client::connect(address);
             if newcomer.next(Duration::from_millis(300)) == Next::Byte {
                 let reply = newcomer.reply();
@@ -232,7 +240,7 @@ fn a_thread_that_lags_tells_newcomers_and_answers_who_is_there() {
         }
         world.slowness.set(Duration::ZERO);
         assert!(busy.join().unwrap(), "a visitor was turned away");
-        assert!(is_shed, "nobody was told");
+        assert!(is_shed && is_told, "nobody was told");
     });
     assert!(refused(&edge, "overload") > 0);
     eventually("newcomers are welcome again", || {

@@ -1,9 +1,13 @@
 //! What gives when clicks cannot go where they should: detail before counts, counts before visitors.
 
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use carom_edge::{Durability, Edge, Loss, OnOverload, Pressure};
+use rustix::fs::OFlags;
 
 use crate::client::Client;
 use crate::world::{Mood, Running, World, eventually, files, metric, route};
@@ -144,12 +148,14 @@ fn an_operator_may_rather_refuse() {
         }
         assert!(answered < 50_000, "the ring has no limit");
     }
+    assert_eq!(edge.pressure(), Pressure::Counting);
     broken.mend();
     eventually("all that was answered is stored", || stored(&world) == answered);
     assert_eq!(edge.lost(Loss::Counted) + edge.lost(Loss::Dropped), 0);
     eventually("visitors are sent again", || {
         Client::connect(edge.address()).get("/abc").status == 302
     });
+    eventually("nothing says that they are not", || edge.pressure() == Pressure::None);
 }
 
 #[test]
@@ -211,6 +217,41 @@ fn a_click_that_must_be_on_the_disk_is_answered_and_stored_once() {
     assert_eq!(metric(&edge, "carom_edge_clicks_unsynced_total"), 0);
     assert_eq!(edge.stop().clicks_recorded, 200);
     assert_eq!(world.store.clicks_by_link(), [(7, 200)].into());
+}
+
+/// The background runtime has one thread here: on it are look-ups, the feed, and health.
+#[test]
+fn a_disk_that_hangs_holds_up_no_health_and_no_look_up() {
+    let world = World::with_link();
+    world.store.set(Mood::Unavailable);
+    let edge = world.start();
+    assert_eq!(Client::connect(edge.address()).get("/abc").status, 302);
+    let outbox = world.spool_dir().join("outbox");
+    let batch = || files(&outbox).into_iter().find(|path| path.extension().unwrap() == "clk");
+    eventually("a batch waits", || batch().is_some());
+    let (batch, aside) = (batch().unwrap(), world.spool_dir().join("aside"));
+    // Whoever reads it waits for ever.
+    let pipe = world.spool_dir().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::fs::copy(&batch, &aside).unwrap();
+    std::fs::rename(&pipe, &batch).unwrap();
+    std::fs::hard_link(&batch, &pipe).unwrap();
+    // It opens once somebody reads.
+    let mut options = OpenOptions::new();
+    options.write(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    let mut disk = None;
+    eventually("it hangs", || {
+        disk = options.open(&pipe).ok();
+        disk.is_some()
+    });
+    assert!(readiness(&edge).starts_with("ready"));
+    world.links.put("new", route(8, "https://e.test/"));
+    assert_eq!(Client::connect(edge.address()).get("/new").status, 302);
+    std::fs::rename(&aside, &batch).unwrap();
+    world.store.set(Mood::Stores);
+    let bytes = std::fs::read(&batch).unwrap();
+    disk.unwrap().write_all(&bytes).unwrap();
+    eventually("all is stored", || stored(&world) == 2);
 }
 
 #[test]

@@ -287,6 +287,12 @@ fn case_matters_unless_the_domain_says_otherwise() {
     // Also where the origin has to be asked.
     world.links.put("late", route(9, "https://example.com/late"));
     assert_eq!(client.get("/LATE").status, 302);
+    // Misprints are one, however they are written.
+    drop(edge.missing_codes().take());
+    assert_eq!(["/Sale", "/SALE", "/sale+"].map(|path| client.get(path).status), [404; 3]);
+    let missing = edge.missing_codes().take();
+    assert_eq!(missing.len(), 1);
+    assert_eq!((&*missing[0].code, missing[0].at_least), ("sale", 3));
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod lookup;
 mod race;
 mod server;
 mod stream;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;

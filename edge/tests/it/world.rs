@@ -304,6 +304,8 @@ pub(crate) struct World {
     pub(crate) slowness: Arc<Slowness>,
     /// Sockets that outlive edges.
     pub(crate) sockets: Vec<TcpListener>,
+    /// Workspaces that are out of service when an edge starts.
+    pub(crate) disabled: Vec<WorkspaceId>,
     pub(crate) config: EdgeConfig,
     pub(crate) spool: SpoolConfig,
     runtime: Runtime,
@@ -320,6 +322,7 @@ impl World {
             clock: Arc::new(TestClock::new(NOW)),
             slowness: Arc::default(),
             sockets: Vec::new(),
+            disabled: Vec::new(),
             config: EdgeConfig {
                 listen: local(0),
                 admin_listen: local(0),
@@ -369,6 +372,7 @@ impl World {
                 (domain(1), host("localhost"), true),
                 (domain(DOMAIN), host("go.example.com"), false),
             ]),
+            disabled: self.disabled.clone(),
             salts: Salts::default().roll(NOW, &SystemRandom),
             clock: Arc::new(SlowClock(Arc::clone(&self.clock), Arc::clone(&self.slowness))),
             random: Arc::new(SystemRandom),

@@ -126,7 +126,9 @@ mod tests {
             let etag = complete.then_some(b"\"1\"".as_slice());
             let replayed = replayed.map(str::as_bytes);
             let (body, retry_after) = (body.as_bytes(), None);
-            let response = Response { status, location, etag, replayed, retry_after, body };
+            let set_cookie = None;
+            let response =
+                Response { status, location, etag, replayed, retry_after, set_cookie, body };
             let told = read_answer(&response).to_string();
             let is_wrong = tells.starts_with("status");
             assert!(if is_wrong { told.starts_with(tells) } else { told == tells }, "{told}");

@@ -1,15 +1,20 @@
-//! Where a server is, and as whom it is asked: `http://USER:PASSWORD@HOST:8123/DATABASE`.
+//! Where a server is, and as whom it is asked: `http://USER:PASSWORD@HOST:8123/DATABASE`, or `https://`.
 
 use std::fmt;
 
 use url::Url;
 
+/// What a server calls `http_port` and `https_port`.
 const PORT: u16 = 8123;
+const PORT_TLS: u16 = 8443;
 
-/// A database on a server, reached over HTTP. There is no TLS: a server elsewhere is reached through a
-/// private network or a tunnel.
+/// What it may be when a server that was asked in plain HTTP ends the connection without a word.
+pub const MAY_WANT_TLS: &str = "if this port is one for TLS, write https://";
+
+/// A database on a server, reached over HTTP.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClickHouseAt {
+    is_tls: bool,
     host: String,
     port: u16,
     user: String,
@@ -30,20 +35,15 @@ impl ClickHouseAt {
     /// # Errors
     /// Says what to write instead, and repeats nothing of what is there: it may hold a password.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        const SHAPE: &str =
-            "is no address of ClickHouse; write http://USER:PASSWORD@HOST:8123/DATABASE";
+        const SHAPE: &str = "is no address of ClickHouse; write https://USER:PASSWORD@HOST:8443/DATABASE, or \
+             http://USER:PASSWORD@HOST:8123/DATABASE";
         let url = Url::parse(text).map_err(|_| SHAPE)?;
-        if url.scheme() == "https" {
-            return Err(
-                "asks for TLS, and there is none to ClickHouse yet; write http:// and reach \
-                        it through a private network or a tunnel",
-            );
-        }
         let database = url.path().strip_prefix('/').unwrap_or_default();
         let is_name = |name: &str| {
             !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
         };
-        if url.scheme() != "http" || url.query().is_some() || url.fragment().is_some() {
+        let is_tls = url.scheme() == "https";
+        if !is_tls && url.scheme() != "http" || url.query().is_some() || url.fragment().is_some() {
             return Err(SHAPE);
         }
         if !is_name(database) {
@@ -51,10 +51,11 @@ impl ClickHouseAt {
                         http://USER:PASSWORD@HOST:8123/DATABASE");
         }
         let or_default = |text: String| if text.is_empty() { "default".to_owned() } else { text };
+        let usual = if is_tls { PORT_TLS } else { PORT };
         let at = Self {
+            is_tls,
             host: url.host_str().ok_or(SHAPE)?.to_owned(),
-            // `http://host:80` is written without its port.
-            port: url.port().unwrap_or(PORT),
+            port: url.port().or_else(|| written_port(text)).unwrap_or(usual),
             user: or_default(decoded(url.username()).ok_or(SHAPE)?),
             password: decoded(url.password().unwrap_or_default()).ok_or(SHAPE)?,
             database: database.to_owned(),
@@ -67,7 +68,14 @@ impl ClickHouseAt {
     /// Where it is; never with the password.
     #[must_use]
     pub fn shown(&self) -> String {
-        format!("http://{}:{}/{}", self.host, self.port, self.database)
+        let scheme = if self.is_tls { "https" } else { "http" };
+        format!("{scheme}://{}:{}/{}", self.host, self.port, self.database)
+    }
+
+    /// Whether the connection is sealed.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        self.is_tls
     }
 
     /// A name or an address, an IPv6 one without brackets.
@@ -103,6 +111,13 @@ impl ClickHouseAt {
     }
 }
 
+/// The port that is written there; a parsed URL does not know one that is its scheme's own, 80 or 443.
+fn written_port(text: &str) -> Option<u16> {
+    let (_, rest) = text.trim().split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    authority.rsplit_once(':')?.1.parse().ok()
+}
+
 /// Percent-decoded (RFC 3986, 2.1); `None` if it is not UTF-8.
 fn decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -132,10 +147,19 @@ mod tests {
         assert_eq!((at.user(), at.password(), at.port()), ("default", "", 9));
         let at = ClickHouseAt::parse("http://[::1]:9/x").unwrap();
         assert_eq!((at.host(), at.authority().as_str()), ("::1", "[::1]:9"));
+        for (url, shown) in [
+            ("https://a:443@db.example/x", "https://db.example:8443/x"),
+            ("https://db.example:443/x", "https://db.example:443/x"),
+            ("http://a:80@db.example:80/x", "http://db.example:80/x"),
+            ("https://[::1]/x", "https://[::1]:8443/x"),
+        ] {
+            let at = ClickHouseAt::parse(url).unwrap();
+            assert_eq!((at.is_tls(), at.shown().as_str()), (url.starts_with("https"), shown));
+        }
         for bad in [
-            "https://a:hunter2@db/clicks", "http://a:hunter2@db/", "http://a:hunter2@db/a/b",
-            "http://a:hunter2@db/x?y=1", "ftp://a:hunter2@db/x", "http://a:hunter2%0a@db/x",
-            "http://a:hunter2@db/a-b", "clickhouse",
+            "http://a:hunter2@db/", "http://a:hunter2@db/a/b", "http://a:hunter2@db/x?y=1",
+            "ftp://a:hunter2@db/x", "http://a:hunter2%0a@db/x", "http://a:hunter2@db/a-b",
+            "clickhouse",
         ] {
             let error = ClickHouseAt::parse(bad).unwrap_err();
             assert!(!error.contains("hunter2"), "{bad}");

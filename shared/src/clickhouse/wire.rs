@@ -96,15 +96,16 @@ impl ClickHouseError {
 
     /// Whether trying again later can help, without anybody doing anything.
     #[must_use]
-    pub const fn is_unavailable(&self) -> bool {
+    pub fn is_unavailable(&self) -> bool {
         match self {
             Self::Away(_) | Self::Lost(_) | Self::Later(_) => true,
             Self::Answer(_) => false,
             // TIMEOUT_EXCEEDED, TOO_MANY_SIMULTANEOUS_QUERIES, SOCKET_TIMEOUT, NETWORK_ERROR,
             // TABLE_IS_READ_ONLY, MEMORY_LIMIT_EXCEEDED, TOO_MANY_PARTS, QUERY_WITH_SAME_ID,
             // NOT_ENOUGH_SPACE, KEEPER_EXCEPTION.
-            Self::Refused { code, .. } => {
+            Self::Refused { code, text } => {
                 matches!(*code, 159 | 202 | 209 | 210 | 242 | 241 | 252 | 216 | 243 | 999)
+                    || is_disk_full(text)
             }
         }
     }
@@ -127,9 +128,34 @@ impl ClickHouseError {
     }
 }
 
+/// Whether a write failed because there is no room for it. A server that sees that beforehand says
+/// `NOT_ENOUGH_SPACE`; one that finds out in the middle says what the system told it, under the code of whatever
+/// it was doing: `CANNOT_WRITE_TO_FILE_DESCRIPTOR`, `CANNOT_CREATE_DIRECTORY`, `STD_EXCEPTION` and others. The
+/// words are those of `strerror(3)` for `ENOSPC` and `EDQUOT`.
+fn is_disk_full(text: &str) -> bool {
+    ["No space left on device", "Disk quota exceeded"].iter().any(|words| text.contains(words))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_passes_by_itself() {
+        let judge = |code, body: &str| {
+            ClickHouseError::judge(500, Some(code), body.as_bytes()).unwrap_err().is_unavailable()
+        };
+        assert!(judge(
+            "243",
+            "Code: 243. DB::Exception: Cannot reserve 1.00 MiB, not enough space"
+        ));
+        for code in ["75", "481", "1001"] {
+            let text = "Cannot write to file: , errno: 28, strerror: No space left on device";
+            assert!(judge(code, text), "{code}");
+        }
+        let text = "Cannot write to file: , errno: 5, strerror: Input/output error";
+        assert!(!judge("75", text));
+    }
 
     #[test]
     fn only_the_servers_own_errors_say_that_nothing_was_done() {

@@ -124,7 +124,8 @@ enum Found {
 }
 
 impl BeginByProvider {
-    /// The account of the identity; or the one that has the address, or a new one, which it then is of.
+    /// The account of the identity; or the one that has the address, or a new one, which it then is of
+    /// unless the account has a second factor: its owner links it in the settings.
     async fn account(&self, writing: &mut Writing<'_>) -> Result<Found, StoreError> {
         let Self { known, client, .. } = self;
         if let Some(identity) = identity_find(writing.tx, &known.issuer, &known.subject).await? {
@@ -138,12 +139,16 @@ impl BeginByProvider {
         let Some(email) = &known.email else { return Ok(Found::Unknown) };
         let (account, is_linked) = match account_find_now(writing.tx, email).await? {
             Some(account) if account.is_disabled => return Ok(Found::Disabled),
+            // Somebody was let in by that name who may not be them. They sign in with the password, and
+            // add the identity; or set a new one by a letter, which only the address's reader gets.
+            Some(account) if !account.is_confirmed => return Ok(Found::Unknown),
             Some(account) => (account, true),
             None if self.may_register => {
                 let new = NewAccount {
                     email: email.clone(),
                     name: known.name.clone(),
                     password_hash: None,
+                    is_confirmed: true,
                 };
                 let id = account_insert(writing.tx, &new, writing.now, writing.random).await?;
                 let entry = entry("account.register", id, json!({"issuer": known.issuer}));
@@ -153,6 +158,10 @@ impl BeginByProvider {
             }
             None => return Ok(Found::Unknown),
         };
+        // Whoever has the second factor is the owner; the address alone links nothing with the account.
+        if account.has_second() {
+            return Ok(Found::Account(account, false));
+        }
         if identity_list_now(writing.tx, account.id).await?.len() >= PER_ACCOUNT_MAX {
             return Ok(Found::Unknown);
         }

@@ -2,23 +2,21 @@
 //! rustls, which are in the program anyway. No redirect is followed: it could lead anywhere.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use carom_process::Tls;
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::crypto::ring;
-use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 /// Requests at once; who comes later is told that the provider is away.
 const REQUESTS_MAX: usize = 16;
@@ -39,6 +37,8 @@ pub(super) enum HttpError {
     Busy,
     #[error("cannot connect to {0}: {1}")]
     Connect(String, std::io::Error),
+    #[error("cannot connect to {0}: {1}")]
+    Tls(String, String),
     #[error("{0} does not answer in time")]
     Time(String),
     #[error("the connection to {0} failed: {1}")]
@@ -53,7 +53,7 @@ pub(super) struct Client(Arc<Inner>);
 
 struct Inner {
     /// `None`: this machine trusts nobody.
-    tls: Option<TlsConnector>,
+    tls: Option<Tls>,
     /// Whether plain HTTP is spoken too: to this machine.
     is_plain_allowed: bool,
     requests: Semaphore,
@@ -68,7 +68,9 @@ impl fmt::Debug for Client {
 impl Client {
     pub(super) fn new(is_plain_allowed: bool) -> Self {
         let requests = Semaphore::new(REQUESTS_MAX);
-        Self(Arc::new(Inner { tls: connector(), is_plain_allowed, requests }))
+        // `SSL_CERT_FILE` names others than the machine's.
+        let tls = Tls::new(Path::new(""), "SSL_CERT_FILE").ok();
+        Self(Arc::new(Inner { tls, is_plain_allowed, requests }))
     }
 
     /// Sends a request and reads all of its answer.
@@ -93,10 +95,8 @@ impl Client {
             return timeout(ANSWER_MAX, exchange(stream, request, &host)).await.map_err(late)?;
         }
         let tls = self.0.tls.as_ref().ok_or(HttpError::Roots)?;
-        let name = ServerName::try_from(bare.to_owned());
-        let name = name.map_err(|error| HttpError::Address(error.to_string()))?;
-        let sealed = timeout(CONNECT_MAX, tls.connect(name, stream)).await.map_err(late)?;
-        let sealed = sealed.map_err(|error| HttpError::Connect(host.clone(), error))?;
+        let sealed = timeout(CONNECT_MAX, tls.connect(bare, stream)).await.map_err(late)?;
+        let sealed = sealed.map_err(|problem| HttpError::Tls(host.clone(), problem))?;
         timeout(ANSWER_MAX, exchange(sealed, request, &host)).await.map_err(late)?
     }
 }
@@ -104,22 +104,6 @@ impl Client {
 fn is_loopback(host: &str) -> bool {
     url::Url::parse(&format!("http://{host}/"))
         .is_ok_and(|url| crate::config::is_this_machine(&url))
-}
-
-/// With the authorities that this machine trusts (`SSL_CERT_FILE` names others).
-fn connector() -> Option<TlsConnector> {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
-        return None;
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .ok()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Some(TlsConnector::from(Arc::new(config)))
 }
 
 /// As a server gets it (RFC 9112, 3.2.1).

@@ -171,6 +171,7 @@ mod tests {
             email: email(text),
             name: String::new(),
             password_hash: None,
+            is_confirmed: true,
         };
         let random = &test.random;
         let ada = account_insert(&mut tx, &new("ada@example.com"), NOW, random).await.unwrap();

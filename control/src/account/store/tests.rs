@@ -9,7 +9,7 @@ on_each_database!(
     an_account_is_found_by_its_address_and_changes,
     a_second_factor_is_begun_confirmed_and_used_step_by_step,
     a_link_works_once_for_its_purpose_and_in_its_time, a_new_link_ends_those_before_it,
-    a_ticket_has_five_tries, a_recovery_code_works_once,
+    a_ticket_has_five_tries, a_recovery_code_works_once, what_was_made_since_a_change_is_ended,
     wrong_tries_are_counted_until_they_are_forgotten, an_account_that_ends_is_nobodys,
 );
 
@@ -22,6 +22,7 @@ async fn ada(test: &TestDb, tx: &mut Tx) -> AccountId {
         email: email("ada@example.com"),
         name: "Ada".into(),
         password_hash: Some("hash".into()),
+        is_confirmed: false,
     };
     account_insert(tx, &new, NOW, &test.random).await.unwrap()
 }
@@ -42,6 +43,8 @@ async fn an_account_is_found_by_its_address_and_changes(test: TestDb) {
     assert_ne!(before.bound(), rehashed.bound());
     assert!(account_rename(&mut tx, id, "Ada L").await.unwrap());
     assert!(account_set_email(&mut tx, id, &email("lovelace@example.com")).await.unwrap());
+    assert!(account_confirm(&mut tx, id, NOW).await.unwrap());
+    assert!(account_set_operator(&mut tx, id, true).await.unwrap());
     assert!(account_set_disabled(&mut tx, id, true).await.unwrap());
     tx.commit().await.unwrap();
     assert!(account_find(db, &email("ada@example.com")).await.unwrap().is_none());
@@ -122,6 +125,39 @@ async fn a_new_link_ends_those_before_it(test: TestDb) {
     ] {
         let taken = token_take(&mut tx, &token.hash(), purpose, NOW).await.unwrap();
         assert_eq!(taken.is_some(), is_left, "{purpose:?}");
+    }
+}
+
+async fn what_was_made_since_a_change_is_ended(test: TestDb) {
+    let at = |ms: i64| UnixMillis::new(NOW.get() + ms);
+    let mut tx = test.db.begin().await.unwrap();
+    let id = ada(&test, &mut tx).await;
+    let account = account_now(&mut tx, id).await.unwrap().unwrap();
+    let [before, taken, after] = [(); 3].map(|()| Token::generate(&test.random));
+    for (token, ms) in [(&before, 0), (&taken, 5), (&after, 6)] {
+        let new = NewToken::of(token, &account, Purpose::EmailUndo, String::new());
+        token_insert(&mut tx, &new, at(ms)).await.unwrap();
+    }
+    let row = token_take(&mut tx, &taken.hash(), Purpose::EmailUndo, at(9)).await.unwrap();
+    let since = row.unwrap().created_at;
+    assert_eq!(since, at(5));
+    tokens_void_since(&mut tx, id, Purpose::EmailUndo, since).await.unwrap();
+    for (token, is_left) in [(before, true), (after, false)] {
+        let row = token_take(&mut tx, &token.hash(), Purpose::EmailUndo, at(9)).await.unwrap();
+        assert_eq!(row.is_some(), is_left);
+    }
+
+    assert!(!account_totp_remove_since(&mut tx, id, since).await.unwrap(), "there is none");
+    assert!(account_totp_begin(&mut tx, id, b"one").await.unwrap());
+    assert!(account_totp_remove_since(&mut tx, id, since).await.unwrap(), "it did not count yet");
+    for (confirmed, is_removed) in [(4, false), (5, true)] {
+        account_totp_remove(&mut tx, id).await.unwrap();
+        assert!(account_totp_begin(&mut tx, id, b"two").await.unwrap());
+        assert!(account_totp_confirm(&mut tx, id, at(confirmed), 7).await.unwrap());
+        let removed = account_totp_remove_since(&mut tx, id, since).await.unwrap();
+        assert_eq!(removed, is_removed, "{confirmed}");
+        let account = account_now(&mut tx, id).await.unwrap().unwrap();
+        assert_eq!(account.has_second(), !is_removed);
     }
 }
 

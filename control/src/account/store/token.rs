@@ -11,6 +11,7 @@ struct Row {
     account_id: Option<i64>,
     detail: String,
     bound: Vec<u8>,
+    created_at_ms: i64,
 }
 
 impl TryFrom<Row> for TokenRow {
@@ -23,6 +24,7 @@ impl TryFrom<Row> for TokenRow {
             account: account.map_err(|_| corrupt())?,
             detail: row.detail,
             bound: row.bound.try_into().map_err(|_| corrupt())?,
+            created_at: UnixMillis::new(row.created_at_ms),
         })
     }
 }
@@ -70,6 +72,22 @@ pub(crate) async fn tokens_void(
     Ok(())
 }
 
+/// Ends what was made for this since then, and what was made at the same time.
+pub(crate) async fn tokens_void_since(
+    tx: &mut Tx,
+    account: AccountId,
+    purpose: Purpose,
+    since: UnixMillis,
+) -> Result<(), StoreError> {
+    const VOID: &str = "delete from account_token \
+         where account_id = $1 and purpose = $2 and created_at_ms >= $3";
+    on_tx!(tx, |conn| {
+        let query = sqlx::query(VOID).bind(account.get()).bind(purpose.number());
+        query.bind(since.get()).execute(conn).await.map(|done| done.rows_affected())
+    })?;
+    Ok(())
+}
+
 /// Removes what does not work any more.
 pub(crate) async fn tokens_prune(tx: &mut Tx, now: UnixMillis) -> Result<(), StoreError> {
     const PRUNE: &str = "delete from account_token where expires_at_ms <= $1";
@@ -86,7 +104,7 @@ pub(crate) async fn token_find(
     purpose: Purpose,
     now: UnixMillis,
 ) -> Result<Option<TokenRow>, StoreError> {
-    const FIND: &str = "select account_id, detail, bound from account_token \
+    const FIND: &str = "select account_id, detail, bound, created_at_ms from account_token \
          where hash = $1 and purpose = $2 and used_at_ms is null and expires_at_ms > $3";
     let row: Option<Row> = on_db!(db, |pool| {
         let query = sqlx::query_as(FIND).bind(hash.as_slice());
@@ -104,7 +122,7 @@ pub(crate) async fn token_take(
 ) -> Result<Option<TokenRow>, StoreError> {
     const TAKE: &str = "update account_token set used_at_ms = $3 \
          where hash = $1 and purpose = $2 and used_at_ms is null and expires_at_ms > $3 \
-         returning account_id, detail, bound";
+         returning account_id, detail, bound, created_at_ms";
     let row: Option<Row> = on_tx!(tx, |conn| {
         let query = sqlx::query_as(TAKE).bind(hash.as_slice());
         query.bind(purpose.number()).bind(now.get()).fetch_optional(conn).await
@@ -121,7 +139,7 @@ pub(crate) async fn token_try(
     const TRY: &str = "update account_token set tries = tries + 1 \
          where hash = $1 and purpose = $2 and used_at_ms is null and expires_at_ms > $3 \
            and tries < $4 \
-         returning account_id, detail, bound";
+         returning account_id, detail, bound, created_at_ms";
     let row: Option<Row> = on_tx!(tx, |conn| {
         let query = sqlx::query_as(TRY).bind(hash.as_slice()).bind(Purpose::Ticket.number());
         query.bind(now.get()).bind(TICKET_TRIES).fetch_optional(conn).await

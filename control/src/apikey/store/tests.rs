@@ -43,11 +43,11 @@ async fn a_key_is_found_by_its_hash_until_it_is_revoked(test: TestDb) {
     assert_eq!(found(&test, 8, NOW).await, None);
     let (mut key, scopes) = found(&test, 7, NOW).await.unwrap();
     assert_eq!((key.id, key.workspace, scopes), (test.key, test.workspace, Scopes::ALL));
-    assert!(key_is_active(&test.db.read, test.key, NOW).await.unwrap());
+    assert!(key_scopes(&test.db.read, test.key, NOW).await.unwrap().is_some());
     key.revoked_at = Some(NOW);
     update(&test, &key).await;
     assert_eq!(found(&test, 7, NOW).await, None);
-    assert!(!key_is_active(&test.db.read, test.key, NOW).await.unwrap());
+    assert!(key_scopes(&test.db.read, test.key, NOW).await.unwrap().is_none());
     assert_eq!(key_read(&test.db.read, test.workspace, test.key).await.unwrap(), None);
 }
 
@@ -91,9 +91,9 @@ async fn a_key_is_dead_once_it_expires(test: TestDb) {
     let grant = Grant { expires_at: Some(later(60)), ..Grant::of(Scopes::ALL) };
     let made = create(&test, new_key(&test, 9, grant), NOW).await;
     assert!(found(&test, 9, later(59)).await.is_some());
-    assert!(key_is_active(&test.db.read, made.id, later(59)).await.unwrap());
+    assert!(key_scopes(&test.db.read, made.id, later(59)).await.unwrap().is_some());
     assert!(found(&test, 9, later(60)).await.is_none());
-    assert!(!key_is_active(&test.db.read, made.id, later(60)).await.unwrap());
+    assert!(key_scopes(&test.db.read, made.id, later(60)).await.unwrap().is_none());
 }
 
 async fn write(test: &TestDb, sql: &'static str, values: [i64; 2]) {
@@ -126,13 +126,15 @@ async fn a_key_can_do_what_its_makers_role_allows_now(test: TestDb) {
     )
     .await;
     assert_eq!(found(&test, 9, NOW).await.unwrap().1, scopes);
-    assert!(key_is_active(&test.db.read, made.id, NOW).await.unwrap());
+    assert!(key_scopes(&test.db.read, made.id, NOW).await.unwrap().is_some());
     let set_role = "update member set role = $2 where account_id = $1";
     write(&test, set_role, [42, Role::Viewer.number()]).await;
-    assert_eq!(found(&test, 9, NOW).await.unwrap().1, Scopes::NONE.with(Scope::LinksRead));
+    let less = Scopes::NONE.with(Scope::LinksRead);
+    assert_eq!(found(&test, 9, NOW).await.unwrap().1, less);
+    assert_eq!(key_scopes(&test.db.read, made.id, NOW).await.unwrap(), Some(less));
     write(&test, "update account set state = $2 where id = $1", [42, 1]).await;
     assert_eq!(found(&test, 9, NOW).await, None, "disabled");
-    assert!(!key_is_active(&test.db.read, made.id, NOW).await.unwrap());
+    assert!(key_scopes(&test.db.read, made.id, NOW).await.unwrap().is_none());
     write(&test, "update account set state = $2 where id = $1", [42, 0]).await;
     assert!(found(&test, 9, NOW).await.is_some());
     let remove = "delete from member where account_id = $1 and workspace_id = $2";

@@ -3,10 +3,10 @@
 
 use std::time::Instant;
 
-use carom_shared::clickhouse::{ClickHouseAt, ClickHouseError, SETTINGS, Statement};
+use carom_shared::clickhouse::{ClickHouseError, SETTINGS, Statement};
 use carom_shared::{Clock, UnixMillis};
 
-use super::http::Client;
+use super::http::{ClickHouseServer, Client};
 use super::{ClickStore, schema};
 use crate::click::moving;
 use crate::config::{ClicksAt, Config};
@@ -70,25 +70,28 @@ impl Config {
         clock: &dyn Clock,
     ) -> Result<Option<ClickHouseFacts>, ClickHouseError> {
         match self.clicks.at(&self.data_dir) {
-            Ok(Some(ClicksAt::ClickHouse { at, .. })) => facts(at, clock).await.map(Some),
+            Ok(Some(ClicksAt::ClickHouse { server, .. })) => facts(server, clock).await.map(Some),
             // What is wrong with settings is said when they are checked.
             Ok(_) | Err(_) => Ok(None),
         }
     }
 }
 
-async fn facts(at: ClickHouseAt, clock: &dyn Clock) -> Result<ClickHouseFacts, ClickHouseError> {
-    let mut facts =
-        ClickHouseFacts { shown: at.shown(), known: schema::known(), ..ClickHouseFacts::default() };
-    let client = Client::new(at.clone())?;
+async fn facts(
+    server: ClickHouseServer,
+    clock: &dyn Clock,
+) -> Result<ClickHouseFacts, ClickHouseError> {
+    let (shown, known) = (server.shown(), schema::known());
+    let mut facts = ClickHouseFacts { shown, known, ..ClickHouseFacts::default() };
+    let client = Client::new(server.clone())?;
     const SERVER: &str =
         "SELECT version(), toUnixTimestamp64Milli(now64(3)) FORMAT JSONCompactEachRow";
     // The first question also connects.
     client.run(Statement::new(SERVER, SETTINGS)).await?;
     let begun = Instant::now();
-    let server: Vec<(String, i64)> = client.rows(Statement::new(SERVER, SETTINGS)).await?;
+    let said: Vec<(String, i64)> = client.rows(Statement::new(SERVER, SETTINGS)).await?;
     let half = i64::try_from(begun.elapsed().as_millis() / 2).unwrap_or_default();
-    if let Some((version, now_ms)) = server.into_iter().next() {
+    if let Some((version, now_ms)) = said.into_iter().next() {
         facts.is_new_enough = schema::is_new_enough(&version);
         facts.version = version;
         facts.ahead_ms = now_ms + half - clock.now().get();
@@ -110,15 +113,15 @@ async fn facts(at: ClickHouseAt, clock: &dyn Clock) -> Result<ClickHouseFacts, C
     }
     if facts.schema == Some(facts.known) {
         let mut content = content(&client, clock.now()).await?;
-        content.not_served = not_served(at).await;
+        content.not_served = not_served(server).await;
         facts.content = Some(content);
     }
     Ok(facts)
 }
 
 /// Why the clicks are not served, if a move is the cause.
-async fn not_served(at: ClickHouseAt) -> Option<String> {
-    let store = ClickStore::open(at, "").await.ok()?;
+async fn not_served(server: ClickHouseServer) -> Option<String> {
+    let store = ClickStore::open(server, "").await.ok()?;
     let judged = moving::may_be_served(&crate::click::ClickStore::ClickHouse(store)).await;
     judged.err().map(|not_served| not_served.to_string())
 }

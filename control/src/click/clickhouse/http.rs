@@ -5,23 +5,28 @@
 //! bytes are ready and need a `Content-Length`; and what a failure means (was it carried out, or may it
 //! be?) is decided from codes and from how far a request got, of which the crate leaves a text.
 //!
-//! There is no TLS: a server elsewhere is reached through a private network or a tunnel.
+//! With `https://` all of it goes through TLS ([`Tls`]); sealed connections are kept as others are, and a new
+//! one is cheaper than the first (RFC 8446, 2.2).
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
+use carom_process::Tls;
 use carom_shared::clickhouse::{
-    ClickHouseAt, ClickHouseError, EXCEPTION_HEADER, PASSWORD_HEADER, Statement, StatementRequest,
-    USER_HEADER,
+    ClickHouseAt, ClickHouseError, EXCEPTION_HEADER, MAY_WANT_TLS, PASSWORD_HEADER, Statement,
+    StatementRequest, USER_HEADER,
 };
+use carom_shared::settings::InvalidSetting;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, HOST};
 use http::{HeaderValue, Method, Request};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -39,10 +44,41 @@ const ANSWER_LEN_MAX: usize = 64 << 20;
 
 type Sender = SendRequest<Full<Bytes>>;
 
+/// A database on a server, and whose certificate the server has to have.
+#[derive(Clone, Debug)]
+pub(crate) struct ClickHouseServer {
+    at: ClickHouseAt,
+    /// `None`: plain HTTP.
+    tls: Option<Tls>,
+    /// Whether anything was ever answered: then its port is not one for something else.
+    has_answered: Arc<AtomicBool>,
+}
+
+impl ClickHouseServer {
+    /// With the authorities of this file, or with those of this machine if its path is empty.
+    ///
+    /// # Errors
+    /// [`InvalidSetting`] for a file that cannot be used.
+    pub(crate) fn new(at: ClickHouseAt, ca_path: &Path) -> Result<Self, InvalidSetting> {
+        const SETTING: &str = "clicks.ca_path";
+        if !at.is_tls() && !ca_path.as_os_str().is_empty() {
+            let problem = "is of no use with http://: write https:// in clicks.url";
+            return Err(InvalidSetting::new(SETTING, problem));
+        }
+        let tls = at.is_tls().then(|| Tls::new(ca_path, SETTING)).transpose()?;
+        Ok(Self { at, tls, has_answered: Arc::default() })
+    }
+
+    /// Where it is; never with the password.
+    pub(crate) fn shown(&self) -> String {
+        self.at.shown()
+    }
+}
+
 /// Connections to a server.
 #[derive(Debug)]
 pub(super) struct Client {
-    at: ClickHouseAt,
+    server: ClickHouseServer,
     host: HeaderValue,
     user: HeaderValue,
     password: HeaderValue,
@@ -55,11 +91,12 @@ pub(super) struct Client {
 
 impl Client {
     /// One that refuses everything until it is opened.
-    pub(super) fn shut(at: ClickHouseAt) -> Result<Self, ClickHouseError> {
-        Ok(Self { is_open: AtomicBool::new(false), ..Self::new(at)? })
+    pub(super) fn shut(server: ClickHouseServer) -> Result<Self, ClickHouseError> {
+        Ok(Self { is_open: AtomicBool::new(false), ..Self::new(server)? })
     }
 
-    pub(super) fn new(at: ClickHouseAt) -> Result<Self, ClickHouseError> {
+    pub(super) fn new(server: ClickHouseServer) -> Result<Self, ClickHouseError> {
+        let at = &server.at;
         let value = |text: &str| {
             HeaderValue::from_str(text).map_err(|error| ClickHouseError::Away(error.to_string()))
         };
@@ -73,12 +110,23 @@ impl Client {
             idle: Mutex::default(),
             tasks: TaskTracker::new(),
             is_open: AtomicBool::new(true),
-            at,
+            server,
         })
     }
 
+    /// Which one.
+    #[cfg(all(test, feature = "clickhouse-tests"))]
+    pub(super) const fn server(&self) -> &ClickHouseServer {
+        &self.server
+    }
+
     pub(super) const fn at(&self) -> &ClickHouseAt {
-        &self.at
+        &self.server.at
+    }
+
+    /// Connections of its own to the same server, which may ask at once.
+    pub(super) fn another(&self) -> Result<Self, ClickHouseError> {
+        Self::new(self.server.clone())
     }
 
     /// Reads rows that are asked for `FORMAT JSONCompactEachRow`: an array each.
@@ -111,7 +159,7 @@ impl Client {
     }
 
     fn request(&self, statement: Statement<'_>) -> Result<Request<Full<Bytes>>, ClickHouseError> {
-        let StatementRequest { target, body, encoding } = statement.request(self.at.database());
+        let StatementRequest { target, body, encoding } = statement.request(self.at().database());
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(target)
@@ -150,7 +198,15 @@ impl Client {
             sent = sender.try_send_request(request).await;
         }
         let lost = |error: &dyn std::fmt::Display| ClickHouseError::Lost(error.to_string());
-        let response = sent.map_err(|error| lost(&error.into_error()))?;
+        let response = sent.map_err(|error| {
+            let error = error.into_error();
+            let has_answered = self.server.has_answered.load(Ordering::Relaxed);
+            if has_answered || self.server.tls.is_some() {
+                return lost(&error);
+            }
+            lost(&format!("{error}; {MAY_WANT_TLS}"))
+        })?;
+        self.server.has_answered.store(true, Ordering::Relaxed);
         let status = response.status();
         let code = response.headers().get(EXCEPTION_HEADER).cloned();
         let body = Limited::new(response.into_body(), ANSWER_LEN_MAX).collect().await;
@@ -164,11 +220,25 @@ impl Client {
 
     async fn connect(&self) -> Result<Sender, ClickHouseError> {
         let away = |error: &dyn std::fmt::Display| ClickHouseError::Away(error.to_string());
-        let address = (self.at.host(), self.at.port());
+        let address = (self.at().host(), self.at().port());
         let stream = timeout(CONNECT_MAX, TcpStream::connect(address)).await;
         let stream = stream.map_err(|_| away(&"it does not accept"))?;
         let stream = stream.map_err(|error| away(&error))?;
         stream.set_nodelay(true).map_err(|error| away(&error))?;
+        match &self.server.tls {
+            None => self.begin(stream).await,
+            Some(tls) => {
+                let sealed = tls.connect(self.at().host(), stream).await;
+                self.begin(sealed.map_err(ClickHouseError::Away)?).await
+            }
+        }
+    }
+
+    async fn begin<S>(&self, stream: S) -> Result<Sender, ClickHouseError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let away = |error: &dyn std::fmt::Display| ClickHouseError::Away(error.to_string());
         let (sender, connection) =
             Builder::new().handshake(TokioIo::new(stream)).await.map_err(|error| away(&error))?;
         // It ends when its sender is dropped, or the server wants it.

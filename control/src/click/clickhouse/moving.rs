@@ -18,10 +18,10 @@ use carom_shared::UnixMillis;
 use carom_shared::batch::Batch;
 use carom_shared::clickhouse::{ClickHouseError, SETTINGS, Statement, batch_number, literal};
 
-use super::http::Client;
+use super::http::{ClickHouseServer, Client};
 use super::page::{MovedRow, SEQ, columns};
 use super::sql::{list, time};
-use super::{ClickHouseAt, ClickStore, WRITE_SETTINGS};
+use super::{ClickStore, WRITE_SETTINGS};
 use crate::backup::ClicksElsewhere;
 use crate::click;
 use crate::click::moving::row::{
@@ -574,12 +574,12 @@ fn quarter_time(quarter: i64) -> String {
 }
 
 /// Whether a database of this store is there, with or without clicks.
-pub(crate) async fn is_there(at: ClickHouseAt) -> Result<bool, DbOpenError> {
+pub(crate) async fn is_there(server: ClickHouseServer) -> Result<bool, DbOpenError> {
     const TABLES: &str = "SELECT count() FROM system.tables \
          WHERE database = currentDatabase() AND name = 'carom_migration' FORMAT JSONCompactEachRow";
-    let shown = at.shown();
+    let shown = server.shown();
     let failed = |source| DbOpenError::ClickHouse { at: shown.clone(), source };
-    let client = Client::new(at).map_err(failed)?;
+    let client = Client::new(server).map_err(failed)?;
     let tables: Vec<(u64,)> =
         client.rows(Statement::new(TABLES, SETTINGS)).await.map_err(failed)?;
     Ok(tables.first().is_some_and(|(tables,)| *tables > 0))

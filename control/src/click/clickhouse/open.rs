@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use carom_shared::clickhouse::{ClickHouseAt, ClickHouseError, SETTINGS, Statement};
+use carom_shared::clickhouse::{ClickHouseError, SETTINGS, Statement};
 use tokio::sync::Mutex;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::http::Client;
+use super::http::{ClickHouseServer, Client};
 use super::{ClickStore, Inner, schema};
 use crate::db::DbOpenError;
 use crate::metrics::Metrics;
@@ -35,10 +35,10 @@ impl ClickStore {
     ///
     /// # Errors
     /// What will not pass by itself.
-    pub(crate) async fn open(at: ClickHouseAt, cluster: &str) -> Result<Self, DbOpenError> {
-        let shown = at.shown();
+    pub(crate) async fn open(server: ClickHouseServer, cluster: &str) -> Result<Self, DbOpenError> {
+        let shown = server.shown();
         let failed = |source| DbOpenError::ClickHouse { at: shown, source };
-        let client = Client::shut(at).map_err(failed)?;
+        let client = Client::shut(server).map_err(failed)?;
         let store = Self(Arc::new(Inner {
             client,
             cluster: cluster.to_owned(),
@@ -67,10 +67,10 @@ impl ClickStore {
     /// # Errors
     /// Whatever keeps it from that.
     pub(crate) async fn prepare(&self) -> Result<(), DbOpenError> {
-        let at = self.0.client.at();
+        let shown = || self.0.client.at().shown();
         // One of its own, which may ask before the store may be used.
-        let client = Client::new(at.clone())
-            .map_err(|source| DbOpenError::ClickHouse { at: at.shown(), source })?;
+        let client = self.0.client.another();
+        let client = client.map_err(|source| DbOpenError::ClickHouse { at: shown(), source })?;
         schema::migrate(&client, &self.0.cluster).await?;
         self.0.client.is_open.store(true, Ordering::Release);
         Ok(())
@@ -112,7 +112,7 @@ impl ClickStore {
         let failed = |source| DbOpenError::ClickHouse { at: at.shown(), source };
         let late = || failed(ClickHouseError::Lost("its time is up".to_owned()));
         let ask =
-            async { Client::new(at.clone())?.run(Statement::new("SELECT 1", SETTINGS)).await };
+            async { self.0.client.another()?.run(Statement::new("SELECT 1", SETTINGS)).await };
         timeout(ASK_MAX, ask).await.map_err(|_| late())?.map_err(failed)?;
         if was_up {
             return Ok(());
@@ -127,6 +127,6 @@ impl ClickStore {
 }
 
 /// Whether nobody needs to do anything but start the server.
-const fn is_away(error: &DbOpenError) -> bool {
+fn is_away(error: &DbOpenError) -> bool {
     matches!(error, DbOpenError::ClickHouse { source, .. } if source.is_unavailable())
 }

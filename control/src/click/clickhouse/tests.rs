@@ -27,13 +27,18 @@ const FAR: UnixMillis = UnixMillis::new(i64::MAX);
 
 /// A store in a database of its own.
 pub(crate) async fn new_store() -> ClickStore {
-    ClickStore::open(ClickHouseAt::parse(&new_database().await).unwrap(), "").await.unwrap()
+    ClickStore::open(server_at(&new_database().await), "").await.unwrap()
+}
+
+/// A server without TLS.
+fn server_at(url: &str) -> ClickHouseServer {
+    ClickHouseServer::new(ClickHouseAt::parse(url).unwrap(), std::path::Path::new("")).unwrap()
 }
 
 /// An empty database, by its URL.
 pub(crate) async fn new_database() -> String {
     let (name, url) = database();
-    let server = Client::new(ClickHouseAt::parse(&url("default")).unwrap()).unwrap();
+    let server = Client::new(server_at(&url("default"))).unwrap();
     let create = format!("CREATE DATABASE {name}");
     let created = server.run(Statement::new(&create, WRITE_SETTINGS)).await;
     created
@@ -103,7 +108,7 @@ async fn a_batch_counts_once_also_after_reopening() {
     let stored = store.store(&token, &one, NOW).await.unwrap();
     assert_eq!(stored, Stored::New { rows: 3, clicks: 5 });
     for _ in 0..2 {
-        let again = ClickStore::open(store.0.client.at().clone(), "").await.unwrap();
+        let again = ClickStore::open(store.0.client.server().clone(), "").await.unwrap();
         assert_eq!(again.store(&token, &one, NOW).await.unwrap(), Stored::Duplicate);
     }
     let totals = store.summary().await.unwrap().totals;
@@ -228,7 +233,7 @@ async fn control_planes_that_store_a_batch_at_once_store_it_once() {
         let (token, one) = batch(number_of_batch, NOW, &clicks);
         let mut calls = tokio::task::JoinSet::new();
         for _ in 0..4 {
-            let other = ClickStore::open(store.0.client.at().clone(), "").await.unwrap();
+            let other = ClickStore::open(store.0.client.server().clone(), "").await.unwrap();
             let (token, one) = (token.clone(), one.clone());
             calls.spawn(async move {
                 // As an edge does.
@@ -385,7 +390,7 @@ async fn clicks_of_files_are_stored_unless_they_are_there() {
 async fn a_wrong_password_or_a_missing_database_is_said() {
     let (name, url) = database();
     let open = async |url: String| {
-        let opened = ClickStore::open(ClickHouseAt::parse(&url).unwrap(), "").await;
+        let opened = ClickStore::open(server_at(&url), "").await;
         let error =
             opened.err().map(|error| std::error::Error::source(&error).unwrap().to_string());
         error.unwrap()
@@ -395,7 +400,7 @@ async fn a_wrong_password_or_a_missing_database_is_said() {
     let error = open(wrong).await;
     assert!(error.contains("516") && !error.contains("secret"), "{error}");
     // That passes by itself: the start does not wait for it.
-    let away = ClickHouseAt::parse("http://127.0.0.1:1/default").unwrap();
+    let away = server_at("http://127.0.0.1:1/default");
     let store = ClickStore::open(away, "").await.unwrap();
     let refused = store.summary().await.unwrap_err();
     assert!(refused.is_unavailable(), "{refused:?}");

@@ -12,7 +12,7 @@ use utoipa::IntoParams;
 use super::ClickPlace;
 use super::all::click_rows;
 use super::api::{csv_lines, json_line};
-use crate::access::allow;
+use crate::access::{Scope, allow};
 use crate::app::App;
 use crate::http::auth::By;
 use crate::http::download::{FileFormat, Pages, download};
@@ -60,7 +60,7 @@ pub(crate) async fn export(
     let format = params.format.unwrap_or_default();
     let workspace = caller.workspace;
     let pages = ClickPages { workspace, format, after: None, has_more: true };
-    download(&app, caller.credentials, "clicks", format, pages).await
+    download(&app, caller.lasting(Scope::StatsRead), "clicks", format, pages).await
 }
 
 struct ClickPages {

@@ -5,6 +5,7 @@
 //! is written by hand, because axum's takes a `Stream`, which would be another dependency for ten
 //! lines.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -21,17 +22,19 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at, sleep, timeout};
 use utoipa::IntoParams;
 
-use super::{Watch, event};
-use crate::access::allow;
+use super::{Watch, Watched, event};
+use crate::access::{Scope, allow};
 use crate::app::App;
-use crate::http::auth::{By, Credentials};
+use crate::click::tagged::links;
+use crate::http::auth::{By, Lasting};
 use crate::http::extract::Params;
 use crate::http::problem::ApiError;
+use crate::link::list;
 use crate::link::store::link_fetch;
 use crate::openapi::responses::{Any, OfOne};
 use crate::openapi::schema;
 
-/// How often a stream says something, whatever happens, and its key is looked at.
+/// How often a stream says something, whatever happens, and its key and its tag's links are looked at.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How old a stream gets: less than a connection does, which would be cut.
 const LIFE: Duration = Duration::from_secs(50 * 60);
@@ -48,6 +51,10 @@ pub(crate) struct LiveParams {
     /// Only clicks on this link.
     #[param(schema_with = schema::id, required = false)]
     link: Option<LinkId>,
+    /// Only clicks on links that have this tag: at most 2000. Which these are is looked up every 15 s.
+    tag: Option<String>,
+    /// Only clicks on links of this domain: its host.
+    domain: Option<String>,
 }
 
 /// Follows clicks as they are stored
@@ -60,11 +67,11 @@ pub(crate) struct LiveParams {
 /// - `more`: `{"clicks": 7}`, how many more there were in that second.
 /// - `missed`: `{"clicks": 7}`, how many this client missed because it read too slowly.
 /// - `end`: `{"reason": "stopping"}`, the last event: the service stops (`stopping`), the stream is
-///   50 minutes old (`age`; call again), or its key was revoked (`key`).
+///   50 minutes old (`age`; call again), or whoever follows may not any more (`key`).
 ///
 /// Comments keep the connection alive. A click shows up a second or two after it happened, and what
-/// happened while nobody listened does not. An installation has 100 streams; beyond them a client is
-/// told `overloaded`.
+/// happened while nobody listened does not. A workspace has 20 streams, and an installation 100; beyond
+/// them a client is told `overloaded`.
 #[utoipa::path(
     get,
     path = "/api/v1/live",
@@ -82,25 +89,44 @@ pub(crate) async fn live(
     caller: By<allow::StatsRead>,
     Params(params): Params<LiveParams>,
 ) -> Result<Response, ApiError> {
-    if params.link.is_none() {
-        caller.require_whole()?;
+    let workspace = caller.workspace;
+    let domain = params.domain.as_deref();
+    let domain = domain.map(|host| list::domain(host, workspace, &app.domain_set())).transpose()?;
+    match (params.link, domain) {
+        (Some(_), _) if params.tag.is_some() || domain.is_some() => {
+            return Err(ApiError::Request("link goes without tag and domain".to_owned()));
+        }
+        (Some(id), _) => {
+            caller.require_link(&app, id).await?;
+            link_fetch(app.read(), workspace, id).await?.ok_or(ApiError::NotFound("link"))?;
+        }
+        (None, Some(domain)) => drop(caller.domain_of(Some(domain))?),
+        (None, None) => caller.require_whole()?,
     }
-    if let Some(id) = params.link {
-        caller.require_link(&app, id).await?;
-        link_fetch(app.read(), caller.workspace, id).await?.ok_or(ApiError::NotFound("link"))?;
-    }
+    let tag = params.tag.as_deref().map(list::tag).transpose()?;
+    let watched = Watched { workspace, link: params.link, domain, tag };
+    let links = tagged(&app, &watched).await?;
     if app.is_draining() {
         return Err(ApiError::Closing);
     }
-    let watch = app.live().watch((caller.workspace, params.link)).ok_or(ApiError::Busy)?;
+    let watch = app.live().watch(watched, links).ok_or(ApiError::Busy)?;
     let (chunks, body) = mpsc::channel(1);
-    app.spawn(Stream { app: app.clone(), credentials: caller.credentials, watch, chunks }.run());
+    let lasting = caller.lasting(Scope::StatsRead);
+    app.spawn(Stream { app: app.clone(), lasting, watch, chunks }.run());
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         // nginx would hold events back until it has a buffer full of them.
         (HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     Ok((headers, Body::new(Chunks(body))).into_response())
+}
+
+/// Links that have the tag that is watched.
+async fn tagged(app: &App, watched: &Watched) -> Result<HashSet<LinkId>, ApiError> {
+    match &watched.tag {
+        Some(tag) => Ok(links(app, watched.workspace, tag).await?.into_iter().collect()),
+        None => Ok(HashSet::new()),
+    }
 }
 
 /// A stream's body.
@@ -120,7 +146,7 @@ impl hyper::body::Body for Chunks {
 
 struct Stream {
     app: App,
-    credentials: Credentials,
+    lasting: Lasting,
     watch: Watch,
     chunks: mpsc::Sender<Bytes>,
 }
@@ -128,7 +154,7 @@ struct Stream {
 impl Stream {
     /// Sends until the client is gone or does not read, or one of the reasons to end comes up.
     async fn run(self) {
-        let Self { app, credentials, mut watch, chunks } = self;
+        let Self { app, lasting, mut watch, chunks } = self;
         let mut keep_alive = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
         let mut life = pin!(sleep(LIFE));
         let mut chunk = Bytes::from_static(GREETING);
@@ -149,8 +175,14 @@ impl Stream {
                 () = &mut life => break end(&chunks, "age"),
                 _ = keep_alive.tick() => {
                     // Where the database does not answer, nobody is sent away for it.
-                    if credentials.are_valid(&app).await.is_ok_and(|are_valid| !are_valid) {
+                    if lasting.is_valid(&app).await.is_ok_and(|is_valid| !is_valid) {
                         break end(&chunks, "key");
+                    }
+                    // Neither is it for a tag that too many links have by now: it goes on as it was.
+                    if watch.watched().tag.is_some()
+                        && let Ok(links) = tagged(&app, watch.watched()).await
+                    {
+                        watch.renew(links);
                     }
                     Bytes::from_static(b":\n\n")
                 }

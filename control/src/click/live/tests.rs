@@ -32,6 +32,14 @@ fn click(owner: i64, of: i64, n: u32) -> Click<'static> {
     }
 }
 
+fn watch(live: &Arc<Live>, owner: i64, of: Option<i64>) -> Option<Watch> {
+    live.watch(watched(owner, of.map(link)), HashSet::new())
+}
+
+fn watched(owner: i64, link: Option<LinkId>) -> Watched {
+    Watched { workspace: workspace(owner), link, domain: None, tag: None }
+}
+
 fn batch(clicks: &[Click<'_>]) -> Batch {
     let mut builder = BatchBuilder::new();
     clicks.iter().for_each(|click| builder.push(click));
@@ -51,9 +59,9 @@ async fn is_silent(watch: &mut Watch) -> bool {
 #[tokio::test]
 async fn everybody_sees_what_they_watch() {
     let live = Arc::new(Live::default());
-    let mut all = live.watch((workspace(1), None)).unwrap();
-    let mut one = live.watch((workspace(1), Some(link(5)))).unwrap();
-    let mut other = live.watch((workspace(2), None)).unwrap();
+    let mut all = watch(&live, 1, None).unwrap();
+    let mut one = watch(&live, 1, Some(5)).unwrap();
+    let mut other = watch(&live, 2, None).unwrap();
     live.publish(&batch(&[click(1, 5, 1), click(1, 6, 3)]));
     let text = next(&mut all).await;
     assert_eq!(
@@ -71,9 +79,35 @@ async fn everybody_sees_what_they_watch() {
 }
 
 #[tokio::test]
+async fn a_tag_and_a_domain_are_watched() {
+    let live = Arc::new(Live::default());
+    let domain = |id| Some(DomainId::try_from(id).unwrap());
+    let tag = Some("red".to_owned());
+    let of = |watched, links: &[i64]| {
+        live.watch(watched, links.iter().map(|id| link(*id)).collect()).unwrap()
+    };
+    let mut tagged = of(Watched { tag: tag.clone(), ..watched(1, None) }, &[5]);
+    let mut here = of(Watched { domain: domain(1), ..watched(1, None) }, &[]);
+    let mut there = of(Watched { domain: domain(2), ..watched(1, None) }, &[]);
+    let mut both = of(Watched { tag, domain: domain(2), ..watched(1, None) }, &[5]);
+    live.publish(&batch(&[click(1, 5, 1), click(1, 6, 1), click(2, 5, 1)]));
+    let links = |text: &str| {
+        let links = text.split("\"link_id\":\"").skip(1).filter_map(|rest| rest.split('"').next());
+        links.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(links(&next(&mut tagged).await), ["5"]);
+    assert_eq!(links(&next(&mut here).await), ["5", "6"]);
+    assert!(is_silent(&mut there).await && is_silent(&mut both).await);
+    // Another link has it now.
+    tagged.renew(HashSet::from([link(6)]));
+    live.publish(&batch(&[click(1, 5, 1), click(1, 6, 1)]));
+    assert_eq!(links(&next(&mut tagged).await), ["6"]);
+}
+
+#[tokio::test]
 async fn a_flood_is_counted() {
     let live = Arc::new(Live::default());
-    let mut watch = live.watch((workspace(1), None)).unwrap();
+    let mut watch = watch(&live, 1, None).unwrap();
     let flood: Vec<_> = (0..EVENTS_MAX + 10).map(|_| click(1, 5, 2)).collect();
     live.publish(&batch(&flood));
     live.publish(&batch(&flood[..7]));
@@ -88,8 +122,8 @@ async fn a_flood_is_counted() {
 #[tokio::test]
 async fn who_reads_too_slowly_is_told_how_much_was_missed_and_holds_up_nobody() {
     let live = Arc::new(Live::default());
-    let mut slow = live.watch((workspace(1), None)).unwrap();
-    let mut fast = live.watch((workspace(1), None)).unwrap();
+    let mut slow = watch(&live, 1, None).unwrap();
+    let mut fast = watch(&live, 1, None).unwrap();
     for _ in 0..BURSTS_MAX + 3 {
         live.publish(&batch(&[click(1, 5, 1), click(1, 5, 4)]));
         assert!(next(&mut fast).await.starts_with("event: click\n"));
@@ -104,9 +138,16 @@ async fn who_reads_too_slowly_is_told_how_much_was_missed_and_holds_up_nobody() 
 #[tokio::test]
 async fn there_are_no_more_streams_than_allowed() {
     let live = Arc::new(Live::default());
-    let all: Vec<_> = (0..STREAMS_MAX).map(|_| live.watch((workspace(1), None)).unwrap()).collect();
+    let workspaces = STREAMS_MAX / STREAMS_OF_WORKSPACE_MAX;
+    let mut all = Vec::new();
+    for owner in (1_i64..).take(workspaces) {
+        // Whatever they watch of it.
+        let of = |number| (number % 2 == 0).then_some(5);
+        all.extend((0..STREAMS_OF_WORKSPACE_MAX).map(|it| watch(&live, owner, of(it)).unwrap()));
+        assert!(watch(&live, owner, Some(7)).is_none(), "{owner}");
+    }
     assert_eq!(live.streams(), STREAMS_MAX);
-    assert!(live.watch((workspace(2), None)).is_none());
+    assert!(watch(&live, 100, None).is_none());
     drop(all);
-    assert!(live.watch((workspace(2), None)).is_some());
+    assert!(watch(&live, 100, None).is_some());
 }

@@ -111,8 +111,18 @@ pub(crate) fn check_report(
     if let Some(host) = &params.domain {
         filters.push(on_domain(host, domains)?);
     }
-    let with_visitors = true;
-    Ok(ReportQuery { scope, zone, interval, period, compare, by, filters, limit, with_visitors })
+    Ok(ReportQuery {
+        scope,
+        zone,
+        interval,
+        period,
+        compare,
+        by,
+        filters,
+        limit,
+        with_visitors: true,
+        top_visitors_max: u64::MAX,
+    })
 }
 
 fn on_domain(host: &str, domains: &[(i64, String)]) -> Result<Filter, ApiError> {

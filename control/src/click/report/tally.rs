@@ -11,7 +11,7 @@ use super::{Dimension, PeriodReport, Point};
 use crate::click::sketch::{BuildIdHasher, Sketch, hash};
 
 /// Different values of a dimension that are told apart, at most: some 20 MB with their counts.
-const VALUES_MAX: usize = 1 << 18;
+pub(crate) const VALUES_MAX: usize = 1 << 18;
 
 /// A dimension has more values than are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,6 +20,12 @@ const VALUES_MAX: usize = 1 << 18;
      filter"
 )]
 pub(crate) struct TooManyValues(&'static str);
+
+impl TooManyValues {
+    pub(crate) const fn of(dimension: Dimension) -> Self {
+        Self(dimension.as_str())
+    }
+}
 
 /// A click as a tally needs it, or several that are alike.
 #[derive(Clone, Copy, Debug)]

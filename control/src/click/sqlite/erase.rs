@@ -3,7 +3,7 @@
 //! Each step is a short transaction, between which batches are stored.
 //!
 //! An erasure first takes a number of the ledger: clicks numbered below it are meant, clicks that
-//! come later are not. In the same transaction they leave the rollups and the link's totals, and the
+//! come later are not. In the same transaction they leave the rollups, blocks and the link's totals, and the
 //! erasure is written down; then their rows are deleted in chunks. What a stop cuts off, the next
 //! start goes on with. Sketches cannot forget: over a workspace, the visitors of the quarter hours
 //! keep counting an erased link's. A sketch names nobody.
@@ -11,7 +11,9 @@
 use carom_shared::{LinkId, UnixMillis, WorkspaceId};
 use sqlx::{Sqlite, Transaction};
 
+use super::block::{blocks_delete_old, blocks_erased, blocks_forget_link};
 use super::{ClickStore, ROW_BITS};
+use crate::click::report::QUARTER_S;
 use crate::db::StoreError;
 
 /// Rows deleted in one transaction, at most.
@@ -35,6 +37,7 @@ impl ClickStore {
         let (workspace, link) = (workspace.get(), link.get());
         let mut tx = self.file.write.begin_with("begin immediate").await?;
         let below_seq = erasure_begin(&mut tx, workspace, link, now).await?;
+        blocks_forget_link(&mut tx, workspace, link).await?;
         leave_rollups(&mut tx, workspace, link, below_seq >> ROW_BITS).await?;
         tx.commit().await?;
         self.erasure_end(workspace, link, below_seq).await
@@ -96,8 +99,11 @@ impl ClickStore {
                 break;
             }
         }
+        let mut tx = self.file.write.begin_with("begin immediate").await?;
         let done = sqlx::query(DONE).bind(workspace).bind(link).bind(below_seq);
-        done.execute(&self.file.write).await?;
+        done.execute(&mut *tx).await?;
+        blocks_erased(&mut tx).await?;
+        tx.commit().await?;
         Ok(rows)
     }
 
@@ -137,6 +143,9 @@ impl ClickStore {
         if left < ROWS_PER_STEP {
             sqlx::query(SINCE).bind(since_s).execute(&mut *tx).await?;
         }
+        let quarter = since_s.div_euclid(i64::from(QUARTER_S));
+        let blocks = blocks_delete_old(&mut tx, quarter, ROWS_PER_STEP).await?;
+        is_end &= blocks < ROWS_PER_STEP.cast_unsigned();
         tx.commit().await?;
         Ok((!is_end).then_some(place))
     }

@@ -2,7 +2,8 @@
 //!
 //! Without filters, and with buckets that begin on quarter hours, totals and series come from the
 //! rollup; the parts of a quarter hour at a range's ends come from rows. Breakdowns, filters and
-//! minutes come from one pass over the rows. A link's rows of a time lie side by side.
+//! minutes come from one pass over the rows. A link's rows of a time lie side by side. Breakdowns of
+//! many clicks of which nobody asks for visitors come from [`blocks`](super::block).
 //!
 //! SQLite packs what is read into texts ([`rows`](super::rows)).
 
@@ -13,6 +14,7 @@ use carom_shared::{UnixMillis, WorkspaceId};
 use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 
 use super::ClickStore;
+use super::block::{add_merged, block_lists, has_blocks_for};
 use super::insert::placeholders;
 use super::part::parts_of_span;
 use super::rows::{Numbers, Statement, select_clicks, slices};
@@ -107,8 +109,17 @@ impl ClickStore {
         };
         let is_detailed = !query.by.is_empty();
         if is_detailed || !query.fits_rollup(&query.period) {
-            let (period, top) = tally(&mut tx, query, &query.period, &query.by).await?;
-            report.period = period;
+            let top = match lists(&mut tx, query, detail_since).await? {
+                Some(lists) => {
+                    report.is_without_top_visitors = true;
+                    lists
+                }
+                None => {
+                    let tallied = tally(&mut tx, query, &query.period, &query.by).await?;
+                    report.period = tallied.0;
+                    tallied.1
+                }
+            };
             for (dimension, values) in top {
                 report.top.push((dimension, named(&mut tx, dimension, values).await?));
             }
@@ -151,6 +162,56 @@ async fn last_click(tx: Read<'_>, scope: ReportScope) -> Result<Option<UnixMilli
     Ok(last.flatten().map(|last| UnixMillis::new(last * 1000)))
 }
 
+/// Breakdowns alone, without visitors, where the range has more clicks than they are asked for;
+/// `None` where rows have to be looked at.
+async fn lists(
+    tx: Read<'_>,
+    query: &ReportQuery,
+    detail_since: Option<u32>,
+) -> Result<Option<Vec<(Dimension, Vec<TopNumber>)>>, ReportError> {
+    let ReportQuery { scope, by, period, .. } = query;
+    if query.top_visitors_max == u64::MAX
+        || !query.fits_rollup(period)
+        || !has_blocks_for(*scope, by)
+    {
+        return Ok(None);
+    }
+    let counts = quarter_counts(tx, *scope, period.span).await?;
+    if counts.iter().map(|(_, n)| n).sum::<u64>() <= query.top_visitors_max {
+        return Ok(None);
+    }
+    // Blocks from before may be there still.
+    let from_s = period.span.from_s.max(detail_since.unwrap_or_default());
+    let span = Span { from_s, ..period.span };
+    if span.from_s >= span.to_s {
+        return Ok(Some(by.iter().map(|dimension| (*dimension, Vec::new())).collect()));
+    }
+    Ok(Some(block_lists(tx, *scope, span, by, query.limit).await?))
+}
+
+/// The clicks of each quarter hour that these spans touch, sorted: not more than may be looked through.
+pub(super) async fn counts_of(
+    tx: Read<'_>,
+    scope: ReportScope,
+    spans: &[Span],
+) -> Result<Vec<(u32, u64)>, ReportError> {
+    let mut counts = Vec::new();
+    if let Some((first, last)) = spans.first().zip(spans.last()) {
+        let span = Span { from_s: first.from_s, to_s: last.to_s };
+        counts = quarter_counts(tx, scope, span).await?;
+    }
+    counts.retain(|(quarter, _)| {
+        let at_s = quarter.saturating_mul(QUARTER_S);
+        let after = spans.partition_point(|span| span.to_s <= at_s);
+        spans.get(after).is_some_and(|span| span.from_s < at_s.saturating_add(QUARTER_S))
+    });
+    let clicks = counts.iter().map(|(_, n)| n).sum();
+    if clicks > ROWS_MAX {
+        return Err(ReportError::TooManyClicks(clicks));
+    }
+    Ok(counts)
+}
+
 /// From the rows.
 async fn tally(
     tx: Read<'_>,
@@ -168,8 +229,10 @@ async fn tally(
     }
     let mut tally = Tally::new(buckets, by, !query.fits_rollup(buckets));
     for slice in slices(query.scope, buckets.span, &counts) {
-        each_row(tx, query.scope, slice, &query.filters, by, |row, values| tally.add(row, values))
-            .await?;
+        each_row(tx, query.scope, &[slice], &query.filters, by, |row, values| {
+            tally.add(row, values)
+        })
+        .await?;
     }
     Ok(tally.finish(query.limit))
 }
@@ -259,16 +322,16 @@ async fn quarters_text(
     Ok(query.fetch_one(&mut **tx).await?)
 }
 
-/// Hands over each row of a slice.
-async fn each_row(
+/// Hands over each row of spans, which are in order.
+pub(super) async fn each_row(
     tx: Read<'_>,
     scope: ReportScope,
-    slice: Span,
+    spans: &[Span],
     filters: &[Filter],
     by: &[Dimension],
     mut add: impl FnMut(Row, &[i64]) -> Result<(), TooManyValues> + Send,
 ) -> Result<(), ReportError> {
-    let Statement { sql, arguments } = select_clicks(scope, slice, filters, by)?;
+    let Statement { sql, arguments } = select_clicks(scope, spans, filters, by)?;
     let query = sqlx::query_scalar_with(AssertSqlSafe(sql), arguments);
     let text: Option<String> = query.fetch_one(&mut **tx).await?;
     let Some(text) = text else { return Ok(()) };
@@ -323,7 +386,7 @@ async fn add_rows(
     }
     let counts = quarter_counts(tx, scope, span).await?;
     for slice in slices(scope, span, &counts) {
-        each_row(tx, scope, slice, &[], &[], |row, _| {
+        each_row(tx, scope, &[slice], &[], &[], |row, _| {
             tally.add(row);
             Ok(())
         })
@@ -347,6 +410,12 @@ async fn add_quarters(
     let mut sketch = Vec::new();
     while from < quarters.end {
         let to = from.saturating_add(QUARTERS_AT_ONCE).min(quarters.end);
+        if let (ReportScope::Workspace(workspace), true) = (scope, with_visitors) {
+            add_merged(tx, workspace, buckets, from..to, tally).await?;
+            tokio::task::yield_now().await;
+            from = to;
+            continue;
+        }
         let text = quarters_text(tx, scope, statements, from..to).await?;
         from = to;
         let text = text.unwrap_or_default();
@@ -388,7 +457,7 @@ const DIGITS: [u8; 256] = {
 };
 
 /// Reads hexadecimal digits into `bytes`, in place of what was there; `None` if they are none.
-fn unhex(hex: &str, bytes: &mut Vec<u8>) -> Option<()> {
+pub(super) fn unhex(hex: &str, bytes: &mut Vec<u8>) -> Option<()> {
     let (pairs, []) = hex.as_bytes().as_chunks::<2>() else { return None };
     let mut all = 0;
     bytes.clear();

@@ -26,11 +26,15 @@ const FROM: &str = concat!(" from part p cross join click c where ", parts_of_sp
 const OF_ALL: &str = " and c.part = p.first_quarter";
 const OF_WORKSPACE: &str = " and c.part = p.first_quarter and c.workspace = ?";
 const OF_LINK: &str = " and c.part = p.first_quarter and c.workspace = ? and c.link = ?";
-const AT: &str = " and c.at_s >= ? and c.at_s < ?";
+const AT: &str = "c.at_s >= ? and c.at_s < ?";
 /// Clicks of a slice: some 2 MB of text.
 const LINK_SLICE: u64 = 1 << 15;
 /// Each slice of a workspace, or of all, goes through its first and its last part whole.
 const WORKSPACE_SLICE: u64 = 1 << 18;
+/// Spans of one statement, at most, and seconds between two of them: the parts between them are gone
+/// through too.
+const SPANS_MAX: usize = 64;
+const NEAR_S: u32 = 8 * 3600;
 
 /// A statement and what is bound to it.
 pub(super) struct Statement {
@@ -130,11 +134,40 @@ pub(super) fn slices(scope: ReportScope, span: Span, counts: &[(u32, u64)]) -> V
     slices
 }
 
-/// Rows of a scope's clicks in a span that fit the filters, as one text: of each row `at_s`, then what
-/// [`Numbers::click`] reads; no text if there are none.
+/// Puts what is read of these spans, which are in order, into as few statements as there can be: each
+/// of a workspace goes through all of its parts' clicks. `counts` has those of the spans.
+pub(super) fn grouped(scope: ReportScope, spans: &[Span], counts: &[(u32, u64)]) -> Vec<Vec<Span>> {
+    let max = match scope {
+        ReportScope::All | ReportScope::Workspace(_) => WORKSPACE_SLICE,
+        ReportScope::Link(..) => LINK_SLICE,
+    };
+    let of = |span: Span| {
+        let at = |at_s: u32| counts.partition_point(|(quarter, _)| *quarter < at_s);
+        &counts[at(span.from_s / QUARTER_S)..at(span.to_s.div_ceil(QUARTER_S))]
+    };
+    let mut groups: Vec<(u64, Vec<Span>)> = Vec::new();
+    for slice in spans.iter().flat_map(|span| slices(scope, *span, of(*span))) {
+        let n: u64 = of(slice).iter().map(|(_, n)| n).sum();
+        match groups.last_mut() {
+            Some((held, group))
+                if *held + n <= max
+                    && group.len() < SPANS_MAX
+                    && group.last().is_some_and(|last| slice.from_s - last.to_s <= NEAR_S) =>
+            {
+                *held += n;
+                group.push(slice);
+            }
+            _ => groups.push((n, vec![slice])),
+        }
+    }
+    groups.into_iter().map(|(_, group)| group).collect()
+}
+
+/// Rows of a scope's clicks in spans, which are in order, that fit the filters, as one text: of each
+/// row `at_s`, then what [`Numbers::click`] reads; no text if there are none.
 pub(super) fn select_clicks(
     scope: ReportScope,
-    span: Span,
+    spans: &[Span],
     filters: &[Filter],
     by: &[Dimension],
 ) -> Result<Statement, sqlx::Error> {
@@ -149,8 +182,10 @@ pub(super) fn select_clicks(
     }
     sql.push_str("), ' ')");
     sql.push_str(FROM);
-    bind((span.from_s / QUARTER_S).into())?;
-    bind(span.to_s.div_ceil(QUARTER_S).into())?;
+    let (from_s, to_s) =
+        spans.first().zip(spans.last()).map_or((0, 0), |(a, b)| (a.from_s, b.to_s));
+    bind((from_s / QUARTER_S).into())?;
+    bind(to_s.div_ceil(QUARTER_S).into())?;
     match scope {
         ReportScope::All => sql.push_str(OF_ALL),
         ReportScope::Workspace(workspace) => {
@@ -163,9 +198,11 @@ pub(super) fn select_clicks(
             bind(link.get())?;
         }
     }
-    sql.push_str(AT);
-    bind(span.from_s.into())?;
-    bind(span.to_s.into())?;
+    sql.push_str(&format!(" and ({})", vec![AT; spans.len()].join(" or ")));
+    for span in spans {
+        bind(span.from_s.into())?;
+        bind(span.to_s.into())?;
+    }
     for filter in filters {
         add_filter(filter, &mut sql, &mut arguments)?;
     }

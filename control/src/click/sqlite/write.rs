@@ -8,6 +8,7 @@ use carom_shared::{Click, UnixMillis};
 use sqlx::{Arguments as _, Sqlite, Transaction};
 
 use super::ROW_BITS;
+use super::block::blocks_forget;
 use super::insert::{Names, Table, insert_each};
 use super::part::Parts;
 use super::rollup::Sums;
@@ -49,6 +50,8 @@ pub(super) async fn insert_clicks(
         *quarters.entry(quarter(click)).or_default() += 1;
         names_of.push(click.details.names().map(|name| names.place(name)));
     }
+    let quarter_of = |click: &Click<'_>| (click.workspace.get(), quarter(click));
+    blocks_forget(tx, clicks.iter().map(quarter_of)).await?;
     let parts = part_of_each(tx, quarters, now).await?;
     let place = |(at, click): (usize, &Click<'_>)| {
         let part = parts.get(&quarter(click)).copied().unwrap_or_default();

@@ -57,18 +57,20 @@ async fn fill(dir: &Path) -> Config {
          insert into link_target select id, 1, target, 9, created_by, null from link where id % 2 = 0;
          insert into route select domain_id, code, id, workspace_id, state, version from link;
          insert into route values ({domain}, 'gone', 1, {workspace}, 0, 9223372036854775807);
-         insert into account values (7, 'é@example.com', 'É', 'h', 0, 1, x'00ff', 2, 3, 4, 5),
-           (8, 'b@example.com', 'B', null, 1, null, null, null, 0, 5, 0);
+         insert into account values (7, 'é@example.com', 'É', 'h', 0, 1, x'00ff', 2, 3, 4, 5, 1),
+           (8, 'b@example.com', 'B', null, 1, null, null, null, 0, 5, 0, 0);
          insert into identity values (10, 7, 'https://id.example', 's', '', 1, 2);
+         insert into passkey values (12, 7, x'00ff', x'a5', -257, 4294967295, 1, 0, 'usb,nfc', 'é', 1, null);
          insert into account_token values (x'01', 7, 1, '', x'02', 1, 2, 9000000000000, null);
          insert into recovery_code values (7, x'03', null), (7, x'04', 9);
          insert into session values (9, 7, x'05', 1, 2, 3, 1, 0, 4, 9000000000000, 9000000000001, '::1',
            'Agent', null);
          insert into session_replaced values (x'06', 9, 9000000000000);
          insert into member values ({workspace}, 7, 4, 1), ({workspace}, 8, 1, 2);
-         insert into invitation values (3, {workspace}, 'c@example.com', 2, x'07', 7, 1, 9000000000000, null, null);
+         insert into invitation values (3, {workspace}, 'c@example.com', 2, x'07', 7, 1, 9000000000000, null, null, 1);
          insert into audit values (4, {workspace}, 9000000000000, 7, {key}, 'link.create', 'link:3', '', 'r', '{{}}');
-         insert into click_loss values ('spool', 900, 1, 2, 3, 4, 5);
+         insert into blocklist values (1, x'00ff', 2, 9000000000000);
+         insert into click_loss values ('spool', 9000000000, 1, 2, 3, 4, 5);
          insert into share values (11, {workspace}, null, 'tag', 'n', x'08', x'09', '', 3, 1, null);
          insert into report values (5, {workspace}, 3, 'go.example/c1', 1, 'bad\', '', 0, 1, null);"
     );

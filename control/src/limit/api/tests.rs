@@ -128,7 +128,47 @@ async fn strangers_share_what_their_address_has() {
     test.app.close().await;
 }
 
-/// A flood of invented keys does not reach the database.
+/// A checksum is no secret, and a cookie is anybody's to invent.
+#[tokio::test]
+async fn a_flood_of_invented_credentials_does_not_reach_the_database() {
+    let test = Test::new(limits(0, 0, 5)).await;
+    let key = test.key("a").await;
+    let random = SeededRandom::new(9);
+    for n in 0..120 {
+        let invented = Secret::generate(&random).reveal();
+        let status = test.get("192.0.2.1", &invented).await.status().as_u16();
+        assert_eq!(status, if n < 5 { 401 } else { 429 }, "{n}");
+    }
+    assert_eq!(test.app.metrics().key_lookups.get(), 50, "ten times what strangers have");
+    let cookie = Request::get("/api/v1/account").header("cookie", format!("{COOKIE}=x"));
+    let refused = test.send("192.0.2.1", cookie).await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(header(&refused, "retry-after"), "2");
+    assert_eq!(test.get("192.0.2.2", &key).await.status(), StatusCode::OK, "a neighbour");
+    // One comes back each 1.2 s.
+    test.clock.advance(Duration::from_millis(1200));
+    assert_eq!(test.get("192.0.2.1", &key).await.status(), StatusCode::OK);
+    let text = test.app.metrics().write(test.app.gauges());
+    assert!(text.contains("carom_control_limited_total{limit=\"look-up\"} 71\n"), "{text}");
+    test.app.close().await;
+}
+
+#[tokio::test]
+async fn what_is_for_everybody_counts_whatever_it_comes_with() {
+    let test = Test::new(limits(0, 0, 3)).await;
+    let with_cookie =
+        |request: http::request::Builder| request.header("cookie", format!("{COOKIE}=x"));
+    for (n, path) in ["/share/a", "/share/b", "/share/c", "/share/d"].into_iter().enumerate() {
+        let answer = test.send("192.0.2.1", with_cookie(Request::get(path))).await;
+        assert_eq!(answer.status().as_u16(), if n < 3 { 404 } else { 429 }, "{path}");
+        let answer =
+            test.send("192.0.2.2", with_cookie(Request::post("/api/v1/email-undos"))).await;
+        assert_eq!(answer.status() == 429, n >= 3, "{n}: {}", answer.status());
+    }
+    test.app.close().await;
+}
+
+/// A typing error does not reach the database.
 #[tokio::test]
 async fn a_wrong_checksum_is_refused_without_a_question() {
     let test = Test::new(limits(0, 0, 0)).await;

@@ -22,7 +22,7 @@ impl Plane {
         let metrics = Arc::<LimitMetrics>::default();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let limits = Limits::new(config, &clock, true, &metrics);
-        let at = RedisAt::parse(&server.url).unwrap();
+        let at = RedisAt::new(&server.url, std::path::Path::new("")).unwrap();
         limits.start(Some(at), &SystemRandom, &tasks, &stop);
         Self { limits, metrics, tasks, stop }
     }

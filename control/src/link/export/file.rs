@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::record;
-use crate::access::allow;
+use crate::access::{Scope, allow};
 use crate::app::App;
 use crate::http::auth::By;
 use crate::http::download::{FileFormat, Pages, download};
@@ -83,7 +83,7 @@ pub(crate) async fn export(
         None => Source::Listed(Some(Box::new(check(&params, caller.workspace, &app)?))),
     };
     let pages = LinkPages { source, format, is_begun: false };
-    download(&app, caller.credentials, "links", format, pages).await
+    download(&app, caller.lasting(Scope::LinksRead), "links", format, pages).await
 }
 
 fn check(

@@ -1,18 +1,28 @@
+use std::hash::RandomState;
+
 use super::*;
+use crate::blocklist::{Blocklist, Entries, Policy};
 use crate::config::Origin;
 use crate::domain::{Domain, Domains};
-use carom_shared::SeededRandom;
+use carom_shared::{ApiKeyId, SeededRandom};
 
 /// 2026-01-01T00:00:00Z
 const NOW: UnixMillis = UnixMillis::new(1_767_225_600_000);
 
 fn check(record: &LinkRecord) -> Result<ImportLink, Vec<FieldError>> {
+    check_by(record, &Arc::default(), &Policy::default())
+}
+
+fn check_by(
+    record: &LinkRecord,
+    by: &Arc<Actor>,
+    policy: &Policy,
+) -> Result<ImportLink, Vec<FieldError>> {
     let domain = Domain::verified(1, "go.example", None);
     let url = Origin::parse("public_url", "https://go.example").unwrap();
     let domains = Domains::new(vec![domain], url);
-    let policy = crate::blocklist::Policy::default();
-    let rules = Rules { domains: &domains, policy: &policy, now: NOW };
-    check_import(record, WorkspaceId::try_from(7).unwrap(), &Arc::default(), rules)
+    let rules = Rules { domains: &domains, policy, now: NOW };
+    check_import(record, WorkspaceId::try_from(7).unwrap(), by, rules)
 }
 
 fn record(code: &str, url: &str) -> LinkRecord {
@@ -79,6 +89,7 @@ fn what_has_the_code_decides() {
         workspace: WorkspaceId::try_from(workspace).unwrap(),
         target: Some(target.to_owned()),
         is_deleted,
+        is_blocked: false,
     };
     let same = "https://example.com/";
     let policies = [OnConflict::Refuse, OnConflict::Skip, OnConflict::Replace];
@@ -103,5 +114,31 @@ fn what_has_the_code_decides() {
         (&deleted, holder(7, "https://other.example/", false), ["refuse", "skip", "refuse"]),
     ] {
         assert_eq!(judged(link, &holder), expected, "{holder:?}");
+    }
+    // One that an operator took down is changed as any other, and deleted not made anew.
+    let blocked =
+        |is_deleted| Holder { is_blocked: true, ..holder(7, "https://b.example/", is_deleted) };
+    assert_eq!(judged(&link, &blocked(false)), ["refuse", "skip", "change"]);
+    assert_eq!(judged(&link, &blocked(true)), ["refuse", "skip", "refuse"]);
+}
+
+#[test]
+fn only_an_operator_imports_what_is_taken_down() {
+    let blocked =
+        LinkRecord { state: Some("blocked".into()), ..record("x", "https://evil.example/") };
+    let by_member = Arc::new(Actor { key: ApiKeyId::try_from(5).ok(), ..Actor::default() });
+    for (record, by, expected) in [
+        (&blocked, Arc::default(), vec![]),
+        (&blocked, by_member, vec!["#/state"]),
+        (&record("x", "https://evil.example/"), Arc::default(), vec!["#/url"]),
+    ] {
+        let key = RandomState::new();
+        let entries = Entries::parse(b"evil.example", &key);
+        let listed = Arc::new(Blocklist::new([&entries], key));
+        let policy = Policy::default().with_blocklist(listed);
+        let checked = check_by(record, &by, &policy);
+        let pointers = checked.err().unwrap_or_default();
+        let pointers: Vec<_> = pointers.iter().map(|error| error.pointer.as_str()).collect();
+        assert_eq!(pointers, expected);
     }
 }

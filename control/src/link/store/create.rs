@@ -11,6 +11,7 @@ use crate::feed::NewChange;
 use crate::link::Link;
 use crate::link::command::CreateLink;
 use crate::link::tag::Tags;
+use crate::workspace::store::workspace_now;
 
 /// How often a random code or id is drawn before giving up. With a million links on a domain, one
 /// draw in 680,000 is taken.
@@ -25,6 +26,8 @@ pub(crate) enum CreateRefused {
     Taken(Code),
     #[error("{DRAWS_MAX} random codes in a row were taken")]
     NoFreeCode,
+    #[error("the workspace was deleted")]
+    NoWorkspace,
 }
 
 /// Makes a link and its route, or takes over the route of a link that its workspace has deleted. A
@@ -42,12 +45,18 @@ pub(crate) async fn link_create(
     // The route first: it is the one that can be refused for good.
     let route_version = if let Some(code) = command.code {
         let Some(version) = route_take(tx, &link).await? else {
-            return Ok(Err(CreateRefused::Taken(code)));
+            let is_there = workspace_now(tx, link.workspace).await?.is_some();
+            let refused =
+                if is_there { CreateRefused::Taken(code) } else { CreateRefused::NoWorkspace };
+            return Ok(Err(refused));
         };
         version
     } else {
         let mut draws = 1;
         while !route_insert(tx, &link).await? {
+            if workspace_now(tx, link.workspace).await?.is_none() {
+                return Ok(Err(CreateRefused::NoWorkspace));
+            }
             if draws == DRAWS_MAX {
                 return Ok(Err(CreateRefused::NoFreeCode));
             }
@@ -112,11 +121,23 @@ pub(crate) fn new_link(
     link
 }
 
-/// `false` if the code has a route. A deleted one counts too: a code that was drawn must not end
-/// what its owner could still restore.
+/// What a new route is inserted from. Not of a workspace that was deleted since it was asked who may: its
+/// links are swept once, and one that came later nobody could end.
+macro_rules! new_route {
+    ($rest:literal) => {
+        concat!(
+            "insert into route (domain_id, code, link_id, workspace_id, state, version) \
+             select $1, $2, $3, $4, $5, $6 from workspace \
+             where workspace.id = $4 and workspace.deleted_at_ms is null ",
+            $rest
+        )
+    };
+}
+
+/// `false` if the code has a route, or the workspace is gone. A deleted one counts too: a code that was
+/// drawn must not end what its owner could still restore.
 async fn route_insert(tx: &mut Tx, link: &Link) -> Result<bool, StoreError> {
-    const INSERT: &str = "insert into route (domain_id, code, link_id, workspace_id, state, version) \
-         values ($1, $2, $3, $4, $5, $6) on conflict (domain_id, code) do nothing";
+    const INSERT: &str = new_route!("on conflict (domain_id, code) do nothing");
     let result = on_tx!(tx, |conn| {
         let query = sqlx::query(INSERT)
             .bind(link.domain.get())
@@ -131,14 +152,18 @@ async fn route_insert(tx: &mut Tx, link: &Link) -> Result<bool, StoreError> {
 }
 
 /// The route's version: of a new one, or of one that the workspace has deleted and takes again.
-/// `None` if the code is taken.
+/// `None` if the workspace is gone, or the code is taken; so is one whose link an operator has taken down, deleted or not: its owner
+/// must not bring it back by making it anew. (State 3 is blocked; 2 the bit of the lists, which follow what
+/// a link leads to.)
 pub(super) async fn route_take(tx: &mut Tx, link: &Link) -> Result<Option<u64>, StoreError> {
-    const TAKE: &str = "insert into route (domain_id, code, link_id, workspace_id, state, version) \
-         values ($1, $2, $3, $4, $5, $6) \
-         on conflict (domain_id, code) do update \
+    const TAKE: &str = new_route!(
+        "on conflict (domain_id, code) do update \
          set link_id = excluded.link_id, state = excluded.state, version = route.version + 1 \
          where route.state = 0 and route.workspace_id = excluded.workspace_id \
-         returning version";
+           and not exists (select 1 from link where link.id = route.link_id \
+             and link.state = 3 and link.blocked <> 2) \
+         returning version"
+    );
     let version: Option<i64> = on_tx!(tx, |conn| {
         let query = sqlx::query_scalar(TAKE)
             .bind(link.domain.get())

@@ -9,6 +9,7 @@ use crate::feed::NewChange;
 use crate::http::problem::FieldError;
 use crate::link::command::{Edit, EditLink};
 use crate::link::{Link, trail};
+use crate::workspace::store::workspace_now;
 
 /// Why a link could not be edited, though everything about the command is in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +43,10 @@ pub(crate) async fn link_edit(
     let is_restore = matches!(edit, Edit::Restore);
     let before = before.filter(|link| is_restore || link.deleted_at.is_none());
     let Some(before) = before else { return Ok(Err(EditRefused::NotFound)) };
+    // Its links are swept once.
+    if is_restore && workspace_now(tx, workspace).await?.is_none() {
+        return Ok(Err(EditRefused::NotFound));
+    }
     if !if_match.accepts(before.version) {
         return Ok(Err(EditRefused::Precondition { version: before.version }));
     }

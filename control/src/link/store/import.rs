@@ -17,6 +17,7 @@ use crate::feed::NewChange;
 use crate::http::problem::FieldError;
 use crate::link::import::{Holder, ImportLink, Imported, OnConflict, Verdict, judge};
 use crate::link::{Link, trail};
+use crate::workspace::store::workspace_now;
 
 /// Rows of one statement: with the 26 values of a link, below the 32,766 that SQLite binds.
 const ROWS: usize = 250;
@@ -46,6 +47,14 @@ pub(crate) async fn links_import(
     now: UnixMillis,
     random: &dyn Random,
 ) -> Result<ImportDone, StoreError> {
+    if let Some(import) = imports.first()
+        && workspace_now(tx, import.create.workspace).await?.is_none()
+    {
+        // Its links are swept once.
+        let gone = || FieldError::new("#", "workspace", "the workspace was deleted".into());
+        let outcomes = imports.iter().map(|_| Imported::Refused(gone())).collect();
+        return Ok(ImportDone { outcomes, changes: Vec::new(), noted: Vec::new() });
+    }
     let mut holders = holders_read(tx, imports).await?;
     let mut outcomes = Vec::with_capacity(imports.len());
     let (mut changes, mut noted) = (Vec::new(), Vec::new());
@@ -89,7 +98,8 @@ pub(crate) async fn links_import(
 }
 
 async fn holders_read(tx: &mut Tx, imports: &[ImportLink]) -> Result<Holders, StoreError> {
-    const READ: &str = "select r.code, r.state, r.workspace_id, l.target \
+    const READ: &str = "select r.code, r.state, r.workspace_id, l.target, \
+           coalesce(l.state = 3 and l.blocked <> 2, false) \
          from route r left join link l on l.id = r.link_id where r.domain_id = ";
     let mut codes = HashMap::<DomainId, Vec<&str>>::new();
     for import in imports {
@@ -98,7 +108,7 @@ async fn holders_read(tx: &mut Tx, imports: &[ImportLink]) -> Result<Holders, St
     let mut holders = Holders::with_capacity(imports.len());
     for (domain, codes) in codes {
         for codes in codes.chunks(ROWS) {
-            let rows: Vec<(String, i64, i64, Option<String>)> = on_tx!(tx, |conn| {
+            let rows: Vec<(String, i64, i64, Option<String>, bool)> = on_tx!(tx, |conn| {
                 let mut read = sqlx::QueryBuilder::new(READ);
                 read.push_bind(domain.get()).push(" and r.code in (");
                 let mut list = read.separated(", ");
@@ -108,11 +118,12 @@ async fn holders_read(tx: &mut Tx, imports: &[ImportLink]) -> Result<Holders, St
                 read.push(")");
                 read.build_query_as().persistent(codes.len() == ROWS).fetch_all(conn).await
             })?;
-            for (code, number, workspace, target) in rows {
+            for (code, number, workspace, target, is_blocked) in rows {
                 let holder = Holder {
                     workspace: sound(workspace.try_into())?,
                     target,
                     is_deleted: state(number)? == carom_shared::RouteState::Deleted,
+                    is_blocked,
                 };
                 holders.insert((domain, sound(code.parse())?), holder);
             }

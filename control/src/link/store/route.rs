@@ -53,6 +53,21 @@ pub(crate) async fn route_resolve(
     row.map(RouteRecord::try_from).transpose()
 }
 
+/// Whether an operator has taken down the link that a code led to: it is not used anew, deleted or not.
+pub(crate) async fn code_is_withheld(
+    db: &Db,
+    domain: DomainId,
+    code: &Code,
+) -> Result<bool, StoreError> {
+    const FIND: &str = "select link.id from route join link on link.id = route.link_id \
+         where route.domain_id = $1 and route.code = $2 and link.state = 3 and link.blocked <> 2";
+    let found: Option<i64> = on_db!(db, |pool| {
+        let query = sqlx::query_scalar(FIND).bind(domain.get()).bind(code.as_str());
+        query.fetch_optional(pool).await
+    })?;
+    Ok(found.is_some())
+}
+
 /// A row of the list of all routes.
 #[derive(sqlx::FromRow)]
 struct PlacedRow {

@@ -3,6 +3,7 @@
 use carom_shared::Forward;
 
 use crate::link::Link;
+use crate::page::message::message;
 use crate::page::text::time;
 
 /// The fields of a link, as controls take them.
@@ -44,7 +45,7 @@ impl LinkForm {
         Self {
             prefix: "edit",
             title: link.title.clone(),
-            tags: link.tags.clone().into_vec().join(", "),
+            tags: words(&link.tags.clone().into_vec()),
             notes: link.notes.clone(),
             status: link.redirect_status.code(),
             max_age: link.max_age_s,
@@ -67,10 +68,37 @@ impl LinkForm {
     /// The statuses that there are, with what they mean.
     pub(in crate::page) const fn statuses(&self) -> [(u16, &'static str); 4] {
         [
-            (302, "302, counted each time"),
-            (301, "301, browsers keep it"),
-            (307, "307, same method"),
-            (308, "308, kept, same method"),
+            (302, message("302, counted each time")),
+            (301, message("301, browsers keep it")),
+            (307, message("307, same method")),
+            (308, message("308, kept, same method")),
         ]
+    }
+}
+
+/// Words with commas between them, as `carom.js` reads them: one that has commas itself is in quotes.
+fn words(words: &[String]) -> String {
+    let quoted = |word: &String| match word.contains(',') || word.starts_with('"') {
+        true => format!("\"{}\"", word.replace('"', "\"\"")),
+        false => word.clone(),
+    };
+    words.iter().map(quoted).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_with_a_comma_is_quoted() {
+        for (list, text) in [
+            (vec!["a", "b c"], "a, b c"),
+            (vec!["Berlin, Mitte", "a"], "\"Berlin, Mitte\", a"),
+            (vec!["\"x\", y"], "\"\"\"x\"\", y\""),
+            (vec!["5\""], "5\""),
+        ] {
+            let list: Vec<String> = list.into_iter().map(str::to_owned).collect();
+            assert_eq!(words(&list), text);
+        }
     }
 }

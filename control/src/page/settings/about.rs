@@ -9,6 +9,7 @@ use super::{Frame, Part, open};
 use crate::app::App;
 use crate::health::{Facts, Level, SelfKnowledge, Statement};
 use crate::http::extract::{NoParams, Params};
+use crate::page::message::{filters, message};
 use crate::page::respond::{Page, PageError};
 use crate::page::shell::{Shell, Viewer};
 
@@ -42,20 +43,30 @@ pub(super) async fn show(
         None => vec![elsewhere()],
     };
     let chapters = vec![
-        Chapter { title: "Stores and control plane", statements: facts.statements() },
-        Chapter { title: "Edge: redirects and clicks", statements: edges },
+        Chapter { title: message("Stores and control plane"), statements: facts.statements() },
+        Chapter { title: message("Edge: redirects and clicks"), statements: edges },
     ];
     let levels = chapters.iter().flat_map(|it| &it.statements).map(|it| it.level);
     let worst = levels.max().unwrap_or(Level::Ok);
     let verdict = match worst {
-        Level::Ok => "All is well.",
-        Level::Notice => "All is well; there is something worth knowing.",
-        Level::Warning => "It works; somebody should look at something.",
-        Level::Error => "Something is wrong.",
+        Level::Ok => message("All is well."),
+        Level::Notice => message("All is well; there is something worth knowing."),
+        Level::Warning => message("It works; somebody should look at something."),
+        Level::Error => message("Something is wrong."),
     };
     let version = env!("CARGO_PKG_VERSION");
     let page = About { shell, frame, version, worst, verdict, chapters };
     Ok(Page::of(&page).respond(&viewer.headers))
+}
+
+/// A statement's level in a word. The statements themselves are English, as the log is.
+const fn word(level: &Level) -> &'static str {
+    match level {
+        Level::Ok => message("fine"),
+        Level::Notice => message("worth knowing"),
+        Level::Warning => message("look at it"),
+        Level::Error => message("wrong"),
+    }
 }
 
 fn elsewhere() -> Statement {

@@ -21,6 +21,8 @@ use crate::click::report::params::Format;
 use crate::click::report::time::{Span, Zone};
 use crate::http::extract::Params;
 use crate::http::problem::ApiError;
+use crate::page::message::filters;
+use crate::page::message::phrase::{Phrase, phrase};
 use crate::page::respond::{Page, PageError};
 use crate::page::shell::{Shell, Viewer};
 use crate::page::text::time;
@@ -118,7 +120,7 @@ fn unknown_who() -> ApiError {
 
 struct Row {
     at: String,
-    who: String,
+    who: Phrase,
     action: String,
     object: String,
     /// Where the object is shown.
@@ -145,19 +147,26 @@ impl Row {
     }
 }
 
-fn who(row: &AuditRow, people: &People, keys: &[KeyRow]) -> String {
+fn who(row: &AuditRow, people: &People, keys: &[KeyRow]) -> Phrase {
     let account = row.account_id.and_then(|id| AccountId::try_from(id).ok());
     let person = match row.account_id {
-        Some(_) => people.maker(account),
-        None if row.key_id.is_some() => String::new(),
+        Some(_) => Some(people.maker(account)),
+        None if row.key_id.is_some() => None,
         // The public: who reports is no business of the workspace.
-        None if row.action == "report.take" => "the public".to_owned(),
-        None => "the operator, or Carom itself".to_owned(),
+        None if row.action == "report.take" => Some(phrase("the public")),
+        None => Some(phrase("the operator, or Carom itself")),
     };
-    let Some(id) = row.key_id else { return person };
-    let known = keys.iter().find(|key| key.id.get() == id);
-    let key = known.map_or_else(|| format!("key {id}"), |key| format!("key {}", key.name));
-    if person.is_empty() { key } else { format!("{person}, with {key}") }
+    let key = row.key_id.map(|id| {
+        let known = keys.iter().find(|key| key.id.get() == id);
+        phrase("key {name}").put("name", known.map_or_else(|| id.to_string(), |it| it.name.clone()))
+    });
+    match (person, key) {
+        (Some(person), Some(key)) => {
+            phrase("{person}, with {key}").put("person", person).put("key", key)
+        }
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => Phrase::data(String::new()),
+    }
 }
 
 /// What is worth knowing of an entry, in words. Pure.
@@ -186,18 +195,21 @@ fn word(value: &Value) -> String {
 /// Somebody, or a key, whose changes can be asked for.
 struct Choice {
     id: String,
-    label: String,
+    label: Phrase,
     is_chosen: bool,
 }
 
 fn choices(people: &People, keys: &[KeyRow], chosen: &str) -> Vec<Choice> {
-    let choice = |id: String, label: String| Choice { is_chosen: id == chosen, id, label };
-    let person = |(id, name): &(AccountId, String)| choice(format!("account:{id}"), name.clone());
-    let key = |key: &KeyRow| choice(format!("key:{}", key.id), format!("Key {}", key.name));
+    let choice = |id: String, label: Phrase| Choice { is_chosen: id == chosen, id, label };
+    let person = |(id, name): &(AccountId, Phrase)| choice(format!("account:{id}"), name.clone());
+    let key = |key: &KeyRow| {
+        let label = phrase("Key {name}").put("name", key.name.clone());
+        choice(format!("key:{}", key.id), label)
+    };
     let mut all: Vec<_> = people.all.iter().map(person).chain(keys.iter().map(key)).collect();
     if !chosen.is_empty() && !all.iter().any(|it| it.is_chosen) {
         // Somebody who has left, or a key that was revoked.
-        all.push(choice(chosen.to_owned(), chosen.replace(':', " ")));
+        all.push(choice(chosen.to_owned(), Phrase::data(chosen.replace(':', " "))));
     }
     all
 }

@@ -9,16 +9,16 @@ use crate::access::Scope;
 use crate::app::App;
 use crate::link::csv::COLUMNS;
 use crate::link::store::link_count;
+use crate::page::message::filters;
 use crate::page::respond::{Page, PageError};
 use crate::page::shell::{Shell, Viewer};
-use crate::page::text::grouped;
 
 #[derive(Template)]
 #[template(path = "settings/data.html")]
 struct DataPage {
     shell: Shell,
     frame: Frame,
-    links: String,
+    links: u64,
     sees_clicks: bool,
     /// How many days clicks are kept one by one; 0: as long as there is room.
     kept_days: u32,
@@ -32,7 +32,7 @@ pub(super) async fn show(State(app): State<App>, viewer: Viewer) -> Result<Respo
     let page = DataPage {
         shell,
         frame,
-        links: grouped(links),
+        links,
         sees_clicks: viewer.caller.scopes.has(Scope::StatsRead),
         kept_days: app.config().clicks.retention_days,
         columns: COLUMNS.join(" "),

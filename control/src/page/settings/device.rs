@@ -2,6 +2,8 @@
 //!
 //! A guess: browsers pretend to be each other (RFC 9110, 10.1.5). The whole text is beside it.
 
+use crate::page::message::phrase::{Phrase, phrase};
+
 /// The first that is found counts: those that others' texts also hold come last.
 const PROGRAMS: &[(&str, &str)] = &[
     ("Edg/", "Edge"),
@@ -27,20 +29,23 @@ const SYSTEMS: &[(&str, &str)] = &[
 ];
 
 /// What signed in, as far as its user agent tells.
-pub(super) fn device(user_agent: &str) -> String {
+pub(super) fn device(user_agent: &str) -> Phrase {
     let find = |words: &[(&'static str, &'static str)]| {
         words.iter().find(|(part, _)| user_agent.contains(part)).map(|(_, name)| *name)
     };
     match (find(PROGRAMS), find(SYSTEMS)) {
-        (Some(program), Some(system)) => format!("{program} on {system}"),
-        (Some(name), None) | (None, Some(name)) => name.to_owned(),
-        (None, None) => "A program that is not known".to_owned(),
+        (Some(program), Some(system)) => {
+            phrase("{program} on {system}").put("program", program).put("system", system)
+        }
+        (Some(name), None) | (None, Some(name)) => Phrase::data(name),
+        (None, None) => phrase("A program that is not known"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::page::message::Language;
 
     #[test]
     fn common_browsers_are_known() {
@@ -67,7 +72,7 @@ mod tests {
             ("curl/8.5.0", "curl"),
             ("", "A program that is not known"),
         ] {
-            assert_eq!(device(user_agent), name, "{user_agent}");
+            assert_eq!(device(user_agent).plain(Language::english()), name, "{user_agent}");
         }
     }
 }

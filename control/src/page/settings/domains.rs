@@ -12,6 +12,8 @@ use crate::domain::store::{domain_fetch, domains_of};
 use crate::domain::{Domain, DomainState};
 use crate::http::extract::{Id, NoParams, Params};
 use crate::http::problem::ApiError;
+use crate::page::message::phrase::Phrase;
+use crate::page::message::{filters, message};
 use crate::page::respond::{Page, PageError};
 use crate::page::shell::{Shell, Viewer};
 use crate::page::text::time;
@@ -28,11 +30,11 @@ impl Row {
     fn new(domain: &Domain) -> Self {
         let is_shared = domain.workspace.is_none();
         let all = [
-            (domain.is_default, "on", "default"),
-            (domain.state == DomainState::Waiting, "warn", "waiting"),
-            (domain.is_verified() && !is_shared, "on", "verified"),
-            (domain.missing_since.is_some(), "bad", "record missing"),
-            (domain.folds_case, "", "any case"),
+            (domain.is_default, "on", message("default")),
+            (domain.state == DomainState::Waiting, "warn", message("waiting")),
+            (domain.is_verified() && !is_shared, "on", message("verified")),
+            (domain.missing_since.is_some(), "bad", message("record missing")),
+            (domain.folds_case, "", message("any case")),
         ];
         let badge = |(is, class, text)| if is { Some(Badge { class, text }) } else { None };
         Self {
@@ -41,9 +43,11 @@ impl Row {
             is_shared,
             badges: all.into_iter().filter_map(badge).collect(),
             what: match (is_shared, domain.state) {
-                (true, _) => "The installation’s own, for all workspaces.",
-                (false, DomainState::Verified) => "Links can be put on it, and are served.",
-                (false, _) => "Nothing is served on it until its TXT record was found.",
+                (true, _) => message("The installation’s own, for all workspaces."),
+                (false, DomainState::Verified) => {
+                    message("Links can be put on it, and are served.")
+                }
+                (false, _) => message("Nothing is served on it until its TXT record was found."),
             },
         }
     }
@@ -108,7 +112,7 @@ pub(super) async fn show(
     // What is shared has nothing that a workspace could do with it.
     let domain = found.filter(|it| it.workspace.is_some()).ok_or(ApiError::NotFound("domain"))?;
     let row = Row::new(&domain);
-    shell.title.clone_from(&row.host);
+    shell.title = Phrase::data(row.host.clone());
     let page = Single {
         shell,
         frame,

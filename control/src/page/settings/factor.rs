@@ -1,20 +1,25 @@
-//! The second factor. A secret that is being set up is shown to whoever has just shown who they are,
+//! The second factor, and passkeys. A secret that is being set up is shown to whoever has just shown who they are,
 //! in an answer that is not compressed: how well it compresses would tell of what is in it (BREACH).
 
 use askama::Template;
 use axum::extract::State;
 use axum::response::Response;
-use http::HeaderMap;
+use carom_shared::PasskeyId;
+use http::header;
 
 use super::profile::account;
 use super::{Frame, Part, open};
 use crate::account::Second;
 use crate::account::factor::{TotpView, pending};
+use crate::account::passkey::store::passkey_list;
+use crate::account::passkey::{NAME_MAX, PER_ACCOUNT_MAX, Passkey};
 use crate::account::store::recovery_left;
 use crate::app::App;
 use crate::http::extract::{NoParams, Params};
+use crate::page::message::filters;
 use crate::page::respond::{Page, PageError};
 use crate::page::shell::{Shell, Viewer};
+use crate::page::text::time;
 use crate::qr::{Design, svg};
 
 /// Pixels of the code's side.
@@ -44,6 +49,26 @@ impl From<TotpView> for Secret {
     }
 }
 
+struct PasskeyRow {
+    id: PasskeyId,
+    name: String,
+    is_backed_up: bool,
+    created_at: String,
+    used_at: Option<String>,
+}
+
+impl From<Passkey> for PasskeyRow {
+    fn from(passkey: Passkey) -> Self {
+        Self {
+            id: passkey.id,
+            name: passkey.name,
+            is_backed_up: passkey.credential.is_backed_up,
+            created_at: time(passkey.created_at),
+            used_at: passkey.used_at.map(time),
+        }
+    }
+}
+
 #[derive(Template)]
 #[template(path = "settings/factor.html")]
 struct SecondFactor {
@@ -51,6 +76,10 @@ struct SecondFactor {
     frame: Frame,
     factor: Factor,
     email: String,
+    /// `None`: there are none in this build.
+    passkeys: Option<Vec<PasskeyRow>>,
+    max: usize,
+    name_max: usize,
 }
 
 pub(super) async fn show(
@@ -70,7 +99,22 @@ pub(super) async fn show(
         },
     };
     let is_secret = matches!(factor, Factor::Pending(_));
-    let page = SecondFactor { shell, frame, factor, email: account.email.to_string() };
-    let plain = HeaderMap::new();
-    Ok(Page::of(&page).respond(if is_secret { &plain } else { &viewer.headers }))
+    let passkeys = match app.accounts().passkeys {
+        Some(_) => Some(passkey_list(app.read(), account.id).await?),
+        None => None,
+    };
+    let page = SecondFactor {
+        shell,
+        frame,
+        factor,
+        email: account.email.to_string(),
+        passkeys: passkeys.map(|all| all.into_iter().map(PasskeyRow::from).collect()),
+        max: PER_ACCOUNT_MAX,
+        name_max: NAME_MAX,
+    };
+    let mut headers = viewer.headers;
+    if is_secret {
+        headers.remove(header::ACCEPT_ENCODING);
+    }
+    Ok(Page::of(&page).respond(&headers))
 }

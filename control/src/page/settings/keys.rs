@@ -14,9 +14,11 @@ use crate::app::App;
 use crate::domain::{Domain, Domains};
 use crate::http::extract::{Id, NoParams, Params};
 use crate::http::problem::ApiError;
+use crate::page::message::phrase::Phrase;
+use crate::page::message::{filters, message};
 use crate::page::respond::{Page, PageError};
 use crate::page::shell::{Shell, Viewer};
-use crate::page::text::{grouped, time};
+use crate::page::text::time;
 
 /// When a key is about to end.
 const SOON_MS: i64 = 7 * 24 * 3600 * 1000;
@@ -28,11 +30,12 @@ struct Row {
     name: String,
     hint: String,
     badges: Vec<Badge>,
+    may_all: bool,
     scopes: Vec<&'static str>,
     addresses: Vec<String>,
     hosts: Vec<String>,
     rate: Option<u32>,
-    maker: String,
+    maker: Phrase,
     created_at: String,
     expires_at: Option<String>,
     used_at: Option<String>,
@@ -46,16 +49,13 @@ impl Row {
         let badges = badges(&key, people, now);
         let host = |id: &DomainId| match domains.by_id(*id) {
             Some(domain) => domain.host.to_string(),
-            None => format!("domain {id}"),
-        };
-        let scopes = match key.grant.scopes {
-            Scopes::ALL => vec!["everything"],
-            some => some.iter().map(Scope::as_str).collect(),
+            None => id.to_string(),
         };
         Self {
             id: key.id,
             badges,
-            scopes,
+            may_all: key.grant.scopes == Scopes::ALL,
+            scopes: key.grant.scopes.iter().map(Scope::as_str).collect(),
             addresses: key.grant.addresses.iter().map(ToString::to_string).collect(),
             hosts: key.grant.domains.iter().map(host).collect(),
             rate: key.grant.rate_per_minute.map(Into::into),
@@ -75,12 +75,12 @@ fn badges(key: &KeyRow, people: &People, now: UnixMillis) -> Vec<Badge> {
     let ends = key.grant.expires_at.map(|at| at.get().saturating_sub(now.get()));
     let has_left = key.account.is_some_and(|account| people.name(account).is_none());
     let all = [
-        (ends.is_some_and(|left| left <= 0), "bad", "expired"),
-        (ends.is_some_and(|left| (1..SOON_MS).contains(&left)), "warn", "ends soon"),
-        (key.replaced_by.is_some(), "", "replaced"),
-        (has_left, "bad", "dead: its maker has left"),
-        (!key.grant.addresses.is_empty(), "", "some addresses only"),
-        (!key.grant.domains.is_empty(), "", "some domains only"),
+        (ends.is_some_and(|left| left <= 0), "bad", message("expired")),
+        (ends.is_some_and(|left| (1..SOON_MS).contains(&left)), "warn", message("ends soon")),
+        (key.replaced_by.is_some(), "", message("replaced")),
+        (has_left, "bad", message("dead: its maker has left")),
+        (!key.grant.addresses.is_empty(), "", message("some addresses only")),
+        (!key.grant.domains.is_empty(), "", message("some domains only")),
     ];
     let badge = |(is, class, text)| if is { Some(Badge { class, text }) } else { None };
     all.into_iter().filter_map(badge).collect()
@@ -108,7 +108,7 @@ struct Keys {
     scopes: Vec<Choice>,
     domains: Vec<Place>,
     /// Requests a minute of a key that has no rate of its own.
-    rate: Option<String>,
+    rate: Option<u32>,
 }
 
 #[derive(Template)]
@@ -148,7 +148,7 @@ pub(super) async fn list(
         may_be_endless: limits.endless_keys,
         scopes: choices(own),
         domains: domains.verified().filter(usable).map(place).collect(),
-        rate: (limits.key_per_minute > 0).then(|| grouped(limits.key_per_minute.into())),
+        rate: (limits.key_per_minute > 0).then_some(limits.key_per_minute),
     };
     Ok(Page::of(&page).respond(&viewer.headers))
 }
@@ -165,7 +165,7 @@ pub(super) async fn show(
     let key = key.ok_or(ApiError::NotFound("key"))?;
     let people = People::of(&app, &viewer.caller).await?;
     let key = Row::new(key, &people, &app.domain_set(), own, app.now());
-    shell.title.clone_from(&key.name);
+    shell.title = Phrase::data(key.name.clone());
     let may_change = own.has(Scope::KeysWrite);
     let page = Key { shell, frame, key, may_change, scopes: choices(own) };
     Ok(Page::of(&page).respond(&viewer.headers))

@@ -18,32 +18,31 @@ use crate::limit::{Decision, Limit};
 use crate::link::store::link_count;
 use crate::member::MEMBERS_MAX;
 use crate::member::store::member_list;
+use crate::page::message::phrase::{Phrase, phrase, plural};
+use crate::page::message::{filters, message};
 use crate::page::respond::{Page, PageError};
 use crate::page::shell::{Shell, Viewer};
-use crate::page::text::grouped;
 
 /// What there can be so many of.
 struct Stock {
     what: &'static str,
-    used: String,
-    most: String,
-    /// How many there are, of how many; `None` where there is no limit.
-    share: Option<(u64, u64)>,
+    used: u64,
+    /// `None`: there is no limit.
+    most: Option<u64>,
 }
 
 impl Stock {
     fn new(what: &'static str, used: usize, most: u64) -> Self {
-        let used = used as u64;
-        Self { what, used: grouped(used), most: grouped(most), share: Some((used, most)) }
+        Self { what, used: used as u64, most: Some(most) }
     }
 }
 
 /// What can be done so often.
 struct Pace {
     what: &'static str,
-    burst: String,
-    rate: String,
-    left: String,
+    /// At once, and then again each minute; 0: there is no limit.
+    per_minute: u32,
+    left: Option<u64>,
 }
 
 #[derive(Template)]
@@ -53,7 +52,7 @@ struct Limits {
     frame: Frame,
     has: Vec<Stock>,
     asks: Vec<Pace>,
-    keeps: Vec<(&'static str, String)>,
+    keeps: Vec<(&'static str, Phrase)>,
 }
 
 pub(super) async fn show(
@@ -66,9 +65,9 @@ pub(super) async fn show(
     let config = app.config();
     let limits = &config.limits;
     let asks = [
-        (Limit::Key, "You, and each key without a rate of its own", limits.key_per_minute),
-        (Limit::Workspace, "The workspace, all together", limits.workspace_per_minute),
-        (Limit::Address, "A network address without a key", limits.address_per_minute),
+        (Limit::Key, message("You, and each key without a rate of its own"), limits.key_per_minute),
+        (Limit::Workspace, message("The workspace, all together"), limits.workspace_per_minute),
+        (Limit::Address, message("A network address without a key"), limits.address_per_minute),
     ];
     let asks = asks.map(|(limit, what, per_minute)| pace(limit, what, per_minute, &decisions));
     let page = Limits {
@@ -77,11 +76,11 @@ pub(super) async fn show(
         has: stocks(&app, &viewer).await?,
         asks: asks.into(),
         keeps: vec![
-            ("Clicks, with their details", days(config.clicks.retention_days)),
-            ("Sums of clicks", "for ever".into()),
-            ("The audit log", days(config.audit.retention_days)),
-            ("Codes that were missing", "90 days after the last request".into()),
-            ("Addresses of visitors", "not at all".into()),
+            (message("Clicks, with their details"), days(config.clicks.retention_days)),
+            (message("Sums of clicks"), phrase("for ever")),
+            (message("The audit log"), days(config.audit.retention_days)),
+            (message("Codes that were missing"), phrase("90 days after the last request")),
+            (message("Addresses of visitors"), phrase("not at all")),
         ],
     };
     Ok(Page::of(&page).respond(&viewer.headers))
@@ -97,31 +96,24 @@ async fn stocks(app: &App, viewer: &Viewer) -> Result<Vec<Stock>, StoreError> {
     let members =
         member_list(db, workspace, None, MEMBERS_MAX.try_into().unwrap_or(u32::MAX)).await?;
     let invitations = invitation_list(db, workspace, now).await?;
-    let links = Stock { what: "Links", used: grouped(links), most: "no limit".into(), share: None };
+    let links = Stock { what: message("Links"), used: links, most: None };
     Ok(vec![
         links,
-        Stock::new("Domains", own, app.config().domains.max_per_workspace.into()),
-        Stock::new("API keys that work", usable, KEYS_MAX.unsigned_abs()),
-        Stock::new("Members", members.len(), MEMBERS_MAX.unsigned_abs()),
-        Stock::new("Open invitations", invitations.len(), OPEN_MAX.unsigned_abs()),
+        Stock::new(message("Domains"), own, app.config().domains.max_per_workspace.into()),
+        Stock::new(message("API keys that work"), usable, KEYS_MAX.unsigned_abs()),
+        Stock::new(message("Members"), members.len(), MEMBERS_MAX.unsigned_abs()),
+        Stock::new(message("Open invitations"), invitations.len(), OPEN_MAX.unsigned_abs()),
     ])
 }
 
 fn pace(limit: Limit, what: &'static str, per_minute: u32, decisions: &[Decision]) -> Pace {
-    let number = grouped(per_minute.into());
     let left = decisions.iter().rfind(|it| it.limit == limit);
-    let none = per_minute == 0;
-    Pace {
-        what,
-        burst: if none { "no limit".into() } else { number.clone() },
-        rate: if none { "–".into() } else { format!("{number} a minute") },
-        left: left.map_or_else(|| "–".into(), |it| grouped(it.remaining.into())),
-    }
+    Pace { what, per_minute, left: left.map(|it| it.remaining.into()) }
 }
 
-fn days(days: u32) -> String {
+fn days(days: u32) -> Phrase {
     match days {
-        0 => "for ever".to_owned(),
-        days => format!("{} days", grouped(days.into())),
+        0 => phrase("for ever"),
+        days => plural("{n} day", "{n} days", days.into()),
     }
 }

@@ -10,11 +10,14 @@ use super::people::{People, name};
 use super::{Frame, Part, RoleWords, open};
 use crate::access::{Role, Scope};
 use crate::app::App;
+use crate::config::Registration;
 use crate::http::extract::Params;
 use crate::invitation::Invitation;
 use crate::invitation::store::invitation_list;
 use crate::member::Member;
 use crate::member::store::member_list;
+use crate::page::message::filters;
+use crate::page::message::phrase::Phrase;
 use crate::page::respond::{Page, PageError};
 use crate::page::shell::{Shell, Viewer};
 use crate::page::text::time;
@@ -30,10 +33,10 @@ pub(super) struct View {
 
 struct Row {
     id: AccountId,
-    name: String,
+    name: Phrase,
     /// For those who manage members.
     email: Option<String>,
-    role: &'static str,
+    role: RoleWords,
     since: String,
     is_self: bool,
     may_change: bool,
@@ -42,8 +45,8 @@ struct Row {
 struct Invited {
     id: InvitationId,
     email: String,
-    role: &'static str,
-    by: String,
+    role: RoleWords,
+    by: Phrase,
     expires_at: String,
 }
 
@@ -60,6 +63,8 @@ struct Members {
     /// Whether who looks makes owners, and decides about them.
     may_own: bool,
     sends_mail: bool,
+    /// Whether an invitation makes an account where there is none.
+    makes_accounts: bool,
 }
 
 pub(super) async fn list(
@@ -80,7 +85,7 @@ pub(super) async fn list(
         id: it.account,
         name: name(&it, may_change),
         email: may_change.then(|| it.email.to_string()),
-        role: it.role.as_str(),
+        role: RoleWords::of(it.role),
         since: time(it.since),
         is_self: it.account == viewer.signed_in.account,
         may_change: may_change && (may_own || it.role != Role::Owner),
@@ -99,6 +104,8 @@ pub(super) async fn list(
         may_change,
         may_own,
         sends_mail: app.accounts().mailer().is_ok(),
+        makes_accounts: viewer.is_operator
+            || app.config().accounts.registration != Registration::Closed,
     };
     Ok(Page::of(&page).respond(&viewer.headers))
 }
@@ -112,7 +119,7 @@ async fn invited(app: &App, viewer: &Viewer) -> Result<Vec<Invited>, PageError> 
     let invited = |it: Invitation| Invited {
         id: it.id,
         email: it.email.to_string(),
-        role: it.role.as_str(),
+        role: RoleWords::of(it.role),
         by: people.maker(it.invited_by),
         expires_at: time(it.expires_at),
     };

@@ -10,12 +10,14 @@ use crate::db::StoreError;
 use crate::http::auth::Caller;
 use crate::member::store::member_list;
 use crate::member::{MEMBERS_MAX, Member};
+use crate::page::message::Language;
+use crate::page::message::phrase::{Phrase, phrase};
 
 /// The members of a workspace, each with what they are called.
 pub(super) struct People {
-    names: HashMap<AccountId, String>,
+    names: HashMap<AccountId, Phrase>,
     /// In the order of their names.
-    pub(super) all: Vec<(AccountId, String)>,
+    pub(super) all: Vec<(AccountId, Phrase)>,
 }
 
 impl People {
@@ -25,30 +27,30 @@ impl People {
         let with_email = caller.scopes.has(Scope::MembersWrite);
         let named = |member: Member| (member.account, name(&member, with_email));
         let mut all: Vec<_> = members.into_iter().map(named).collect();
-        all.sort_by_cached_key(|(_, name)| name.to_lowercase());
+        all.sort_by_cached_key(|(_, name)| name.plain(Language::english()).to_lowercase());
         Ok(Self { names: all.iter().cloned().collect(), all })
     }
 
     /// `None`: they are no member (any more).
-    pub(super) fn name(&self, account: AccountId) -> Option<&str> {
-        self.names.get(&account).map(String::as_str)
+    pub(super) fn name(&self, account: AccountId) -> Option<&Phrase> {
+        self.names.get(&account)
     }
 
     /// Who made something.
-    pub(super) fn maker(&self, account: Option<AccountId>) -> String {
+    pub(super) fn maker(&self, account: Option<AccountId>) -> Phrase {
         match account.map(|account| self.name(account)) {
-            None => "an operator".to_owned(),
-            Some(Some(name)) => name.to_owned(),
-            Some(None) => "somebody who has left".to_owned(),
+            None => phrase("an operator"),
+            Some(Some(name)) => name.clone(),
+            Some(None) => phrase("somebody who has left"),
         }
     }
 }
 
 /// What a member is called: by those who manage members, their address if they gave no name.
-pub(super) fn name(member: &Member, with_email: bool) -> String {
+pub(super) fn name(member: &Member, with_email: bool) -> Phrase {
     match (member.name.is_empty(), with_email) {
-        (false, _) => member.name.clone(),
-        (true, true) => member.email.to_string(),
-        (true, false) => "Somebody without a name".to_owned(),
+        (false, _) => Phrase::data(member.name.clone()),
+        (true, true) => Phrase::data(member.email.to_string()),
+        (true, false) => phrase("Somebody without a name"),
     }
 }

@@ -12,6 +12,7 @@ use crate::account::store::account_fetch;
 use crate::app::App;
 use crate::http::extract::{NoParams, Params};
 use crate::http::problem::ApiError;
+use crate::page::message::{Language, filters};
 use crate::page::respond::{Page, PageError};
 use crate::page::shell::{Shell, Viewer};
 use crate::page::text::time;
@@ -31,6 +32,8 @@ struct Profile {
     provider: Option<String>,
     sends_mail: bool,
     zone: String,
+    /// The tag of the one that was chosen in this browser; empty: what it asks for.
+    language: &'static str,
 }
 
 /// An identity at a provider.
@@ -74,6 +77,7 @@ pub(super) async fn show(
         name: account.name,
         sends_mail: app.accounts().mailer().is_ok(),
         zone: viewer.zone.name.clone(),
+        language: Language::chosen(&viewer.headers).map(Language::tag).unwrap_or_default(),
     };
     Ok(Page::of(&page).respond(&viewer.headers))
 }

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::http::extract::Params;
 use crate::link::Link;
 use crate::link::store::link_fetch;
+use crate::page::message::{filters, message};
 use crate::page::respond::{Page, PageError};
 use crate::page::shell::{Shell, Viewer};
 use crate::page::text::{bare, time};
@@ -46,23 +47,13 @@ struct Row {
 impl Row {
     fn new(report: Report, link: Option<&Link>, may_write: bool) -> Self {
         let is_in = |state| link.is_some_and(|link| link.route_state() == state);
-        let (state, state_class) = match report.state {
-            ReportState::Open => ("open", "warn"),
-            ReportState::Dismissed => ("dismissed", ""),
-            ReportState::Blocked => ("link blocked", "bad"),
-        };
+        let (state, state_class) = state_words(report.state);
         Self {
             id: report.id,
             link: report.link,
             short: bare(&report.short_url).to_owned(),
             target: link.map(|link| link.target.clone()),
-            reason: match report.reason {
-                ReportReason::Phishing => "pretends to be somebody else",
-                ReportReason::Malware => "leads to harmful software",
-                ReportReason::Spam => "is advertised by spam",
-                ReportReason::Illegal => "leads to what is illegal",
-                ReportReason::Other => "something else is wrong",
-            },
+            reason: reason_words(report.reason),
             comment: report.comment,
             state,
             state_class,
@@ -75,6 +66,25 @@ impl Row {
     }
 }
 
+/// What became of a report, and how that looks.
+pub(super) const fn state_words(state: ReportState) -> (&'static str, &'static str) {
+    match state {
+        ReportState::Open => (message("open"), "warn"),
+        ReportState::Dismissed => (message("dismissed"), ""),
+        ReportState::Blocked => (message("link blocked"), "bad"),
+    }
+}
+
+pub(super) const fn reason_words(reason: ReportReason) -> &'static str {
+    match reason {
+        ReportReason::Phishing => message("pretends to be somebody else"),
+        ReportReason::Malware => message("leads to harmful software"),
+        ReportReason::Spam => message("is advertised by spam"),
+        ReportReason::Illegal => message("leads to what is illegal"),
+        ReportReason::Other => message("something else is wrong"),
+    }
+}
+
 #[derive(Template)]
 #[template(path = "settings/reports.html")]
 struct Reports {
@@ -83,6 +93,7 @@ struct Reports {
     rows: Vec<Row>,
     next: Option<String>,
     has_open: bool,
+    is_operator: bool,
 }
 
 pub(super) async fn list(
@@ -104,6 +115,7 @@ pub(super) async fn list(
         rows.push(Row::new(report, link.as_ref(), may_write));
     }
     let has_open = rows.iter().any(|row| row.is_open);
-    let page = Reports { shell, frame, rows, next, has_open };
+    let is_operator = viewer.is_operator;
+    let page = Reports { shell, frame, rows, next, has_open, is_operator };
     Ok(Page::of(&page).respond(&viewer.headers))
 }

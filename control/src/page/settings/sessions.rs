@@ -9,6 +9,8 @@ use super::device::device;
 use super::{Frame, Part, open};
 use crate::app::App;
 use crate::http::extract::{NoParams, Params};
+use crate::page::message::filters;
+use crate::page::message::phrase::Phrase;
 use crate::page::respond::{Page, PageError};
 use crate::page::shell::{Shell, Viewer};
 use crate::page::text::time;
@@ -16,7 +18,7 @@ use crate::session::store::{SessionRow, session_list};
 
 struct Row {
     id: i64,
-    device: String,
+    device: Phrase,
     user_agent: String,
     address: String,
     seen_at: String,

@@ -13,9 +13,11 @@ use crate::http::extract::{NoParams, Params};
 use crate::link::store::link_count;
 use crate::member::store::member_list;
 use crate::member::{MEMBERS_MAX, Member};
+use crate::page::message::filters;
+use crate::page::message::phrase::Phrase;
 use crate::page::respond::{Page, PageError};
 use crate::page::shell::{Shell, Viewer};
-use crate::page::text::{grouped, time};
+use crate::page::text::time;
 use crate::workspace::Membership;
 
 struct Mine {
@@ -29,7 +31,7 @@ struct Mine {
 /// Somebody to hand the workspace to.
 struct Other {
     id: AccountId,
-    label: String,
+    label: Phrase,
 }
 
 #[derive(Template)]
@@ -45,7 +47,7 @@ struct Workspace {
     is_last_owner: bool,
     /// Whether it is the installation's first.
     is_first: bool,
-    links: String,
+    links: u64,
     memberships: Vec<Mine>,
     others: Vec<Other>,
 }
@@ -66,13 +68,13 @@ pub(super) async fn show(
         id: it.account,
         label: match it.name.is_empty() {
             true => name(it, true),
-            false => format!("{} ({})", it.name, it.email),
+            false => Phrase::data(format!("{} ({})", it.name, it.email)),
         },
     };
     let mine = |it: &Membership| Mine {
         id: it.workspace.id,
         name: it.workspace.name.clone(),
-        role: it.role.as_str(),
+        role: RoleWords::of(it.role).title,
         is_disabled: it.workspace.disabled_at.is_some(),
         is_current: it.workspace.id == id,
     };
@@ -83,7 +85,7 @@ pub(super) async fn show(
         owns: viewer.caller.scopes.has(Scope::WorkspaceWrite),
         is_last_owner: role == Role::Owner && owners <= 1,
         is_first: id == app.first_workspace(),
-        links: grouped(link_count(app.read(), Some(id)).await?),
+        links: link_count(app.read(), Some(id)).await?,
         memberships: viewer.memberships.iter().map(mine).collect(),
         others: members.iter().filter(|it| it.account != me).map(other).collect(),
         shell,

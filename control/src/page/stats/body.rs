@@ -22,8 +22,10 @@ use crate::http::problem::ApiError;
 use crate::link::store::link_places;
 use crate::loss::Lost;
 use crate::page::filter::Chip;
+use crate::page::message::message;
+use crate::page::message::phrase::{Phrase, phrase, plural};
 use crate::page::respond::PageError;
-use crate::page::text::{Delta, bare, grouped, time};
+use crate::page::text::{Delta, bare, time};
 use crate::share::Part;
 
 /// Values in a list, and in a longer one.
@@ -31,6 +33,12 @@ pub(super) const TOP: usize = 10;
 pub(super) const MORE: usize = 100;
 /// Values that are asked for: all countries, for the map.
 const ASKED: usize = 260;
+/// Clicks that are looked through for lists, which a long one shows with their visitors: some 8 ms and
+/// 30. Of more, breakdowns may be had without them.
+const LOOKED_THROUGH: u64 = 1 << 13;
+const LOOKED_THROUGH_LONG: u64 = 1 << 15;
+/// A link that was erased, of which only clicks are left.
+pub(in crate::page) const PAST_LINK: &str = message("a link of the past");
 
 /// Statistics as a page shows them.
 pub(in crate::page) struct Body {
@@ -38,11 +46,13 @@ pub(in crate::page) struct Body {
     pub(in crate::page) metrics: Vec<Metric>,
     pub(in crate::page) panels: Vec<PanelView>,
     pub(in crate::page) presets: Vec<PresetView>,
-    pub(in crate::page) period_label: String,
+    pub(in crate::page) period_label: Phrase,
     pub(in crate::page) from: String,
     pub(in crate::page) to: String,
     pub(in crate::page) back: Option<String>,
     pub(in crate::page) forward: Option<String>,
+    /// What it is compared with.
+    pub(in crate::page) compared: Phrase,
     pub(in crate::page) comparisons: Vec<Choice>,
     pub(in crate::page) intervals: Vec<Choice>,
     pub(in crate::page) chips: Vec<ChipView>,
@@ -50,7 +60,7 @@ pub(in crate::page) struct Body {
     pub(in crate::page) without_chips: String,
     pub(in crate::page) hidden: Vec<(&'static str, String)>,
     pub(in crate::page) chart: String,
-    pub(in crate::page) chart_words: String,
+    pub(in crate::page) chart_words: Phrase,
     pub(in crate::page) points: Vec<PointRow>,
     pub(in crate::page) is_open: bool,
     pub(in crate::page) heat: Vec<HeatRow>,
@@ -61,9 +71,9 @@ pub(in crate::page) struct Body {
     pub(in crate::page) exports: Vec<Choice>,
     pub(in crate::page) detail_since: Option<String>,
     /// What was lost in this time, in words.
-    pub(in crate::page) lost: Option<String>,
+    pub(in crate::page) lost: Option<Phrase>,
     /// Why there are no lists.
-    pub(in crate::page) notice: Option<String>,
+    pub(in crate::page) notice: Option<Phrase>,
     pub(in crate::page) is_empty: bool,
     /// Nobody has clicked at any time.
     pub(in crate::page) is_new: bool,
@@ -72,11 +82,16 @@ pub(in crate::page) struct Body {
 /// A number in the head of the page.
 pub(in crate::page) struct Metric {
     pub(in crate::page) label: &'static str,
-    pub(in crate::page) value: String,
-    pub(in crate::page) delta: Option<Delta>,
-    pub(in crate::page) before: String,
+    pub(in crate::page) value: u64,
+    pub(in crate::page) change: Option<Change>,
     pub(in crate::page) is_charted: bool,
     pub(in crate::page) href: String,
+}
+
+/// How a number was before, and what became of it.
+pub(in crate::page) struct Change {
+    pub(in crate::page) delta: Delta,
+    pub(in crate::page) before: u64,
 }
 
 /// A row of a list.
@@ -84,9 +99,9 @@ pub(in crate::page) struct Item {
     /// For `data-region` or `data-language`, whose words the browser knows.
     pub(in crate::page) words: &'static str,
     pub(in crate::page) value: String,
-    pub(in crate::page) label: String,
-    pub(in crate::page) clicks: String,
-    pub(in crate::page) visitors: String,
+    pub(in crate::page) label: Phrase,
+    pub(in crate::page) clicks: u64,
+    pub(in crate::page) visitors: u64,
     pub(in crate::page) share: String,
     /// Of the longest bar, in percent.
     pub(in crate::page) width: u64,
@@ -104,6 +119,7 @@ pub(in crate::page) struct Tab {
 /// A panel: one list, and tabs to others.
 pub(in crate::page) struct PanelView {
     pub(in crate::page) title: &'static str,
+    pub(in crate::page) name: &'static str,
     pub(in crate::page) head: &'static str,
     pub(in crate::page) tabs: Vec<Tab>,
     pub(in crate::page) items: Vec<Item>,
@@ -111,6 +127,7 @@ pub(in crate::page) struct PanelView {
     /// The address of a longer list, or of the short one.
     pub(in crate::page) more: Option<String>,
     pub(in crate::page) is_long: bool,
+    pub(in crate::page) has_visitors: bool,
 }
 
 /// A preset of the menu of periods.
@@ -123,7 +140,7 @@ pub(in crate::page) struct PresetView {
 
 /// A choice among a few.
 pub(in crate::page) struct Choice {
-    pub(in crate::page) label: String,
+    pub(in crate::page) label: Phrase,
     pub(in crate::page) href: String,
     pub(in crate::page) is_current: bool,
 }
@@ -131,8 +148,8 @@ pub(in crate::page) struct Choice {
 /// A point of the table beside the chart.
 pub(in crate::page) struct PointRow {
     pub(in crate::page) at: String,
-    pub(in crate::page) now: String,
-    pub(in crate::page) before: Option<String>,
+    pub(in crate::page) now: u64,
+    pub(in crate::page) before: Option<u64>,
     /// It is not over yet.
     pub(in crate::page) is_open: bool,
 }
@@ -158,6 +175,7 @@ pub(in crate::page) async fn body(
     let mut query = question(app, about, &asked.params(&panels, TOP)).await?;
     check_filters(about, &panels, &query.filters)?;
     query.limit = ASKED;
+    query.top_visitors_max = if view.more.is_some() { LOOKED_THROUGH_LONG } else { LOOKED_THROUGH };
     let (report, notice) = ask(app, &mut query).await?;
     let (path, now) = (about.path.as_str(), app.now());
     let facts = Facts { view, asked: &asked, about, path, query: &query, report: &report, now };
@@ -178,6 +196,7 @@ pub(in crate::page) async fn body(
     let totals = report.period.totals;
     // Without lists none of them is empty, they are not there.
     let shown = if notice.is_some() { &[] } else { panels.as_slice() };
+    let comparisons = facts.comparisons();
     Ok(Body {
         metrics: facts.metrics(),
         panels: shown.iter().map(|panel| facts.panel(panel, &names)).collect(),
@@ -187,7 +206,8 @@ pub(in crate::page) async fn body(
         to,
         back: facts.stepped(true),
         forward: facts.stepped(false),
-        comparisons: facts.comparisons(),
+        compared: compared(&comparisons),
+        comparisons,
         intervals: facts.intervals(),
         chips: facts.chips(),
         without_chips: view.href(path, &[("filter", "")]),
@@ -210,14 +230,35 @@ pub(in crate::page) async fn body(
     })
 }
 
-fn words_of_lost(Lost { clicks, without_detail }: Lost) -> String {
-    let (gone, bare) = (grouped(clicks), grouped(without_detail));
-    let what = match (clicks, without_detail) {
-        (0, _) => format!("of {bare} clicks only the number is known"),
-        (_, 0) => format!("{gone} clicks were lost"),
-        _ => format!("{gone} clicks were lost, and of {bare} only the number is known"),
-    };
-    format!("A fault in this time: {what}, of all links on this server together.")
+fn words_of_lost(Lost { clicks, without_detail }: Lost) -> Phrase {
+    match (clicks, without_detail) {
+        (0, bare) => plural(
+            "A fault in this time: of {n} click only the number is known, of all links on this server \
+             together.",
+            "A fault in this time: of {n} clicks only the number is known, of all links on this server \
+             together.",
+            bare,
+        ),
+        (gone, 0) => plural(
+            "A fault in this time: {n} click was lost, of all links on this server together.",
+            "A fault in this time: {n} clicks were lost, of all links on this server together.",
+            gone,
+        ),
+        (gone, bare) => plural(
+            "A fault in this time: {n} click was lost, and of {bare} only the number is known, of all \
+             links on this server together.",
+            "A fault in this time: {n} clicks were lost, and of {bare} only the number is known, of all \
+             links on this server together.",
+            gone,
+        )
+        .put("bare", bare),
+    }
+}
+
+fn compared(choices: &[Choice]) -> Phrase {
+    let current = choices.iter().find(|choice| choice.is_current);
+    let with = |choice: &Choice| phrase("Compare: {with}").put("with", choice.label.clone());
+    current.map_or_else(|| phrase("Compare"), with)
 }
 
 /// The panels that are shown, each with the tab that is open.
@@ -274,7 +315,7 @@ fn check_filters(
 }
 
 /// Asks; where there are too many clicks for lists, without them, and says so.
-async fn ask(app: &App, query: &mut ReportQuery) -> Result<(Report, Option<String>), ApiError> {
+async fn ask(app: &App, query: &mut ReportQuery) -> Result<(Report, Option<Phrase>), ApiError> {
     let clicks = app.clicks()?;
     match clicks.report(query).await {
         Err(
@@ -287,11 +328,19 @@ async fn ask(app: &App, query: &mut ReportQuery) -> Result<(Report, Option<Strin
         {
             query.by.clear();
             let why = match error {
-                ReportError::TooManyClicks(count) => format!(
-                    "this time has {} clicks, too many to look through one by one; choose a shorter one",
-                    grouped(count)
+                ReportError::TooManyClicks(count) => phrase(
+                    "No lists here: this time has {n} clicks, too many to look through one by one; \
+                     choose a shorter one.",
+                )
+                .put("n", count),
+                ReportError::TooManyValues(_) => phrase(
+                    "No lists here: one of them has too many different values in this time; choose a \
+                     shorter one, or a filter.",
                 ),
-                error => error.to_string(),
+                _ => phrase(
+                    "No lists here: too many clicks would have to be looked through; choose a shorter \
+                     time.",
+                ),
             };
             Ok((clicks.report(query).await?, Some(why)))
         }
@@ -301,7 +350,7 @@ async fn ask(app: &App, query: &mut ReportQuery) -> Result<(Report, Option<Strin
 
 /// Words for what a report names by a number.
 pub(super) struct Names {
-    links: HashMap<String, String>,
+    links: HashMap<String, Phrase>,
     domains: Vec<(i64, String)>,
     targets: HashMap<String, String>,
 }
@@ -317,16 +366,19 @@ impl Names {
         })
     }
 
-    pub(super) fn name(&self, dimension: Dimension, value: &str) -> Option<String> {
+    pub(super) fn name(&self, dimension: Dimension, value: &str) -> Option<Phrase> {
         match dimension {
             Dimension::Link => self.links.get(value).cloned(),
-            Dimension::TargetRevision => self.targets.get(value).cloned(),
-            Dimension::Domain => {
-                let found = self.domains.iter().find(|(id, _)| id.to_string() == value);
-                found.map(|(_, host)| host.clone())
-            }
+            Dimension::TargetRevision => self.targets.get(value).map(Phrase::data),
+            Dimension::Domain => self.host(value).map(Phrase::data),
             _ => None,
         }
+    }
+
+    /// The host of a domain's number.
+    pub(super) fn host(&self, value: &str) -> Option<&str> {
+        let found = self.domains.iter().find(|(id, _)| id.to_string() == value);
+        found.map(|(_, host)| host.as_str())
     }
 }
 
@@ -335,7 +387,7 @@ async fn link_names(
     app: &App,
     workspace: WorkspaceId,
     values: &[TopValue],
-) -> Result<HashMap<String, String>, PageError> {
+) -> Result<HashMap<String, Phrase>, PageError> {
     let values = values.get(..MORE.min(values.len())).unwrap_or_default();
     let ids: Vec<LinkId> = values.iter().filter_map(|value| value.value.parse().ok()).collect();
     let places = link_places(app.read(), &ids).await?;
@@ -344,17 +396,20 @@ async fn link_names(
         let place = places.get(id).filter(|place| place.workspace == workspace);
         let code = place.and_then(|place| Some((place.domain, place.code.as_ref()?)));
         let name = code.map(|(domain, code)| domains.short_url(domain, code));
-        (id.to_string(), name.as_deref().map_or("a link of the past", bare).to_owned())
+        let words = name.map_or_else(|| phrase(PAST_LINK), |name| Phrase::data(bare(&name)));
+        (id.to_string(), words)
     };
     Ok(ids.iter().map(name).collect())
 }
 
 /// The name of what a period covers, where it has none of its own.
-fn period_label(asked: &Asked) -> String {
+fn period_label(asked: &Asked) -> Phrase {
     match (asked.preset, asked.days) {
-        (Some(preset), _) => preset.label.to_owned(),
-        (None, Some((from, to))) if from == to => from.to_string(),
-        (None, Some((from, to))) => format!("{from} to {to}"),
-        (None, None) => "Part of a day".to_owned(),
+        (Some(preset), _) => phrase(preset.label),
+        (None, Some((from, to))) if from == to => Phrase::data(from.to_string()),
+        (None, Some((from, to))) => {
+            phrase("{from} to {to}").put("from", from.to_string()).put("to", to.to_string())
+        }
+        (None, None) => phrase("Part of a day"),
     }
 }

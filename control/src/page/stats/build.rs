@@ -6,16 +6,19 @@ use url::form_urlencoded::Serializer;
 
 use super::About;
 use super::body::{
-    ChipView, Choice, Item, MORE, Metric, Names, PanelView, PointRow, PresetView, TOP, Tab,
+    Change, ChipView, Choice, Item, MORE, Metric, Names, PanelView, PointRow, PresetView, TOP, Tab,
 };
 use super::map::Map;
 use super::panel::Panel;
 use super::view::{Asked, View, compare_word, length};
+use super::words;
 use crate::click::report::time::{Compare, Interval};
 use crate::click::report::{Dimension, PeriodReport, Point, Report, ReportQuery, TopValue};
 use crate::page::filter::{chips, with};
+use crate::page::message::message;
+use crate::page::message::phrase::{Phrase, phrase};
 use crate::page::period::{PRESETS, Preset, Range, intervals, step};
-use crate::page::text::{Delta, grouped, percent};
+use crate::page::text::{Delta, percent};
 use crate::share::Part;
 
 /// Which numbers the chart shows.
@@ -48,21 +51,21 @@ impl Facts<'_> {
         let before = self.report.compare.as_ref();
         let metric = |name, label, of: fn(&PeriodReport) -> u64| {
             let now = of(&self.report.period);
-            let before = before.map(of);
             let value = if name == "clicks" { "" } else { name };
             Metric {
                 label,
-                value: grouped(now),
-                delta: before.map(|before| Delta::of(now, before)),
-                before: before.map(grouped).unwrap_or_default(),
+                value: now,
+                change: before
+                    .map(of)
+                    .map(|before| Change { delta: Delta::of(now, before), before }),
                 is_charted: charted == name,
                 href: self.href(&[("metric", value)]),
             }
         };
         vec![
-            metric("clicks", "Clicks", |period| period.totals.clicks),
-            metric("visitors", "Visitors", |period| period.visitors),
-            metric("bots", "Bots, not in clicks", |period| period.totals.bots),
+            metric("clicks", message("Clicks"), |period| period.totals.clicks),
+            metric("visitors", message("Visitors"), |period| period.visitors),
+            metric("bots", message("Bots, not in clicks"), |period| period.totals.bots),
         ]
     }
 
@@ -84,8 +87,8 @@ impl Facts<'_> {
     }
 
     pub(super) fn comparisons(&self) -> Vec<Choice> {
-        let choice = |compare, label: &str| Choice {
-            label: label.to_owned(),
+        let choice = |compare, label: &'static str| Choice {
+            label: phrase(label),
             href: self.href(&[("compare", compare_word(compare))]),
             is_current: self.asked.compare == compare,
         };
@@ -94,16 +97,16 @@ impl Facts<'_> {
             return Vec::new();
         }
         vec![
-            choice(Compare::Previous, "Previous period"),
-            choice(Compare::Year, "Year before"),
-            choice(Compare::None, "Nothing"),
+            choice(Compare::Previous, message("Previous period")),
+            choice(Compare::Year, message("Year before")),
+            choice(Compare::None, message("Nothing")),
         ]
     }
 
     pub(super) fn intervals(&self) -> Vec<Choice> {
         let fitting = self.asked.days.map_or(&[] as &[_], |days| intervals(length(days)));
         let choice = |interval: &Interval| Choice {
-            label: interval_label(*interval).to_owned(),
+            label: phrase(interval_label(*interval)),
             href: self.href(&[("interval", interval.as_str())]),
             is_current: self.query.interval == *interval,
         };
@@ -147,11 +150,13 @@ impl Facts<'_> {
         let most = all.iter().map(|value| value.clicks).max().unwrap_or(1).max(1);
         let whole = self.report.period.totals.clicks;
         let item = |value: &TopValue| Item {
-            words: if value.value.is_empty() { "" } else { words(dimension) },
-            label: names.name(dimension, &value.value).unwrap_or_else(|| label(dimension, value)),
+            words: if value.value.is_empty() { "" } else { browser_words(dimension) },
+            label: names
+                .name(dimension, &value.value)
+                .unwrap_or_else(|| words::value(dimension, &value.value)),
             value: value.value.clone(),
-            clicks: grouped(value.clicks),
-            visitors: grouped(value.visitors),
+            clicks: value.clicks,
+            visitors: value.visitors,
             share: percent(value.clicks, whole),
             width: (100 * value.clicks / most).max(1),
             href: self.only_named(dimension, value, names),
@@ -163,19 +168,21 @@ impl Facts<'_> {
             .then(|| self.href(&[("more", if is_long { "" } else { panel.name })]));
         PanelView {
             title: panel.title,
+            name: panel.name,
             head: panel.head(dimension),
             tabs: panel.tabs.iter().map(tab).collect(),
             items: shown.iter().map(item).collect(),
             map,
             more,
             is_long,
+            has_visitors: is_long && !self.report.is_without_top_visitors,
         }
     }
 
     /// A filter names a domain by its host, reports by its number.
     fn only_named(&self, dimension: Dimension, value: &TopValue, names: &Names) -> Option<String> {
         match dimension {
-            Dimension::Domain => self.only(dimension, &names.name(dimension, &value.value)?),
+            Dimension::Domain => self.only(dimension, names.host(&value.value)?),
             _ => self.only(dimension, &value.value),
         }
     }
@@ -224,29 +231,37 @@ impl Facts<'_> {
         let last = if self.is_open() { self.begun() } else { 0 };
         let row = |(at, (start, point)): (usize, (&u32, &Point))| PointRow {
             at: self.query.zone.rfc3339(*start),
-            now: grouped(of(point)),
-            before: before.map(|all| all.get(at).map(|it| grouped(of(it))).unwrap_or_default()),
+            now: of(point),
+            before: before.and_then(|all| all.get(at)).map(of),
             is_open: at + 1 == last,
         };
         points.take(self.begun()).map(row).collect()
     }
 
-    pub(super) fn chart_words(&self) -> String {
+    pub(super) fn chart_words(&self) -> Phrase {
         let (name, of) = charted(self.view);
         let points = self.query.period.starts.iter().zip(&self.report.period.series);
         let Some((start, most)) = points.max_by_key(|(_, point)| of(point)) else {
-            return String::new();
+            return phrase("Clicks over time");
         };
-        let interval = self.query.interval.as_str();
+        let metric = match name {
+            "visitors" => phrase("Visitors"),
+            "bots" => phrase("Bots, not in clicks"),
+            _ => phrase("Clicks"),
+        };
         let at = self.query.zone.rfc3339(*start);
         let at = at.split_once('T').map_or(at.as_str(), |(date, _)| date);
-        format!("{name} by {interval}; the most are {} on {at}", grouped(of(most)))
+        phrase("Chart: {metric}. {interval}. The most: {n} on {date}.")
+            .put("metric", metric)
+            .put("interval", phrase(interval_label(self.query.interval)))
+            .put("n", of(most))
+            .put("date", at)
     }
 
     /// Tables of what is shown, as files: the course, the totals, and each list as long as it gets.
     pub(super) fn exports(&self, panels: &[(&Panel, Dimension)]) -> Vec<Choice> {
         let Some(api) = &self.about.api else { return Vec::new() };
-        let file = |label: String, table: &str, by: Option<&str>| {
+        let file = |label: Phrase, table: &str, by: Option<&str>| {
             let params = self.asked.params(&[], MORE);
             let mut query = Serializer::for_suffix(format!("{api}?"), api.len() + 1);
             let all = [
@@ -267,12 +282,14 @@ impl Facts<'_> {
             Choice { label, href: query.finish(), is_current: false }
         };
         let mut files = vec![
-            file("Clicks over time".into(), "series", None),
-            file("Totals".into(), "totals", None),
+            file(phrase("Clicks over time"), "series", None),
+            file(phrase("Totals"), "totals", None),
         ];
         files.extend(panels.iter().map(|(panel, dimension)| {
-            let (by, label) =
-                (dimension.as_str(), format!("{}: {}", panel.title, panel.head(*dimension)));
+            let by = dimension.as_str();
+            let label = phrase("{list}: {what}")
+                .put("list", phrase(panel.title))
+                .put("what", phrase(panel.head(*dimension)));
             file(label, &format!("top.{by}"), Some(by))
         }));
         files
@@ -281,30 +298,20 @@ impl Facts<'_> {
 
 const fn interval_label(interval: Interval) -> &'static str {
     match interval {
-        Interval::Minute => "By minute",
-        Interval::Hour => "By hour",
-        Interval::Day => "By day",
-        Interval::Week => "By week",
-        Interval::Month => "By month",
-        Interval::Year => "By year",
+        Interval::Minute => message("By minute"),
+        Interval::Hour => message("By hour"),
+        Interval::Day => message("By day"),
+        Interval::Week => message("By week"),
+        Interval::Month => message("By month"),
+        Interval::Year => message("By year"),
     }
 }
 
 /// Which of the browser's words a value has.
-const fn words(dimension: Dimension) -> &'static str {
+const fn browser_words(dimension: Dimension) -> &'static str {
     match dimension {
         Dimension::Detail(Detail::Country) => "region",
         Dimension::Detail(Detail::Language) => "language",
         _ => "",
     }
-}
-
-fn label(dimension: Dimension, value: &TopValue) -> String {
-    match (dimension, value.value.as_str()) {
-        (Dimension::Detail(Detail::Referrer | Detail::ReferrerPath), "") => "direct or unknown",
-        (Dimension::Detail(detail), "") if detail.as_str().starts_with("utm_") => "none",
-        (_, "") => "unknown",
-        (_, text) => text,
-    }
-    .to_owned()
 }

@@ -6,19 +6,27 @@ use super::view::{Asked, length};
 use crate::app::App;
 use crate::click::report::time::{Interval, Zone};
 use crate::click::report::{Point, Report, ReportQuery};
+use crate::page::message::message;
 use crate::page::respond::PageError;
-use crate::page::text::grouped;
 
 /// Hours of a series from which it is drawn, at most.
 const HOURS_MAX: i64 = 1000;
 /// Clicks from which it is drawn where they have to be looked through one by one: a fifth of a second.
 const ROWS_MAX: u64 = 200_000;
-const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
+const DAYS: [&str; 7] = [
+    message("Mon"),
+    message("Tue"),
+    message("Wed"),
+    message("Thu"),
+    message("Fri"),
+    message("Sat"),
+    message("Sun"),
+];
 
-/// For each day its name, and for each hour a class and words.
+/// For each day its name, and for each hour a class and its clicks.
 pub(in crate::page) struct HeatRow {
     pub(in crate::page) day: &'static str,
-    pub(in crate::page) cells: Vec<(u8, String)>,
+    pub(in crate::page) cells: Vec<(u8, u64)>,
 }
 
 /// From the clicks of each hour; nothing where the range has too many of them.
@@ -55,12 +63,9 @@ fn rows(zone: &Zone, starts: &[u32], series: &[Point]) -> Vec<HeatRow> {
         sums[day][hour] += point.clicks;
     }
     let most = sums.iter().flatten().copied().max().unwrap_or_default();
-    let cell = |(hour, clicks): (usize, &u64)| {
-        (class(*clicks, most), format!("{hour}:00, {} clicks", grouped(*clicks)))
-    };
     let row = |(day, sums): (&'static str, &[u64; 24])| HeatRow {
         day,
-        cells: sums.iter().enumerate().map(cell).collect(),
+        cells: sums.iter().map(|clicks| (class(*clicks, most), *clicks)).collect(),
     };
     DAYS.into_iter().zip(&sums).map(row).collect()
 }

@@ -2,7 +2,7 @@
 //! where it is shown; a page has a class and a link for each country that was clicked from.
 
 use crate::click::report::TopValue;
-use crate::page::text::{grouped, percent};
+use crate::page::text::percent;
 
 /// Countries of the map, as a page shows them.
 pub(in crate::page) struct Map {
@@ -15,7 +15,9 @@ pub(in crate::page) struct Place {
     pub(in crate::page) code: String,
     /// Of five, the most is 5.
     pub(in crate::page) class: u8,
-    pub(in crate::page) words: String,
+    pub(in crate::page) clicks: u64,
+    /// Of all clicks, in percent.
+    pub(in crate::page) share: String,
     pub(in crate::page) href: Option<String>,
 }
 
@@ -30,7 +32,8 @@ impl Map {
         let place = |value: &TopValue| Place {
             code: value.value.clone(),
             class: class(value.clicks, most.unwrap_or_default()),
-            words: format!("{}, {}", grouped(value.clicks), percent(value.clicks, whole)),
+            clicks: value.clicks,
+            share: percent(value.clicks, whole),
             href: href(&value.value),
         };
         let known = values.iter().filter(|value| is_code(&value.value) && value.clicks > 0);
@@ -62,7 +65,7 @@ mod tests {
         let map = Map::of(&values, 168, |code| Some(format!("?{code}")));
         let shown: Vec<_> = map.places.iter().map(|it| (it.code.as_str(), it.class)).collect();
         assert_eq!(shown, [("DE", 5), ("FR", 3), ("IT", 1)]);
-        assert_eq!(map.places[0].words, "64, 38%");
+        assert_eq!((map.places[0].clicks, map.places[0].share.as_str()), (64, "38%"));
         assert_eq!(map.places[1].href.as_deref(), Some("?FR"));
     }
 

@@ -4,12 +4,14 @@ use carom_shared::click::Detail;
 
 use super::view::View;
 use crate::click::report::Dimension;
+use crate::page::message::message;
 use crate::share::Part;
 
 /// A panel of lists, of which one is shown.
 pub(super) struct Panel {
+    /// A message, as the labels of tabs are.
     pub(super) title: &'static str,
-    /// Its parameter.
+    /// Its parameter, and where it is in the page.
     pub(super) name: &'static str,
     pub(super) tabs: &'static [(Dimension, &'static str)],
     /// With what of a share it is shown.
@@ -33,64 +35,64 @@ const fn detail(detail: Detail) -> Dimension {
 
 pub(super) const PANELS: &[Panel] = &[
     Panel {
-        title: "Links",
+        title: message("Links"),
         name: "links",
-        tabs: &[(Dimension::Link, "Link"), (Dimension::Domain, "Domain")],
+        tabs: &[(Dimension::Link, message("Link")), (Dimension::Domain, message("Domain"))],
         part: Part::Links,
         of: Of::Many,
     },
     Panel {
-        title: "Targets",
+        title: message("Targets"),
         name: "targets",
-        tabs: &[(Dimension::TargetRevision, "Target")],
+        tabs: &[(Dimension::TargetRevision, message("Target"))],
         part: Part::Links,
         of: Of::Changed,
     },
     Panel {
-        title: "Places",
+        title: message("Places"),
         name: "places",
         tabs: &[
-            (detail(Detail::Country), "Country"),
-            (detail(Detail::Region), "Region"),
-            (detail(Detail::City), "City"),
-            (detail(Detail::Language), "Language"),
+            (detail(Detail::Country), message("Country")),
+            (detail(Detail::Region), message("Region")),
+            (detail(Detail::City), message("City")),
+            (detail(Detail::Language), message("Language")),
         ],
         part: Part::Places,
         of: Of::Any,
     },
     Panel {
-        title: "Sources",
+        title: message("Sources"),
         name: "sources",
         tabs: &[
-            (detail(Detail::Referrer), "Referrer"),
-            (Dimension::Channel, "Channel"),
-            (detail(Detail::ReferrerPath), "Page"),
-            (Dimension::Via, "Link or QR"),
+            (detail(Detail::Referrer), message("Referrer")),
+            (Dimension::Channel, message("Channel")),
+            (detail(Detail::ReferrerPath), message("Page")),
+            (Dimension::Via, message("Link or QR")),
         ],
         part: Part::Sources,
         of: Of::Any,
     },
     Panel {
-        title: "Devices",
+        title: message("Devices"),
         name: "devices",
         tabs: &[
-            (detail(Detail::Browser), "Browser"),
-            (detail(Detail::BrowserVersion), "Version"),
-            (detail(Detail::Os), "System"),
-            (Dimension::Device, "Device"),
+            (detail(Detail::Browser), message("Browser")),
+            (detail(Detail::BrowserVersion), message("Version")),
+            (detail(Detail::Os), message("System")),
+            (Dimension::Device, message("Device")),
         ],
         part: Part::Devices,
         of: Of::Any,
     },
     Panel {
-        title: "Campaigns",
+        title: message("Campaigns"),
         name: "campaigns",
         tabs: &[
-            (detail(Detail::UtmCampaign), "Campaign"),
-            (detail(Detail::UtmSource), "Source"),
-            (detail(Detail::UtmMedium), "Medium"),
-            (detail(Detail::UtmTerm), "Term"),
-            (detail(Detail::UtmContent), "Content"),
+            (detail(Detail::UtmCampaign), message("Campaign")),
+            (detail(Detail::UtmSource), message("Source")),
+            (detail(Detail::UtmMedium), message("Medium")),
+            (detail(Detail::UtmTerm), message("Term")),
+            (detail(Detail::UtmContent), message("Content")),
         ],
         part: Part::Campaigns,
         of: Of::Any,

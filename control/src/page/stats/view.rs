@@ -67,6 +67,11 @@ impl View {
         Self { tag: Some(tag.to_owned()), ..Self::default() }
     }
 
+    /// The same clicks, all else as it is by default.
+    pub(super) fn narrowed(&self) -> Self {
+        Self { tag: self.tag.clone(), domain: self.domain.clone(), ..Self::default() }
+    }
+
     pub(super) fn tab(&self, panel: &str) -> Option<&str> {
         said(match panel {
             "links" => self.links.as_ref(),

@@ -33,7 +33,7 @@ async fn caller(
     tally: Arc<Tally>,
 ) {
     let keys = plane.keys().await;
-    let at = super::RedisAt::parse(&server_url).unwrap();
+    let at = super::RedisAt::new(&server_url, std::path::Path::new("")).unwrap();
     let mut connection = None;
     for i in 0.. {
         if stop.load(Ordering::Relaxed) {

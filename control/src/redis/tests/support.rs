@@ -28,7 +28,7 @@ pub(crate) fn shared_server() -> RedisAt {
              eval \"$(deploy/services up redis)\" and export TEST_REDIS_URL=$REDIS_URL"
         )
     });
-    RedisAt::parse(&url).unwrap()
+    RedisAt::new(&url, Path::new("")).unwrap()
 }
 
 /// A server on a unix socket, which ends with this.
@@ -73,7 +73,7 @@ impl TestRedis {
 
     /// A connection of somebody else, if there is one to be had.
     pub(crate) async fn try_connect(&self) -> Option<MultiplexedConnection> {
-        let at = RedisAt::parse(&self.url).unwrap();
+        let at = RedisAt::new(&self.url, Path::new("")).unwrap();
         at.connect(Duration::from_millis(500)).await.ok()
     }
 
@@ -135,6 +135,14 @@ impl Plane {
     pub(crate) async fn on_file(redis: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let config = config(folder.path().into(), DatabaseConfig::default(), redis);
+        Self { _folder: Some(folder), ..Self::open(config).await }
+    }
+
+    /// The same, with a Redis of an authority of this file.
+    pub(crate) async fn on_file_with(redis: &str, ca_path: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config(folder.path().into(), DatabaseConfig::default(), redis);
+        ca_path.clone_into(&mut config.redis.ca_path);
         Self { _folder: Some(folder), ..Self::open(config).await }
     }
 
@@ -290,6 +298,6 @@ fn config(data_dir: std::path::PathBuf, database: DatabaseConfig, redis: &str) -
         address_per_minute: 0,
         ..LimitsConfig::default()
     };
-    let redis = RedisConfig { url: redis.to_owned() };
+    let redis = RedisConfig { url: redis.to_owned(), ..RedisConfig::default() };
     Config { database, redis, limits, ..Config::new(data_dir, "https://go.example") }
 }

@@ -19,7 +19,8 @@ fn hours(hours: u64) -> Duration {
 
 async fn account(test: &TestDb, tx: &mut Tx) -> AccountId {
     let email = Email::parse("ada@example.com", "#").unwrap();
-    let account = NewAccount { email, name: String::new(), password_hash: None };
+    let account =
+        NewAccount { email, name: String::new(), password_hash: None, is_confirmed: true };
     account_insert(tx, &account, NOW, &test.random).await.unwrap()
 }
 

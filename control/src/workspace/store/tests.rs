@@ -12,7 +12,7 @@ on_each_database!(
 
 async fn account(tx: &mut Tx, test: &TestDb, email: &str) -> AccountId {
     let email = Email::parse(email, "#").unwrap();
-    let new = NewAccount { email, name: "Ada".into(), password_hash: None };
+    let new = NewAccount { email, name: "Ada".into(), password_hash: None, is_confirmed: true };
     account_insert(tx, &new, NOW, &test.random).await.unwrap()
 }
 

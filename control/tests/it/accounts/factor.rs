@@ -21,6 +21,17 @@ impl Authenticator {
     }
 }
 
+/// Gives whoever is signed in a second factor.
+pub(super) async fn add(world: &World, browser: &mut Browser) -> Authenticator {
+    let begun = browser.post(&world.app, "/account/totp", &Value::Null).await;
+    assert_eq!(begun.status, 200, "{}", begun.body);
+    let device = Authenticator::of(&begun.json());
+    let right = json!({"code": device.code(world, 0)});
+    let confirmed = browser.post(&world.app, "/account/totp/confirm", &right).await;
+    assert_eq!(confirmed.status, 200, "{}", confirmed.body);
+    device
+}
+
 /// A person with a second factor; the app and the recovery codes.
 pub(super) async fn with_factor(world: &World) -> (Browser, Authenticator, Vec<String>) {
     let mut browser = world.signed_in(EMAIL).await;

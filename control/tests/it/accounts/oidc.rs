@@ -279,7 +279,7 @@ async fn the_only_way_in_stays() {
 async fn the_second_factor_is_asked_for_after_the_provider_too() {
     let (world, provider) = world(|_| {}).await;
     let app = &world.app;
-    let (_, device, _) = super::factor::with_factor(&world).await;
+    let (mut owner, device, _) = super::factor::with_factor(&world).await;
     provider.at(world.clock.now());
     provider.says(json!({"sub": "1", "email": EMAIL, "email_verified": true}));
     let mut visitor = Visitor::default();
@@ -287,6 +287,9 @@ async fn the_second_factor_is_asked_for_after_the_provider_too() {
     assert_eq!((answer.status.as_u16(), visitor.session.is_none()), (303, true));
     let location = answer.headers["location"].to_str().unwrap();
     let ticket = location.strip_prefix("/sign-in#ticket=").unwrap();
+    // An address alone links nothing with an account that asks for more.
+    let identities = owner.get(app, "/account/identities").await.json();
+    assert_eq!(identities["data"], json!([]));
     let body = json!({"ticket": ticket, "code": device.code(&world, 0)});
     let signed = visitor.call(app, Method::POST, "/sessions/second-factor", &body).await;
     assert_eq!(signed.status, 201, "{}", signed.body);

@@ -1,4 +1,11 @@
 use super::*;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use axum::body::Bytes;
+use hyper::body::Frame;
+use tokio::sync::oneshot;
 
 /// Who signs in is told with a cookie for this host alone, and everything around it is closed.
 #[tokio::test]
@@ -98,7 +105,8 @@ async fn it_takes_as_long_for_an_unknown_address() {
 #[tokio::test]
 async fn tries_are_limited_by_account_and_the_limit_ends() {
     let world = World::new().await;
-    world.person(EMAIL).await;
+    let mut inside = world.signed_in(EMAIL).await;
+    world.pass(Duration::from_mins(10));
     for email in [EMAIL, "eve@example.com"] {
         let mut statuses = Vec::new();
         for _ in 0..11 {
@@ -110,8 +118,63 @@ async fn tries_are_limited_by_account_and_the_limit_ends() {
     }
     let limited = Browser::new().sign_in(&world.app, EMAIL, PASSWORD).await;
     assert_eq!(limited.status, 429);
+    // Whoever is signed in is not kept out by whoever is not.
+    let confirm = json!({"password": PASSWORD});
+    assert_eq!(inside.post(&world.app, "/sessions/current/confirm", &confirm).await.status, 204);
     let wait: u64 = limited.headers["retry-after"].to_str().unwrap().parse().unwrap();
     world.pass(Duration::from_secs(wait));
+    assert_eq!(Browser::new().sign_in(&world.app, EMAIL, PASSWORD).await.status, 201);
+    world.app.close().await;
+}
+
+/// A body that comes when it is told to.
+struct Slow {
+    /// Told when it is read first: then it is known who asks.
+    begun: Option<oneshot::Sender<()>>,
+    goes_on: oneshot::Receiver<()>,
+    body: Option<Bytes>,
+}
+
+impl hyper::body::Body for Slow {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(begun) = self.begun.take() {
+            begun.send(()).unwrap();
+        }
+        if self.body.is_some() {
+            ready!(Pin::new(&mut self.goes_on).poll(cx)).unwrap();
+        }
+        Poll::Ready(self.body.take().map(|body| Ok(Frame::data(body))))
+    }
+}
+
+/// Step by step: who begins a change, and is signed out before it is carried out, changes nothing.
+#[tokio::test]
+async fn a_change_that_began_before_its_session_ended_is_refused() {
+    let world = World::new().await;
+    let thief = world.signed_in(EMAIL).await;
+    let mut owner = Browser::new();
+    assert_eq!(owner.sign_in(&world.app, EMAIL, PASSWORD).await.status, 201);
+    let (begun, is_begun) = oneshot::channel();
+    let (go_on, goes_on) = oneshot::channel();
+    let new = "grey owls count seven tides";
+    let body = json!({"current_password": PASSWORD, "password": new}).to_string();
+    let slow = Body::new(Slow { begun: Some(begun), goes_on, body: Some(body.into()) });
+    let request = thief.request(Method::POST, "/account/password").body(slow).unwrap();
+    let changing = send(api_router(&world.app), request);
+    let ending = async {
+        is_begun.await.unwrap();
+        assert_eq!(owner.delete(&world.app, "/sessions").await.status, 204);
+        go_on.send(()).unwrap();
+    };
+    let (changed, ()) = tokio::join!(changing, ending);
+    assert_eq!(changed.status, 401, "{}", changed.body);
+    assert_eq!(owner.status(&world.app).await, 200, "the owner's session is not ended by it");
     assert_eq!(Browser::new().sign_in(&world.app, EMAIL, PASSWORD).await.status, 201);
     world.app.close().await;
 }
@@ -318,6 +381,8 @@ async fn what_is_sensitive_asks_again() {
     world.pass(Duration::from_millis(1));
     let asked = browser.post(&world.app, path, &Value::Null).await;
     assert_eq!(asked.json()["code"], "reauthentication-required");
+    let erased = browser.delete(&world.app, "/links/1/clicks").await;
+    assert_eq!(erased.json()["code"], "reauthentication-required");
     for (body, status) in [
         (json!({"password": "wrong"}), 401),
         (json!({"code": "123456"}), 401),

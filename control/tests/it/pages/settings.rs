@@ -4,7 +4,7 @@ use super::*;
 use std::time::Duration;
 
 /// With the role that each needs.
-const PARTS: [(&str, &str); 11] = [
+pub(super) const PARTS: [(&str, &str); 12] = [
     ("/settings/profile", "viewer"),
     ("/settings/sessions", "viewer"),
     ("/settings/second-factor", "viewer"),
@@ -15,7 +15,8 @@ const PARTS: [(&str, &str); 11] = [
     ("/settings/keys", "admin"),
     ("/settings/audit", "admin"),
     ("/settings/reports", "admin"),
-    ("/settings/about", "admin"),
+    ("/settings/abuse", "operator"),
+    ("/settings/about", "operator"),
 ];
 
 /// What the controls of a page call, without their ids.
@@ -34,7 +35,7 @@ fn controls(body: &str) -> Vec<String> {
     all
 }
 
-async fn furnished(people: &People, owner: &Person, text: &str) {
+pub(super) async fn furnished(people: &People, owner: &Person, text: &str) {
     let name = json!({ "name": text });
     let workspaces = people.call(owner, Method::GET, "/workspaces", &Value::Null).await.json();
     let path = format!("/workspaces/{}", workspaces["data"][0]["id"].as_str().unwrap());
@@ -67,7 +68,7 @@ async fn furnished(people: &People, owner: &Person, text: &str) {
     assert_eq!(send(api_router(&people.app), request).await.status, 202);
 }
 
-async fn ids(people: &People, owner: &Person) -> [String; 2] {
+pub(super) async fn ids(people: &People, owner: &Person) -> [String; 2] {
     let first = async |path: &str, at: usize| {
         let list = people.call(owner, Method::GET, path, &Value::Null).await.json();
         list["data"][at]["id"].as_str().unwrap().to_owned()
@@ -89,7 +90,8 @@ async fn each_part_is_for_those_who_may_see_it() {
     let [key, domain] = ids(&people, &owner).await;
     let more = [(key.as_str(), "admin"), (domain.as_str(), "viewer")];
     for (path, least) in PARTS.into_iter().chain(more) {
-        let allowed = [(&owner, true), (&admin, true), (&viewer, least == "viewer")];
+        // The first account is an operator.
+        let allowed = [(&owner, true), (&admin, least != "operator"), (&viewer, least == "viewer")];
         for (person, may) in allowed {
             let shown = page(&people, Some(person), path).await;
             let status = if may { 200 } else { 403 };
@@ -97,8 +99,10 @@ async fn each_part_is_for_those_who_may_see_it() {
             assert!(!shown.body.contains("style="), "{path}");
             if may {
                 assert!(shown.body.contains("aria-current=\"page\""), "{path}");
+            } else if least == "admin" {
+                assert!(shown.body.contains("needs the role Admin"), "{}", shown.body);
             } else {
-                assert!(shown.body.contains("needs the role admin"), "{}", shown.body);
+                assert!(shown.body.contains("operators of the installation"), "{}", shown.body);
             }
         }
     }
@@ -118,6 +122,7 @@ async fn each_part_is_for_those_who_may_see_it() {
 #[tokio::test]
 async fn nobody_is_offered_what_they_may_not_do() {
     let people = People::new().await;
+    people.member("operator@example.com", "viewer").await;
     let owner = people.member("o@example.com", "owner").await;
     let admin = people.member("a@example.com", "admin").await;
     let viewer = people.member("v@example.com", "viewer").await;
@@ -219,12 +224,15 @@ async fn the_log_is_filtered_by_its_address_and_a_file() {
         async |query: &str| page(&people, Some(&owner), &format!("/settings/audit{query}")).await;
     let all = log("").await.body;
     for action in ["link.create", "key.create", "domain.add", "report.take", "workspace.rename"] {
-        assert!(all.contains(&format!("<strong class=\"mono\">{action}</strong>")), "{action}");
+        assert!(
+            all.contains(&format!("<strong class=\"mono\" translate=\"no\">{action}</strong>")),
+            "{action}"
+        );
     }
     let id = &owner.id;
     let query = format!("?who=account:{id}&action=key.create&from=2025-12-31&to=2026-01-01");
     let some = log(&query).await.body;
-    assert_eq!(some.matches("<strong class=\"mono\">").count(), 1, "{some}");
+    assert_eq!(some.matches("<strong class=\"mono\" translate=\"no\">").count(), 1, "{some}");
     assert!(log("?from=2026-01-02").await.body.contains("No entry fits"));
     assert_eq!(log("?who=somebody").await.status, 400);
     let csv = log(".csv?action=key.create").await;

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::collect::EndedSpan;
 use super::json;
+use crate::{BEHIND_VISITORS, stand_back};
 
 /// Spans that wait, at most; a span is about 1 KiB.
 const QUEUE_MAX: usize = 2048;
@@ -81,6 +82,7 @@ impl Exporter {
         let (alive, ended) = sync_channel(0);
         let sending = Sending { endpoint, service, spans, stop: stop.clone(), is_failing: false };
         std::thread::Builder::new().name("traces".to_owned()).spawn(move || {
+            stand_back(BEHIND_VISITORS);
             runtime.block_on(sending.run());
             drop(alive);
         })?;

@@ -20,6 +20,8 @@ use crate::compose::chain;
 
 /// How often the clock is looked at. It may be set, so nobody sleeps until a time.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// A backup may be named by so much after now; by more, a clock was wrong that named it.
+const AHEAD_MAX: Duration = Duration::from_mins(1);
 /// How long a failed backup is not tried again.
 const RETRY_AFTER: Duration = Duration::from_mins(15);
 const HOURS_MAX: u32 = 24 * 366;
@@ -147,9 +149,9 @@ impl Backups {
         loop {
             let now = self.0.clock.now();
             // Where it cannot be listed nothing can be put either, and that is told.
-            let backups = list(&dir).unwrap_or_default();
-            let newest = backups.last().map_or(UnixMillis::default(), |&(cut_at, _)| cut_at);
-            self.0.kept.newest_ms.fetch_max(newest.get(), Ordering::Relaxed);
+            let known = self.newest().filter(|&cut_at| is_past(cut_at, now));
+            let newest = newest_backup(&dir, now).max(known).unwrap_or_default();
+            self.0.kept.newest_ms.store(newest.get(), Ordering::Relaxed);
             if is_due(now, newest, tried_at, config.every_hours) {
                 tried_at = Some(now);
                 self.make_and_rotate(&dir, config.keep).await;
@@ -172,29 +174,36 @@ impl Backups {
             }
         }
         if made.is_ok()
-            && let Err(error) = rotate(dir, keep)
+            && let Err(error) = rotate(dir, keep, self.0.clock.now())
         {
             tracing::error!(path = %dir.display(), %error, "old backups cannot be removed");
         }
     }
 }
 
-/// Whether it is time. A newest backup or a last try in the future is of a clock that was wrong.
+/// Whether a backup is of a time that has been. Others are of a clock that was wrong: they say nothing of when
+/// the next one is due, nor how old the newest is.
+fn is_past(cut_at: UnixMillis, now: UnixMillis) -> bool {
+    cut_at <= now.saturating_add(AHEAD_MAX)
+}
+
+/// Whether it is time. A last try in the future is of a clock that was wrong.
 fn is_due(
     now: UnixMillis,
     newest: UnixMillis,
     tried: Option<UnixMillis>,
     every_hours: u32,
 ) -> bool {
-    let passed =
-        |since: UnixMillis, wait: Duration| since.saturating_add(wait) <= now || since > now;
+    let passed = |since: UnixMillis, wait: Duration| since.saturating_add(wait) <= now;
     let every = Duration::from_secs(u64::from(every_hours) * 3600);
-    passed(newest, every) && tried.is_none_or(|tried| passed(tried, RETRY_AFTER))
+    passed(newest, every) && tried.is_none_or(|tried| tried > now || passed(tried, RETRY_AFTER))
 }
 
-/// The cut of the newest backup in a folder, if there is one that can be seen.
-pub(crate) fn newest_backup(dir: &Path) -> Option<UnixMillis> {
-    list(dir).ok()?.last().map(|&(cut_at, _)| cut_at)
+/// The cut of the newest backup in a folder, if there is one that can be seen; not of one that a clock
+/// named which was ahead.
+pub(crate) fn newest_backup(dir: &Path, now: UnixMillis) -> Option<UnixMillis> {
+    let cuts = list(dir).ok()?.into_iter().map(|(cut_at, _)| cut_at);
+    cuts.filter(|&cut_at| is_past(cut_at, now)).max()
 }
 
 /// The backups in a folder, oldest first; nothing else.
@@ -213,9 +222,11 @@ fn list(dir: &Path) -> io::Result<Vec<(UnixMillis, PathBuf)>> {
     Ok(backups)
 }
 
-/// Removes all but the newest.
-fn rotate(dir: &Path, keep: u32) -> io::Result<()> {
-    let backups = list(dir)?;
+/// Removes all but the newest. Those of the future stay until they are of the past: they take the place of
+/// no other.
+fn rotate(dir: &Path, keep: u32, now: UnixMillis) -> io::Result<()> {
+    let mut backups = list(dir)?;
+    backups.retain(|&(cut_at, _)| is_past(cut_at, now));
     let too_many = backups.len().saturating_sub(keep as usize);
     for (_, path) in backups.into_iter().take(too_many) {
         fs::remove_file(&path)?;
@@ -240,16 +251,37 @@ mod tests {
         for other in others {
             fs::write(dir.path().join(other), "").unwrap();
         }
-        rotate(dir.path(), 3).unwrap();
+        rotate(dir.path(), 3, at(4)).unwrap();
         let left: Vec<_> = list(dir.path()).unwrap().into_iter().map(|(at, _)| at).collect();
         assert_eq!(left, [at(2), at(3), at(4)]);
         assert!(others.iter().all(|other| dir.path().join(other).exists()));
     }
 
     #[test]
+    fn backups_of_a_clock_that_was_ahead_take_no_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let hour = |n: i64| UnixMillis::new(1_795_374_000_000 + n * 3_600_000);
+        for n in [0, 1, 2, 3, 700, 701] {
+            fs::write(dir.path().join(file_name(hour(n))), "").unwrap();
+        }
+        rotate(dir.path(), 3, hour(3)).unwrap();
+        let left: Vec<_> = list(dir.path()).unwrap().into_iter().map(|(at, _)| at).collect();
+        assert_eq!(left, [1, 2, 3, 700, 701].map(hour));
+        rotate(dir.path(), 3, hour(702)).unwrap();
+        let left: Vec<_> = list(dir.path()).unwrap().into_iter().map(|(at, _)| at).collect();
+        assert_eq!(left, [3, 700, 701].map(hour));
+    }
+
+    #[test]
     fn a_backup_is_due_after_its_hours_and_tried_again_after_a_while() {
         let hour = |n: i64| UnixMillis::new(1_795_374_000_000 + n * 3_600_000);
         let none = UnixMillis::new(0);
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(file_name(hour(0))), "").unwrap();
+        // Of a clock that was ahead.
+        fs::write(dir.path().join(file_name(hour(700))), "").unwrap();
+        assert_eq!(newest_backup(dir.path(), hour(5)), Some(hour(0)));
+        assert_eq!(newest_backup(dir.path(), hour(701)), Some(hour(700)));
         for (now, newest, tried, due) in [
             (hour(0), none, None, true),
             (hour(23), hour(0), None, false),
@@ -257,7 +289,7 @@ mod tests {
             (hour(24), hour(0), Some(hour(24)), false),
             (hour(25), hour(0), Some(hour(24)), true),
             // The clock was ahead.
-            (hour(0), hour(9), None, true),
+            (hour(0), hour(9), None, false),
             (hour(0), none, Some(hour(9)), true),
         ] {
             assert_eq!(is_due(now, newest, tried, 24), due, "{now:?} {newest:?} {tried:?}");

@@ -5,7 +5,7 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::routing::get;
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use carom_control::admin::Addition;
 use carom_control::health::{self, Knows, Statement};
 use carom_edge::EdgeState;
+use carom_edge::process::SteadyClock;
 use carom_shared::{Clock, UnixMillis};
 use http::{Request, StatusCode};
 use http_body_util::Full;
@@ -59,15 +60,22 @@ pub(crate) struct Probe {
     edge: EdgeState,
     backups: Backups,
     clock: Arc<dyn Clock>,
-    started: Instant,
+    /// How much time has passed, this says: also while the machine slept.
+    steady: Arc<SteadyClock>,
+    started: Duration,
     started_at: UnixMillis,
 }
 
 impl Probe {
-    /// Its time begins now.
-    pub(crate) fn new(edge: EdgeState, backups: Backups, clock: Arc<dyn Clock>) -> Self {
-        let (started, started_at) = (Instant::now(), clock.now());
-        Self { edge, backups, clock, started, started_at }
+    /// Its time begins now. `clock` is the one that somebody may set.
+    pub(crate) fn new(
+        edge: EdgeState,
+        backups: Backups,
+        clock: Arc<dyn Clock>,
+        steady: Arc<SteadyClock>,
+    ) -> Self {
+        let (started, started_at) = (steady.steady(), clock.now());
+        Self { edge, backups, clock, steady, started, started_at }
     }
 
     /// The router; to be merged with the operator's.
@@ -78,7 +86,7 @@ impl Probe {
     }
 
     fn facts(&self) -> Facts {
-        let passed = self.started.elapsed();
+        let passed = self.steady.steady().saturating_sub(self.started);
         let expected = self.started_at.saturating_add(passed);
         let pressure = self.edge.pressure();
         Facts {

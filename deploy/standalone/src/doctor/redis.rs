@@ -1,16 +1,16 @@
 //! Redis: whether it answers, has the commands that are needed, and keeps what it is given.
 
-use carom_control::redis_facts;
+use carom_control::{RedisConfig, redis_facts};
 
 use super::finding::{Area, Findings};
 
 /// Says nothing without a URL: an installation need not have it.
-pub(super) async fn examine(url: &str) -> Findings {
+pub(super) async fn examine(config: &RedisConfig) -> Findings {
     let mut out = Findings::of(Area::Stores);
-    if url.is_empty() {
+    if config.url.is_empty() {
         return out;
     }
-    let facts = match redis_facts(url).await {
+    let facts = match redis_facts(config).await {
         Ok(facts) => facts,
         Err(error) => {
             out.warning(

@@ -19,10 +19,18 @@ const DISK_FOR_EVER: u64 = 20 << 30;
 const LATE: i64 = 2;
 
 /// Each address that is listened on, by its setting.
-pub(super) fn listeners(settings: &Settings) -> [(&'static str, SocketAddr); 4] {
+pub(super) fn listeners(settings: &Settings) -> Vec<(&'static str, SocketAddr)> {
+    let tls = settings.edge.tls.listen.map(|address| ("edge.tls.listen", address));
+    let internal = ("control.internal_listen", settings.control.internal_listen);
+    let internal = Some(internal).filter(|_| !settings.internal.token.is_empty());
+    let always =
+        [("edge.listen", settings.edge.listen), ("control.listen", settings.control.listen)];
+    always.into_iter().chain(admin_listeners(settings)).chain(tls).chain(internal).collect()
+}
+
+/// Those that show health and metrics.
+const fn admin_listeners(settings: &Settings) -> [(&'static str, SocketAddr); 2] {
     [
-        ("edge.listen", settings.edge.listen),
-        ("control.listen", settings.control.listen),
         ("edge.admin_listen", settings.edge.admin_listen),
         ("control.admin_listen", settings.control.admin_listen),
     ]
@@ -65,7 +73,7 @@ fn examine_addresses(out: &mut Findings, settings: &Settings) {
             );
         }
     }
-    for (setting, address) in [all[2], all[3]] {
+    for (setting, address) in admin_listeners(settings) {
         if !address.ip().is_loopback() {
             out.notice(
                 "open_admin",
@@ -125,6 +133,7 @@ fn examine_urls(out: &mut Findings, settings: &Settings) {
 
 fn examine_proxies(out: &mut Findings, settings: &Settings) {
     let proxies = &settings.edge.trusted_proxies;
+    let speaks_tls = settings.edge.tls.listen.is_some();
     // One address of the documentation blocks and one public one: only a block of all has both.
     let everybody = |v4: [u8; 4], v6: [u16; 8]| [IpAddr::from(v4), IpAddr::from(v6)];
     let (one, two) = (
@@ -141,20 +150,23 @@ fn examine_proxies(out: &mut Findings, settings: &Settings) {
             "any visitor can say that he is somebody else: countries and visitors mean nothing",
             "name only the addresses of your own proxies",
         );
-    } else if proxies.is_empty() && scheme(&settings.public_url) == "https" {
+    } else if proxies.is_empty() && !speaks_tls && scheme(&settings.public_url) == "https" {
         out.warning(
             "no_trusted_proxy",
             "public_url is https, and edge.trusted_proxies is empty",
-            "Carom speaks no TLS, so a proxy does; every visitor then has the proxy's address: \
+            "edge.tls.listen is not set, so a proxy speaks TLS; every visitor then has the proxy's address: \
              countries and numbers of visitors are wrong",
             "set edge.trusted_proxies to the proxy's address, such as 127.0.0.1",
         );
-    } else if !settings.edge.listen.ip().is_loopback() && scheme(&settings.public_url) == "http" {
+    } else if !speaks_tls
+        && !settings.edge.listen.ip().is_loopback()
+        && scheme(&settings.public_url) == "http"
+    {
         out.notice(
             "no_tls",
             format!("visitors are answered on {} without TLS", settings.edge.listen),
-            "Carom speaks no TLS itself",
-            "put a proxy with TLS before it, unless this network is your own",
+            "what visitors ask can be read and changed on its way",
+            "set edge.tls.listen, or put a proxy with TLS before it, unless this network is your own",
         );
     }
 }
@@ -220,7 +232,7 @@ fn examine_backups(out: &mut Findings, settings: &Settings, presence: &Presence,
         );
     }
     let seen = facts.and_then(|facts| facts.newest_backup_ms);
-    let newest = newest_backup(dir).map(UnixMillis::get).max(seen);
+    let newest = newest_backup(dir, now).map(UnixMillis::get).max(seen);
     let every_ms = i64::from(settings.backup.every_hours) * 3_600_000;
     match newest {
         Some(at) if now.get() - at > LATE * every_ms => out.warning(
@@ -291,6 +303,26 @@ mod tests {
             "127.0.0.1", "::1", "fd00::1", "fe80::1",
         ] {
             assert!(!is_public(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn who_speaks_tls_needs_no_proxy_for_it() {
+        let found = |settings: &Settings| {
+            let mut out = Findings::of(Area::Settings);
+            examine_proxies(&mut out, settings);
+            out.into_inner().into_iter().map(|finding| finding.check).collect::<Vec<_>>()
+        };
+        let mut settings =
+            Settings { public_url: "https://go.example.com".to_owned(), ..Settings::default() };
+        assert_eq!(found(&settings), ["no_trusted_proxy"]);
+        assert_eq!(listeners(&settings).len(), 4);
+        settings.edge.tls.listen = Some(SocketAddr::from(([0, 0, 0, 0], 443)));
+        assert_eq!(found(&settings), [""; 0]);
+        settings.internal.token = "x".repeat(32);
+        let all = listeners(&settings);
+        for expected in ["edge.tls.listen", "control.internal_listen"] {
+            assert!(all.iter().any(|(setting, _)| *setting == expected), "{expected}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! What became of the rows of a file.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use carom_control::FieldError;
@@ -61,7 +62,10 @@ impl Report {
         columns: impl IntoIterator<Item = &'static str>,
     ) -> io::Result<Self> {
         let file = path.map(|path| {
-            let mut out = BufWriter::new(File::create(path)?);
+            // What links lead to, and who clicked them when, is for the owner alone.
+            let mut options = OpenOptions::new();
+            let file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+            let mut out = BufWriter::new(file);
             let mut line = String::new();
             push_line(&mut line, REFUSED_COLUMNS.into_iter().chain(columns));
             out.write_all(line.as_bytes())?;
@@ -150,4 +154,19 @@ impl Report {
 
 fn plural(n: u64, thing: &str) -> String {
     format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn refused_rows_are_for_their_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("refused.csv");
+        let _report = Report::new("csv", false, Some(&path), ["code"]).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
 }

@@ -92,7 +92,7 @@ fn bad_settings_stop_the_start_with_64_and_are_named() {
         (&["--set", "log.filter=loud=very"], &[], "log.filter"),
         (&["--set", "edge.max_connections=0"], &[], "edge.max_connections"),
         (&["--set", "clicks.url=sqlite://{data_dir}/carom.db"], &[], "clicks.url"),
-        (&["--set", "database.url=postgres://u:hunter2@db/a?sslmode=require"], &[], "database.url"),
+        (&["--set", "database.url=postgres://u:hunter2@db/a?sslmode=always"], &[], "database.url"),
     ];
     for (args, environment, named) in cases {
         let environment = environment.iter().copied();

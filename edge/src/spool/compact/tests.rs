@@ -2,7 +2,11 @@ use super::*;
 use carom_shared::click::{Detail, Details};
 use carom_shared::{Click, DomainId, LinkId, SeededRandom, TestClock, UnixMillis, WorkspaceId};
 
+use rustix::io::Errno;
+
 use super::super::Spool;
+use super::super::disk::fault;
+use super::super::outbox::End;
 
 fn click(link: i64, at_s: u32, referrer: &str) -> Click<'_> {
     let key = CountKey::of(&Click {
@@ -81,7 +85,7 @@ impl Rig {
 fn the_oldest_batches_become_one_and_the_sent_ones_stay() {
     let rig = Rig::new();
     let sent = rig.put(0);
-    rig.outbox.may_be_sent(&sent).unwrap();
+    assert!(rig.outbox.may_be_sent(&sent).unwrap());
     // The mark is ahead: these may be sent without another.
     for number in 1..16 {
         rig.put(number);
@@ -125,6 +129,41 @@ fn a_damaged_batch_is_set_aside_and_the_others_go_on() {
     assert_eq!((listed.len(), rig.outbox.fill().0), (1, listed[0].bytes));
     assert_eq!(listed[0].header.as_ref().unwrap().clicks, 200);
     assert!(rig.dir.path().join(format!("quarantine/{}.clk", tokens[1])).exists());
+}
+
+/// Whoever looked at the list before has the batch still in hand, and reads it meanwhile.
+#[test]
+fn what_is_being_compacted_may_not_be_sent_and_what_may_be_sent_is_not_compacted() {
+    let rig = Rig::new();
+    let tokens: Vec<_> = (0..3).map(|number| rig.put(number)).collect();
+    let chosen = rig.outbox.first(End::Oldest, |_| true).unwrap();
+    assert_eq!(chosen, tokens[0]);
+    let taken = rig.outbox.take_unsent(1);
+    assert_eq!(taken[0].token, chosen);
+    assert!(!rig.outbox.may_be_sent(&chosen).unwrap());
+    assert!(!rig.dir.path().join("sent").exists(), "nothing was marked for it");
+    rig.outbox.give_back(taken);
+    assert!(rig.outbox.may_be_sent(&chosen).unwrap());
+    assert_eq!(rig.outbox.take_unsent(9), []);
+}
+
+#[test]
+fn a_damaged_batch_that_cannot_be_set_aside_hides_no_other() {
+    let rig = Rig::new();
+    let tokens: Vec<_> = (0..5).map(|number| rig.put(number)).collect();
+    let path = rig.dir.path().join(format!("outbox/{}.clk", tokens[1]));
+    let mut bytes = std::fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    rig.outbox.set_quota(1);
+    let (mut compactor, clock) = (Compactor::default(), TestClock::default());
+    // Two are read, then the second is to be renamed.
+    let (relieved, failed) =
+        fault::nth(2, Errno::NOSPC, || compactor.relieve(&rig.outbox, &clock, &rig.losses));
+    assert!(relieved.is_err());
+    assert_eq!((failed, rig.outbox.len()), (vec!["rename"], 5));
+    compactor.relieve(&rig.outbox, &clock, &rig.losses).unwrap();
+    assert_eq!((rig.outbox.len(), rig.losses.get(Loss::Compacted)), (1, 400));
 }
 
 #[test]

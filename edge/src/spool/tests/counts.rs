@@ -1,5 +1,9 @@
 //! Clicks of which only the number is kept, through the drainer and through a kill.
 
+use rustix::io::Errno;
+
+use super::super::disk::fault;
+use super::super::map::Reach;
 use super::*;
 
 /// Takes the table as the drainer does; returns its batch's token.
@@ -46,6 +50,36 @@ fn what_was_counted_is_in_one_batch_however_often_it_is_killed() {
     count(&mut rig, 40..50);
     expected.extend(once(40..50));
     assert_eq!(killed_now(&rig).1, expected, "the first table again");
+}
+
+/// Their detail was lost, and told as that, when they were counted.
+#[test]
+fn counts_that_a_start_finds_are_not_compacted() {
+    let mut rig = Rig::new();
+    rig.record(1..10);
+    count(&mut rig, 1..30);
+    let dir = folder();
+    copy(rig.dir.path(), dir.path());
+    let spool = Spool::open(dir.path(), &SeededRandom::new(2)).unwrap();
+    let (outbox, recovered) = recover(&spool).unwrap();
+    assert_eq!((recovered.clicks, outbox.len()), (38, 2));
+    let taken = outbox.take_unsent(9);
+    assert_eq!(taken.len(), 1, "only what was recorded");
+}
+
+/// Whoever waits for the disk may have been counted just before the drainer took the table.
+#[test]
+fn a_table_is_synced_also_while_it_is_drained() {
+    let mut rig = Rig::new();
+    let mut syncer = rig.ring.sync();
+    let mut synced = || fault::nth(0, Errno::IO, || syncer.sync(Reach::End).len());
+    assert_eq!(synced(), (0, vec![]));
+    count(&mut rig, 1..2);
+    assert_eq!(synced(), (1, vec!["msync"]), "while it counts");
+    assert!(put_counts(&mut rig));
+    assert_eq!(synced(), (1, vec!["msync"]), "while it is in no synced batch");
+    rig.ring.mark_counts_drained().unwrap();
+    assert_eq!(synced(), (0, vec![]));
 }
 
 #[test]

@@ -148,7 +148,8 @@ fn a_flipped_byte_of_the_mark_of_what_was_sent() {
     let rig = Rig::new();
     let token: carom_shared::batch::Token =
         "00000000000000ab-00000001-00000010-42-deadbeef".parse().unwrap();
-    rig.outbox.may_be_sent(&token).unwrap();
+    rig.outbox.hand_over(Waiting { token: token.clone(), bytes: 1, is_compact: false });
+    assert!(rig.outbox.may_be_sent(&token).unwrap());
     let path = rig.dir.path().join("sent");
     let whole = std::fs::read(&path).unwrap();
     let unsent = |number| {

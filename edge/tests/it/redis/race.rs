@@ -1,6 +1,7 @@
 //! Links that are deleted and made again under the same code while edges ask for them: no edge is
 //! left with the old target.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -26,12 +27,16 @@ const OLD: &str = "https://e.test/old";
 const NEW: &str = "https://e.test/new";
 
 /// A control plane that is away: Redis alone answers.
-struct Nobody;
+pub(super) struct Nobody;
 
 impl Origin for Nobody {
     fn resolve(&self, _: DomainId, _: &Code) -> OriginFuture {
         Box::pin(async { Err(OriginError("nobody is there".to_owned())) })
     }
+}
+
+fn l2(url: &str) -> L2 {
+    L2::new(url, Path::new(""), Duration::from_secs(2), Arc::new(SystemRandom)).unwrap()
 }
 
 fn tombstone(version: u64) -> RouteRecord {
@@ -112,7 +117,7 @@ async fn deleted_and_made_again_ten_thousand_times_no_edge_keeps_the_old_target(
     let mut tasks = tokio::task::JoinSet::new();
     let mut edges = Vec::new();
     for _ in 0..EDGES {
-        let l2 = L2::new(&url, Duration::from_secs(2), Arc::new(SystemRandom)).unwrap();
+        let l2 = l2(&url);
         l2.set_epoch(epoch);
         tasks.spawn(l2.clone().keep(stop.clone()));
         let config = ResolveConfig { negative_ms: 0, ..ResolveConfig::default() };

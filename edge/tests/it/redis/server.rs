@@ -11,13 +11,19 @@ pub(super) struct Server {
     process: Child,
     dir: TempDir,
     port: u16,
+    more: Vec<String>,
 }
 
 impl Server {
     pub(super) fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::start_with(Vec::new())
+    }
+
+    /// With more of its settings.
+    pub(super) fn start_with(more: Vec<String>) -> Self {
+        let port = free_port();
         let dir = tempfile::tempdir().unwrap();
-        let server = Self { process: spawn(&dir, port), dir, port };
+        let server = Self { process: spawn(&dir, port, &more), dir, port, more };
         server.is_up();
         server
     }
@@ -47,7 +53,7 @@ impl Server {
 
     /// Another life on the same port, with what was saved last.
     pub(super) fn start_again(&mut self) {
-        self.process = spawn(&self.dir, self.port);
+        self.process = spawn(&self.dir, self.port, &self.more);
         self.is_up();
     }
 
@@ -73,11 +79,16 @@ impl Drop for Server {
     }
 }
 
-fn spawn(dir: &TempDir, port: u16) -> Child {
+pub(super) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn spawn(dir: &TempDir, port: u16, more: &[String]) -> Child {
     let program = std::env::var_os("TEST_REDIS_SERVER_BIN").unwrap_or("redis-server".into());
     let mut command = Command::new(&program);
     command.args(["--port", &port.to_string(), "--bind", "127.0.0.1"]);
     command.args(["--save", "", "--appendonly", "no", "--dir"]).arg(dir.path());
+    command.args(more);
     let spawned = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     spawned.unwrap_or_else(|error| {
         panic!(

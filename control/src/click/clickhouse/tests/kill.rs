@@ -85,7 +85,7 @@ async fn an_engine_that_is_killed_has_each_batch_once() {
     #[expect(clippy::disallowed_methods, reason = "a test's environment")]
     let kills = std::env::var("CAROM_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS);
     let mut server = Server::start();
-    let at = ClickHouseAt::parse(&format!("http://127.0.0.1:{}/default", server.port)).unwrap();
+    let at = server_at(&format!("http://127.0.0.1:{}/default", server.port));
     let open = || ClickStore::open(at.clone(), "");
     let store = until(async || open().await.ok()).await;
     until(async || store.prepare().await.ok()).await;

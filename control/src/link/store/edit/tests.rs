@@ -1,9 +1,10 @@
 use super::*;
 use crate::http::precondition::IfMatch;
-use crate::link::command::{LinkChange, LinkSettings};
+use crate::link::command::{CreateLink, LinkChange, LinkSettings};
+use crate::link::import::{ImportLink, Imported, OnConflict};
 use crate::link::list::{ListFilter, ListQuery, Sort};
 use crate::link::store::{
-    CreateRefused, link_create, link_fetch, link_list, route_resolve, target_history,
+    CreateRefused, link_create, link_fetch, link_list, links_import, route_resolve, target_history,
 };
 use crate::link::tag::Tags;
 use crate::testing::{NOW, TestDb, on_each_database};
@@ -18,7 +19,8 @@ on_each_database!(
     only_the_version_that_was_seen_is_changed,
     a_deleted_link_leaves_a_tombstone_and_comes_back_as_it_was,
     a_deleted_code_is_taken_again_by_its_own_workspace_and_for_good,
-    a_link_is_found_by_the_tags_that_it_has_now
+    a_link_is_found_by_the_tags_that_it_has_now,
+    no_link_comes_after_the_end_of_its_workspace
 );
 
 async fn make(test: &TestDb, code: Option<&str>) -> Link {
@@ -184,6 +186,43 @@ async fn a_deleted_code_is_taken_again_by_its_own_workspace_and_for_good(test: T
     assert_eq!(edit(&test, &old, Edit::Restore).await, taken);
     assert!(edit(&test, &new, Edit::Restore).await.is_ok());
     assert_eq!(resolve(&test, &new).await.version, 5);
+}
+
+/// Whoever was asked before it ended, and writes after that.
+async fn no_link_comes_after_the_end_of_its_workspace(test: TestDb) {
+    let mut command = test.create(Some("code"));
+    command.workspace = second_workspace(&test).await;
+    let workspace = command.workspace;
+    let mut tx = test.db.begin().await.unwrap();
+    let made = link_create(&mut tx, command.clone(), NOW, &test.random).await.unwrap().unwrap();
+    tx.commit().await.unwrap();
+    edit(&test, &made.0, Edit::Delete).await.unwrap();
+    let mut tx = test.db.begin().await.unwrap();
+    crate::workspace::store::workspace_end(&mut tx, workspace, NOW).await.unwrap();
+    crate::workspace::store::workspace_swept(&mut tx, workspace).await.unwrap();
+    for code in [Some("code"), Some("new"), None] {
+        let code = code.map(|code| Code::parse(code).unwrap());
+        let command = CreateLink { code, ..command.clone() };
+        let refused = link_create(&mut tx, command, NOW, &test.random).await.unwrap();
+        assert_eq!(refused.unwrap_err(), CreateRefused::NoWorkspace);
+    }
+    let import = ImportLink {
+        code: Code::parse("file").unwrap(),
+        create: command.clone(),
+        id: None,
+        created_at: NOW,
+        deleted_at: None,
+        is_blocked: false,
+        clicks: 0,
+    };
+    let imported =
+        links_import(&mut tx, &[import], OnConflict::Replace, false, NOW, &test.random).await;
+    let imported = imported.unwrap();
+    assert!(matches!(imported.outcomes[..], [Imported::Refused(_)]) && imported.changes.is_empty());
+    tx.commit().await.unwrap();
+    assert_eq!(edit(&test, &made.0, Edit::Restore).await, Err(EditRefused::NotFound));
+    // What is refused has written nothing: the code is free for others.
+    assert_eq!(make(&test, Some("new")).await.workspace, test.workspace);
 }
 
 async fn a_link_is_found_by_the_tags_that_it_has_now(test: TestDb) {

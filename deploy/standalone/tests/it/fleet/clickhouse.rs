@@ -1,6 +1,8 @@
 //! A fleet whose edges store clicks themselves: `carom-control`, two `carom-edge` and a real engine, which is
 //! killed, as is an edge.
 
+mod tls;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -57,6 +59,12 @@ impl Program {
         });
     }
 
+    /// Another value of a setting, from the next start on.
+    fn set(&mut self, name: &str, value: &str) {
+        let setting = self.settings.iter_mut().find(|(known, _)| *known == name);
+        setting.unwrap().1 = value.to_owned();
+    }
+
     /// `kill -9`, and the same again on what is left.
     fn kill_and_restart(&mut self) {
         self.child.kill().unwrap();
@@ -94,24 +102,31 @@ impl Drop for Program {
 struct Engine {
     data: tempfile::TempDir,
     port: u16,
+    /// What it is told beside where it listens.
+    more: Vec<String>,
     child: Child,
 }
 
 impl Engine {
     fn start() -> Self {
+        Self::start_with(Vec::new())
+    }
+
+    fn start_with(more: Vec<String>) -> Self {
         let (data, [port]) = (tempfile::tempdir().unwrap(), free_ports());
-        let child = Self::spawn(data.path(), port);
-        let engine = Self { data, port, child };
+        let child = Self::spawn(data.path(), port, &more);
+        let engine = Self { data, port, more, child };
         engine.is_back();
         engine
     }
 
-    fn spawn(data: &Path, port: u16) -> Child {
+    fn spawn(data: &Path, port: u16, more: &[String]) -> Child {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
         Command::new("python3")
             .arg(root.join("deploy/clickhouse/front.py"))
             .args(["--listen", &format!("127.0.0.1:{port}"), "--data"])
             .arg(data)
+            .args(more)
             .env("PYTHONPATH", root.join("target/services/wheel/chdb"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -125,7 +140,7 @@ impl Engine {
     }
 
     fn restart(&mut self) {
-        self.child = Self::spawn(self.data.path(), self.port);
+        self.child = Self::spawn(self.data.path(), self.port, &self.more);
         self.is_back();
     }
 
@@ -182,10 +197,17 @@ struct Fleet {
 impl Fleet {
     fn start() -> Self {
         let engine = Engine::start();
+        let url = format!("http://127.0.0.1:{}/default", engine.port);
+        Self::on(engine, &url, "")
+    }
+
+    /// With what reaches the engine, and a file of authorities.
+    fn on(engine: Engine, clicks_url: &str, ca_path: &str) -> Self {
         let [port, internal, admin] = free_ports();
         let local = |port: u16| format!("127.0.0.1:{port}");
         let settings = vec![
-            ("CAROM_CLICKS__URL", format!("http://{}/default", local(engine.port))),
+            ("CAROM_CLICKS__URL", clicks_url.to_owned()),
+            ("CAROM_CLICKS__CA_PATH", ca_path.to_owned()),
             ("CAROM_DATABASE__URL", "sqlite://carom.db".to_owned()),
             ("CAROM_CONTROL__LISTEN", local(port)),
             ("CAROM_CONTROL__INTERNAL_LISTEN", local(internal)),
@@ -204,7 +226,6 @@ impl Fleet {
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let made: Value = serde_json::from_slice(&made.stdout).unwrap();
         let key = made["key"].as_str().unwrap().to_owned();
-        let clicks_url = format!("http://{}/default", local(engine.port));
         let mut fleet =
             Self { engine, control, port, key, edges: Vec::new(), redirects: [0; LINKS] };
         for number in 0..LINKS {
@@ -213,18 +234,19 @@ impl Fleet {
             fleet.call("POST /api/v1/links", &link);
         }
         for _ in 0..2 {
-            fleet.add_edge(internal, clicks_url.clone(), "60000");
+            fleet.add_edge(internal, clicks_url, ca_path, "60000");
         }
         fleet
     }
 
-    fn add_edge(&mut self, internal: u16, clicks_url: String, patience_ms: &str) {
+    fn add_edge(&mut self, internal: u16, clicks_url: &str, ca_path: &str, patience_ms: &str) {
         let [port, admin] = free_ports();
         let settings = vec![
             ("CAROM_EDGE__LISTEN", format!("127.0.0.1:{port}")),
             ("CAROM_EDGE__ADMIN_LISTEN", format!("127.0.0.1:{admin}")),
             ("CAROM_EDGE__CONTROL_URL", format!("http://127.0.0.1:{internal}")),
-            ("CAROM_EDGE__CLICKS_URL", clicks_url),
+            ("CAROM_EDGE__CLICKS_URL", clicks_url.to_owned()),
+            ("CAROM_EDGE__CLICKS_CA_PATH", ca_path.to_owned()),
             ("CAROM_EDGE__CLICKS_PATIENCE_MS", patience_ms.to_owned()),
             ("CAROM_SPOOL__FLUSH_MS", "100".to_owned()),
         ];
@@ -327,7 +349,7 @@ fn edges_store_clicks_themselves_and_none_is_lost_or_doubled() {
     let internal =
         fleet.control.settings.iter().find(|(name, _)| name.contains("INTERNAL")).unwrap();
     let internal = internal.1.rsplit(':').next().unwrap().parse().unwrap();
-    fleet.add_edge(internal, "http://127.0.0.1:1/default".to_owned(), "200");
+    fleet.add_edge(internal, "http://127.0.0.1:1/default", "", "200");
     fleet.follow(1);
     fleet.is_exact();
     let ways = (fleet.by_way("straight")[2], fleet.by_way("control")[2]);
