@@ -25,6 +25,13 @@ const ROWS: i64 = if cfg!(test) { 100 } else { 1 << 17 };
 /// own, or else no later part could begin before it.
 const AHEAD: i64 = 4;
 
+/// Rows of the part before, or of the quarter hour in one batch, from which on a part begins where time is left
+/// out before it. After an outage clicks come newest first: with the newest of them the part before would reach
+/// to now, and all that waited would go into it, however much that is (13 M rows, in a trial of 20 M clicks, at
+/// three times the cost of each). A small store does not get a part for each night in which nobody clicked.
+const ROWS_BEFORE_GAP: i64 = ROWS / 16;
+const ROWS_AFTER_GAP: i64 = if cfg!(test) { 50 } else { ROWS / 128 };
+
 const PART: Table = Table {
     before: "insert into part (first_quarter, last_quarter, rows) values ",
     columns: 3,
@@ -74,8 +81,10 @@ impl Parts {
     pub(super) fn admit(&mut self, quarter: i64, rows: i64, now: i64) -> Result<i64, StoreError> {
         let found = self.parts.range_mut(..=quarter).next_back();
         let (&first, part) = found.ok_or(StoreError::Corrupt("list of parts"))?;
-        let is_next = quarter > part.last && (part.rows >= ROWS || quarter > now + AHEAD);
-        let first = if is_next && part.rows > 0 {
+        let is_over = part.rows >= ROWS || (part.rows > 0 && quarter > now + AHEAD);
+        let leaves_out =
+            quarter > part.last + 1 && (part.rows >= ROWS_BEFORE_GAP || rows >= ROWS_AFTER_GAP);
+        let first = if quarter > part.last && (is_over || leaves_out) {
             self.parts.insert(quarter, Part { last: quarter, rows });
             quarter
         } else {

@@ -18,13 +18,34 @@ fn parts() -> Parts {
 fn a_part_is_cut_off_when_it_is_full_and_its_time_is_over() {
     let mut parts = parts();
     let mut admit = |quarter, rows| parts.admit(quarter, rows, 5000).unwrap();
-    assert_eq!(admit(1000, ROWS - 1), 0);
-    assert_eq!(admit(1001, 1), 0);
-    assert_eq!(admit(1001, 10 * ROWS), 0, "its last quarter hour goes on");
-    assert_eq!(admit(1003, ROWS), 1003);
-    assert_eq!(admit(1002, 5), 1002, "between two full ones");
-    assert_eq!(admit(7, 5), 0, "late");
+    assert_eq!(admit(1, ROWS - 1), 0);
+    assert_eq!(admit(2, 1), 0);
+    assert_eq!(admit(2, 10 * ROWS), 0, "its last quarter hour goes on");
+    assert_eq!(admit(4, ROWS), 4);
+    assert_eq!(admit(3, 5), 3, "between two full ones");
+    assert_eq!(admit(1, 5), 0, "late");
     assert_eq!(admit(5004, 1), 5004);
+}
+
+#[test]
+fn what_comes_newest_first_after_an_outage_does_not_go_into_one_part() {
+    let mut parts = parts();
+    let mut admit = |quarter, rows| parts.admit(quarter, rows, 5000).unwrap();
+    assert_eq!(admit(1, 1), 0);
+    assert_eq!(admit(4000, ROWS_AFTER_GAP), 4000, "the newest");
+    assert_eq!(admit(2, ROWS), 0, "then the oldest");
+    assert_eq!(admit(3999, 1), 3999, "and both ends by turns");
+    assert_eq!(admit(3, ROWS), 3);
+    assert_eq!(admit(4, 1), 4);
+    assert_eq!(admit(4000, 1), 4000);
+}
+
+#[test]
+fn a_small_store_has_one_part_whatever_its_nights() {
+    let mut parts = parts();
+    for day in 1..ROWS_BEFORE_GAP {
+        assert_eq!(parts.admit(day * 96, 1, 5000).unwrap(), 0);
+    }
 }
 
 #[test]
