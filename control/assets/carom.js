@@ -1,6 +1,6 @@
 // What pages do beyond links and forms. Each part looks for its own attributes, so a page says in its
 // markup what it needs. Changes go through the public API, as anybody's do.
-import { locale, t } from "./messages.js";
+import { locale, said, t } from "./messages.js";
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -41,12 +41,14 @@ export async function call(method, path, body, headers = {}) {
     body: body === undefined ? undefined : JSON.stringify(body),
   }).catch(() => { throw { code: "offline", detail: t("The server cannot be reached. Try again.") }; });
   const text = await response.text();
-  const json = text ? JSON.parse(text) : null;
+  // A proxy that cannot reach Carom answers with a page of its own.
+  const json = response.headers.get("Content-Type")?.includes("json") && text ? JSON.parse(text) : null;
   if (response.ok) return json;
   // Not for a wrong password or code: whoever is asked for one is still signed in.
   if (json?.code === "authentication-required" && !location.pathname.startsWith("/sign-in") && workspace) {
     location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search)}`);
   }
+  for (const it of json ? [json, ...json.errors ?? []] : []) it.detail = said(it.detail);
   throw json ?? { code: "unknown", detail: t("The server answered with status {status}.", { status: response.status }) };
 }
 

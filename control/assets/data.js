@@ -1,7 +1,7 @@
 // Importing a file of links: it is read here, line by line, and sent in parts, so the server keeps
 // nothing of it, and a line that is wrong is named. What was sent is there already if it comes again.
 import { confirmed } from "./carom.js";
-import { number, plural, t } from "./messages.js";
+import { number, plural, said, t } from "./messages.js";
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -315,7 +315,7 @@ async function send(part) {
     const body = { on_conflict: state.onConflict, dry_run: state.isDry, rows: sent.map(({ link }) => link) };
     const { results } = await patiently(body);
     for (const { index, outcome, errors } of results) {
-      const why = (errors ?? []).map((error) => error.detail).join("; ");
+      const why = (errors ?? []).map((error) => said(error.detail)).join("; ");
       outcomes[sent[index].place] = settled(sent[index].link, { outcome, why });
     }
   }

@@ -1,6 +1,6 @@
 // Links: the forms that make and change one, QR codes, and what is done to many at once.
 import { call, confirmed, say, words } from "./carom.js";
-import { number, plural, t } from "./messages.js";
+import { number, plural, said, t } from "./messages.js";
 
 const $ = (selector, root = document) => root.querySelector(selector);
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
@@ -85,7 +85,7 @@ const ask = debounced(300, async (form, note, host, code, turn) => {
   note.classList.toggle("error", found.available === false);
   if (found.available) { note.textContent = t("{short} is free", { short: `${host}/${found.code}` }); return; }
   if (found.available === false) form.elements.code.setAttribute("aria-invalid", "true");
-  note.textContent = `${host}/${code}: ${REASONS[found.reason] ?? found.detail}`;
+  note.textContent = `${host}/${code}: ${REASONS[found.reason] ?? said(found.detail)}`;
   if (!found.link) return;
   const there = document.createElement("a");
   there.className = "inline";
@@ -132,18 +132,31 @@ for (const type of ["focusin", "input"]) {
 // --- QR codes ------------------------------------------------------------------------------------
 
 const qr = $("#qr");
+const logo = () => $("#qr-logo").files[0];
 const address = (format, plain = false) => {
   const design = new URLSearchParams(new FormData($("form", qr)));
   for (const name of ["foreground", "background"]) design.set(name, design.get(name).slice(1));
   if (plain) design.set("size", 480);
+  if (logo()) design.set("logo", true);
   design.set("format", format);
   return `/api/v1/links/${qr.dataset.of}/qr?${design}`;
 };
+
+/** The code as a file, with the logo if there is one. */
+async function qrFile(format) {
+  const answer = await fetch(address(logo() ? "svg" : format));
+  if (!logo()) return answer.blob();
+  const { asPng, withLogo } = await import("./logo.js");
+  const svg = await withLogo(await answer.text(), logo());
+  return format === "svg" ? new Blob([svg], { type: "image/svg+xml" }) : asPng(svg, $("#qr-size").value);
+}
 
 let drawn = 0;
 
 /** Draws as the form says. What cannot be drawn is said, and cannot be downloaded. */
 async function draw() {
+  $("#qr-level").disabled = Boolean(logo());
+  $("[data-qr-bare]", qr).hidden = !logo();
   const error = $("[role=alert]", qr);
   const picture = $("img", qr);
   for (const link of $$("[data-format]", qr)) {
@@ -153,10 +166,15 @@ async function draw() {
   const turn = drawn += 1;
   const answer = await fetch(address("svg", true)).catch(() => null);
   const text = await answer?.text();
+  let svg = answer?.ok && text;
+  if (svg && logo()) {
+    const { withLogo } = await import("./logo.js");
+    svg = await withLogo(text, logo()).catch(() => null);
+  }
   if (turn !== drawn) return;
-  if (answer?.ok) picture.src = `data:image/svg+xml,${encodeURIComponent(text)}`;
-  error.textContent = answer?.ok ? ""
-    : answer ? JSON.parse(text).detail : t("The server cannot be reached. Try again.");
+  if (svg) picture.src = `data:image/svg+xml,${encodeURIComponent(svg)}`;
+  error.textContent = svg ? "" : answer?.ok ? t("This browser cannot show this file as a picture.")
+    : answer ? said(JSON.parse(text).detail) : t("The server cannot be reached. Try again.");
   const isBad = error.textContent !== "";
   picture.classList.toggle("faint", isBad);
   for (const control of $$("[data-format], [data-qr-copy]", qr)) {
@@ -168,10 +186,24 @@ async function draw() {
 if (qr) {
   $("form", qr).addEventListener("input", debounced(150, draw));
   $("form", qr).addEventListener("submit", (event) => event.preventDefault());
+  $("[data-qr-bare]", qr).addEventListener("click", () => {
+    $("#qr-logo").value = "";
+    draw();
+  });
+  for (const link of $$("[data-format]", qr)) {
+    link.addEventListener("click", async (event) => {
+      // What has a logo is a file of this browser; its click is the second one.
+      if (!logo() || link.href.startsWith("blob:")) return;
+      event.preventDefault();
+      link.href = URL.createObjectURL(await qrFile(link.dataset.format));
+      link.click();
+      setTimeout(URL.revokeObjectURL, 10_000, link.href);
+      link.href = address(link.dataset.format);
+    });
+  }
   $("[data-qr-copy]", qr).addEventListener("click", async () => {
-    const picture = fetch(address("png")).then((answer) => answer.blob());
     try {
-      await navigator.clipboard.write([new ClipboardItem({ "image/png": picture })]);
+      await navigator.clipboard.write([new ClipboardItem({ "image/png": qrFile("png") })]);
       say(t("Copied"));
     } catch {
       say(t("This browser does not copy pictures. Download it instead."));
@@ -267,7 +299,7 @@ async function send(items) {
 
 const why = (problem) => (problem.code === "precondition-failed"
   ? t("somebody changed it meanwhile; look at it again")
-  : problem.errors?.[0]?.detail ?? problem.detail);
+  : said(problem.errors?.[0]?.detail ?? problem.detail));
 
 /** Does something to links, and offers to take it back once the page shows it. */
 async function perform(name, links, given = [], then = "") {

@@ -14,6 +14,15 @@ const forms = FORMS.filter((form) => known.includes(form));
 
 const put = (text, values) => text.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
 
+/** What the API says, in the page's language if that has words for it. */
+export function said(detail) {
+  for (const [pattern, text] of Object.entries(globalThis.details ?? {})) {
+    const found = detail?.match(pattern);
+    if (found) return put(text, found.groups ?? {});
+  }
+  return detail;
+}
+
 export const number = (value) => value.toLocaleString(locale);
 
 /** A text in the page's language, with values in its {places}. */

@@ -223,14 +223,6 @@ impl App {
         Ok(())
     }
 
-    /// Erases all clicks of a workspace: rows, rollups, totals. Returns how many rows there were.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the store of clicks fails; calling it again goes on.
-    pub async fn erase_workspace_clicks(&self, workspace: WorkspaceId) -> Result<u64, StoreError> {
-        self.clicks()?.erase_workspace(workspace, self.now()).await
-    }
-
     /// The settings it was opened with.
     #[must_use]
     pub fn config(&self) -> &Config {

@@ -270,6 +270,7 @@ macro_rules! control_schema {
             26 "0026_passkey",
             27 "0027_operator",
             28 "0028_held",
+            29 "0029_invitation",
         )
     };
 }

@@ -17,6 +17,7 @@
 //! Nothing is loaded from elsewhere, and no script or style stands in a page ([`respond`]).
 
 mod asset;
+mod details;
 mod filter;
 mod gate;
 mod links;

@@ -5,10 +5,9 @@
 //!                           -> png: 1 bit a pixel (what everything else takes)
 //! ```
 //!
-//! What is drawn can be read: dark on light, with enough between the two, in whole pixels. There is no
-//! logo in the middle: a picture of somebody else's would have to be decoded or handed on to browsers
-//! here, and it covers modules that a reader then lacks. Whoever wants one lays it over an SVG with
-//! the level `h`, and tries whether it is still read.
+//! What is drawn can be read: dark on light, with enough between the two, in whole pixels. For a logo
+//! there is [room](Design::logo) in the middle; it is laid there by whoever has it, a browser or a
+//! program: a picture of somebody else's would have to be decoded or handed on here.
 
 pub(crate) mod api;
 mod colour;
@@ -29,6 +28,9 @@ const MARGIN_MAX: u32 = 16;
 const SIZE_DEFAULT: u32 = 512;
 const SIZE_MIN: u32 = 64;
 const SIZE_MAX: u32 = 4096;
+/// Modules of a side, of which a logo's room has one: it takes a sixteenth of a code, whose level `h`
+/// survives the loss of much more.
+const LOGO_PART: u32 = 4;
 
 /// How a code is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +42,8 @@ pub(crate) struct Design {
     pub(crate) level: Level,
     pub(crate) foreground: Colour,
     pub(crate) background: Colour,
+    /// Leaves a square in the middle light; with the level `h` alone.
+    pub(crate) logo: bool,
 }
 
 impl Default for Design {
@@ -50,6 +54,7 @@ impl Default for Design {
             level: Level::M,
             foreground: Colour::BLACK,
             background: Colour::WHITE,
+            logo: false,
         }
     }
 }
@@ -80,6 +85,8 @@ pub(crate) enum QrError {
          {modules} or more"
     )]
     Crowded { modules: u32 },
+    #[error("a logo hides a part of the code: leave level out, or ask for h")]
+    Logo,
     #[error("the text is longer than a QR code can hold at this level of error correction")]
     TooLong,
     #[error("readers look for dark on light: swap foreground and background")]
@@ -111,11 +118,16 @@ pub(crate) fn svg(text: &str, design: &Design) -> Result<String, QrError> {
             x += u32::try_from(run).unwrap_or(u32::MAX).saturating_add(1);
         }
     }
+    let logo = code.logo.map(|(at, side)| {
+        let at = at + margin;
+        format!("<rect id=\"logo\" x=\"{at}\" y=\"{at}\" width=\"{side}\" height=\"{side}\" fill=\"none\"/>")
+    });
+    let logo = logo.unwrap_or_default();
     Ok(format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{size}\" height=\"{size}\" \
          viewBox=\"0 0 {side} {side}\" shape-rendering=\"crispEdges\">\
          <path fill=\"{background}\" d=\"M0 0h{side}v{side}h-{side}z\"/>\
-         <path fill=\"{foreground}\" d=\"{path}\"/></svg>\n"
+         <path fill=\"{foreground}\" d=\"{path}\"/>{logo}</svg>\n"
     ))
 }
 
@@ -126,6 +138,8 @@ struct Modules {
     count: u32,
     /// Of a side, with the margin.
     side: u32,
+    /// Where a logo's room begins, from the left and from the top, and its side.
+    logo: Option<(u32, u32)>,
 }
 
 impl Modules {
@@ -146,11 +160,18 @@ impl Modules {
         if design.size < side {
             return Err(QrError::Crowded { modules: side });
         }
-        Ok(Self { code, count, side })
+        // As odd as the code's side, so that it is in the middle.
+        let room = (count / LOGO_PART - 1) | 1;
+        let logo = design.logo.then_some(((count - room) / 2, room));
+        Ok(Self { code, count, side, logo })
     }
 
     fn is_dark(&self, x: u32, y: u32) -> bool {
-        self.code[y as usize][x as usize].value()
+        let is_logo = self.logo.is_some_and(|(at, side)| {
+            let room = at..at + side;
+            room.contains(&x) && room.contains(&y)
+        });
+        !is_logo && self.code[y as usize][x as usize].value()
     }
 }
 
@@ -161,6 +182,9 @@ impl Design {
         }
         if self.margin > MARGIN_MAX {
             return Err(QrError::Margin);
+        }
+        if self.logo && self.level != Level::H {
+            return Err(QrError::Logo);
         }
         colour::check(self.foreground, self.background)
     }

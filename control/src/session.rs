@@ -5,7 +5,10 @@
 //! or is sensitive (a second factor, a confirmed password, a new password, address or factor), and once
 //! a day. For a minute the token before still works, because browsers send requests side by side. Used
 //! after that it was stolen, from the browser or from its owner: nobody can say who has the newer one,
-//! so the session ends and its owner is told.
+//! so the session ends and its owner is told. Unless the newer one is that of another day, and nobody has
+//! used it yet: then the answer that brought it may have been lost, as happens to people in trains, and
+//! the token gets another one in its place. The price: a thief who is quicker than the browser's next
+//! request is found by that request, not by their own.
 //!
 //! Each request looks its session up in the database. A cache would have to be told of what ends one,
 //! and the look-up is one read of two indexes.
@@ -72,6 +75,13 @@ impl Session {
 
     fn is_due_to_be_seen(&self, now: UnixMillis) -> bool {
         now >= self.last_seen_at.saturating_add(SEEN_EVERY)
+            || (self.is_token_unused() && now > self.token_at)
+    }
+
+    /// Whether nobody has come with the token that time asked for. It was made with the last use of the one
+    /// before it; whatever else makes a token notes no use, or is what the session was shown with.
+    fn is_token_unused(&self) -> bool {
+        self.last_seen_at == self.token_at && self.auth_at < self.token_at
     }
 }
 

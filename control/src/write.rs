@@ -37,6 +37,8 @@ use crate::feed::store::{PRUNED_MAX, feed_append, feed_prune};
 use crate::idempotency::store::PRUNED_MAX as ANSWERS_PRUNED_MAX;
 use crate::idempotency::store::{Known, once_find, once_insert, once_prune};
 use crate::idempotency::{Answer, Begun, OnceId, UnderWay};
+use crate::invitation::store::PRUNED_MAX as INVITATIONS_PRUNED_MAX;
+use crate::invitation::store::invitations_prune;
 use crate::link::clicks::{ClickCursor, LinkClicks};
 use crate::link::command::{CreateLink, EditLink};
 use crate::link::import::{ImportLink, Imported, OnConflict};
@@ -51,6 +53,7 @@ use crate::metrics::Metrics;
 use crate::missing::store::missing_note;
 use crate::publish::{Change, Publisher};
 use crate::redis::{Committed, Held, HeldCount, L2Queue, Tell};
+use crate::report::store::{PRUNED_MAX as REPORTS_PRUNED_MAX, reports_prune};
 use crate::salt::store::salt_roll;
 
 /// Commands that wait, at most; more are refused at once.
@@ -397,7 +400,9 @@ impl WriterTask {
             let more = is_full(feed_prune(&mut tx, now).await?, PRUNED_MAX)
                 | is_full(once_prune(&mut tx, now).await?, ANSWERS_PRUNED_MAX)
                 | is_full(self.audit_prune(&mut tx, now).await?, ENTRIES_PRUNED_MAX)
-                | is_full(losses_prune(&mut tx, self.loss_days, now).await?, LOSSES_PRUNED_MAX);
+                | is_full(losses_prune(&mut tx, self.loss_days, now).await?, LOSSES_PRUNED_MAX)
+                | is_full(invitations_prune(&mut tx, now).await?, INVITATIONS_PRUNED_MAX)
+                | is_full(reports_prune(&mut tx, now).await?, REPORTS_PRUNED_MAX);
             // A full hand means that more is waiting: go on with the next commit.
             if !more {
                 self.prune_after = now.saturating_add(PRUNE_INTERVAL);

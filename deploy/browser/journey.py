@@ -117,7 +117,33 @@ def paint(page, watch):
     with page.expect_download() as download:
         page.click("#qr [data-format=svg]")
     assert download.value.path().read_text().startswith(("<svg", "<?xml")), "no SVG"
+    lay_logo(page, watch, image)
     page.keyboard.press("Escape")
+
+
+def lay_logo(page, watch, image):
+    """A picture of one's own in the middle: in what is shown and in both files; and what is no picture."""
+    changes = lambda act: (before := image.get_attribute("src"), act(), page.wait_for_function(
+        "([it, before]) => it.getAttribute('src') !== before", arg=[image.element_handle(), before]))
+    picture = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><circle cx="4.5" cy="4.5" r="4.5" fill="#c2185b"/></svg>'
+    file = lambda text: {"name": "logo.svg", "mimeType": "image/svg+xml", "buffer": text.encode()}
+    changes(lambda: page.set_input_files("#qr-logo", file(picture)))
+    assert "%3Cimage" in image.get_attribute("src") and page.is_disabled("#qr-level")
+    watch.axe(page, "dialog #qr")
+    watch.shoot(page, "qr-logo")
+    files = {}
+    for kind in ("svg", "png"):
+        with page.expect_download() as download:
+            page.click(f"#qr [data-format={kind}]")
+        files[kind] = download.value.path().read_bytes()
+    assert b'<image href="data:image/png;base64,' in files["svg"] and b"circle" not in files["svg"], "no logo in the SVG"
+    size = tuple(int.from_bytes(files["png"][at:at + 4]) for at in (16, 20))
+    assert files["png"].startswith(b"\x89PNG") and size == (512, 512), f"no PNG of 512 pixels: {size}"
+    page.set_input_files("#qr-logo", file("no picture"))
+    page.locator("#qr [role=alert]:not(:empty)").wait_for()
+    changes(lambda: page.click("[data-qr-bare]"))
+    page.locator("#qr [role=alert]:empty").wait_for(state="attached")
+    assert "%3Cimage" not in image.get_attribute("src") and not page.is_disabled("#qr-level")
 
 
 def follow(page, watch, carom):

@@ -19,7 +19,10 @@ EMPTY = ["/links", "/analytics", "/missing"]
 STATES = ["/links?q=nothing-is-called-so", "/links?show=archived", "/links?sort=clicks&tag=launch",
           "/analytics?period=91d&compare=previous&interval=week", "/analytics?period=today",
           "/links/{id}?period=7d&filter=country%3D%3DDE;browser%3D%3DFirefox", "/links/{id}?period=nonsense",
-          "/links/1"]
+          "/links/1", "/links?state=unknown"]
+# What is looked at in German too: its words are longer.
+GERMAN = ["/links", "/analytics?from=2026-01-01&to=2026-01-31", "/links/{id}", "/shares", "/settings/profile",
+          "/settings/limits", "/settings/keys", "/links?state=unknown"]
 # Pages that links should lead to: a crawl that found less found nothing.
 KNOWN = {"/links", "/links/{id}", "/analytics", "/missing", "/shares", "/settings/profile", "/settings/members"}
 
@@ -62,10 +65,11 @@ def play(watch, carom, arguments):
     seen = crawl(page, carom, ["/links/" + busiest, "/links"], visit)
     assert KNOWN <= seen, "not reached by links: %s" % (KNOWN - seen)
     watch.allow(404, "/links/1")
-    watch.allow(400, "/links/")
+    watch.allow(400, "/links")
     for state in STATES:
         page.goto(carom.url + state.replace("{id}", busiest))
         watch.look(page, state)
+    german(watch, carom, busiest)
     edge(watch, carom, api)
     # They are told of once a minute.
     until(lambda: api.call("GET", "/api/v1/missing")["data"], "a missing code", patience=90)
@@ -100,6 +104,24 @@ def first_visit(watch, carom, busiest):
     print("  first visit: %d bytes: %s" % (sum(sizes.values()), ", ".join("%s %d" % one for one in sizes.items())))
     if sum(sizes.values()) > FIRST_VISIT_MAX:
         watch.finding("first visit", "%d bytes, %d are allowed" % (sum(sizes.values()), FIRST_VISIT_MAX))
+
+
+def german(watch, carom, busiest):
+    """Pages in another language, and what the API says in their forms."""
+    page = watch.context(locale="de-DE").new_page()
+    watch.allow(401, "/api/v1/sessions")
+    page.goto(carom.url + "/sign-in")
+    # The messages of scripts come with the first page.
+    watch.look(page, "/sign-in (German)", kind="first")
+    page.fill("#email", "nobody@example.com")
+    page.fill("#password", "not that one, no")
+    page.click("#password-form button.primary")
+    page.locator("#password-form [role=alert]", has_text="falsch").wait_for()
+    sign_in(page, carom)
+    for path in GERMAN:
+        page.goto(carom.url + path.replace("{id}", busiest))
+        watch.look(page, path + " (German)", kind="first")
+        assert page.evaluate("document.documentElement.lang") == "de", path
 
 
 def weigh(watch, page):

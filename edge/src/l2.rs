@@ -123,8 +123,8 @@ impl Said {
 impl L2 {
     /// L2 in the Redis that `redis.url` names; with TLS the server's certificate has to be of an
     /// authority in the file at `ca_path`, or, if that is empty, of one that this machine trusts.
-    /// `resolve_max` is how long a visitor waits for the origin. Nothing is asked before [`Self::keep`]
-    /// runs.
+    /// A question may take `question_max`, see [`Self::question_max`]. Nothing is asked before
+    /// [`Self::keep`] runs and [`Self::set_epoch`] was called.
     ///
     /// # Errors
     /// [`InvalidSetting`] for a URL that is not one of Redis, or a file that cannot be used; the URL is
@@ -132,13 +132,13 @@ impl L2 {
     pub fn new(
         url: &str,
         ca_path: &Path,
-        resolve_max: Duration,
+        question_max: Duration,
         random: Arc<dyn Random>,
     ) -> Result<Self, InvalidSetting> {
         let client = client::open(url, ca_path)?;
         Ok(Self(Arc::new(Inner {
             client,
-            question_max: Self::question_max(resolve_max),
+            question_max,
             random,
             epoch: watch::Sender::new(None),
             link: ArcSwapOption::empty(),
@@ -228,8 +228,10 @@ impl L2 {
             .sample(&[("outcome", "failed")], failed.get())
             .sample(&[("outcome", "timeout")], timeout.get())
             .sample(&[("outcome", "away")], away.get());
-        page.gauge("carom_edge_l2_connected", "Whether Redis can be asked.")
-            .sample(&[], u64::from(self.0.link.load().is_some()));
+        page.gauge("carom_edge_l2_connected", "Whether Redis can be asked.").sample(
+            &[],
+            u64::from(self.0.link.load().is_some() && self.0.epoch.borrow().is_some()),
+        );
         page.counter("carom_edge_l2_connections_total", "Connections made to ask Redis.")
             .sample(&[], connections.get());
     }

@@ -254,17 +254,18 @@ mod tests {
             idle_max: Duration::from_secs(60),
         };
         let pool = Pool::new(peer, 8);
-        let ask = || {
+        let ask_for = |time| {
             let request = Request::new(Full::new(Bytes::new()));
-            timeout(Duration::from_millis(500), pool.send(request, 100, Repeat::Never))
+            timeout(time, pool.send(request, 100, Repeat::Never))
         };
+        let ask = || ask_for(Duration::from_secs(20));
         let (one, two, three) = tokio::join!(ask(), ask(), ask());
         assert!([one, two, three].iter().all(|answer| matches!(answer, Ok(Ok(_)))));
         assert_eq!(pool.idle().len(), 3);
         assert!(matches!(ask().await, Ok(Ok(_))));
         assert_eq!(pool.idle().len(), 3, "an answer ends none");
         is_there.store(false, Ordering::SeqCst);
-        assert!(ask().await.is_err(), "it has died without a word");
+        assert!(ask_for(Duration::from_millis(200)).await.is_err(), "it has died without a word");
         assert_eq!(pool.idle().len(), 0);
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! Counted are all threads of the process, so this test has a binary of its own and is the only one
 //! in it. The client allocates nothing. What the drainer does with clicks, some milliseconds later, is
-//! in some of many short rounds and not in most: the median round is the edge thread's alone.
+//! in some of many short rounds, in most of them where the machine does much else: the one with the fewest
+//! is the edge thread's alone, and what each redirect allocates is in that one too.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[expect(dead_code, reason = "the world of the tests of `it`, of which this one needs a part")]
@@ -23,9 +24,9 @@ use world::World;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Allocations and reallocations of one redirect, at most: nothing, but what the cache does with its
+/// Allocations and reallocations of as many redirects, at most: nothing, but what the cache does with its
 /// books now and then.
-const PER_REDIRECT_MAX: f64 = 0.1;
+const PER_ROUND_MAX: usize = 1;
 /// Redirects until everything has the size that it keeps.
 const WARM_UP: usize = 500;
 const ROUNDS: usize = 301;
@@ -61,17 +62,14 @@ fn a_cached_redirect_allocates_little() {
     let mut answer = [0; 4096];
     (0..WARM_UP).for_each(|_| redirect(&mut stream, &mut answer));
 
-    let mut counts: Vec<_> = (0..ROUNDS)
-        .map(|_| {
-            let region = Region::new(ALLOCATOR);
-            (0..REDIRECTS).for_each(|_| redirect(&mut stream, &mut answer));
-            let change = region.change();
-            change.allocations + change.reallocations
-        })
-        .collect();
-    counts.sort_unstable();
-    let each = counts[ROUNDS / 2] as f64 / REDIRECTS as f64;
-    assert!(each <= PER_REDIRECT_MAX, "{each} for each redirect");
+    let counts = (0..ROUNDS).map(|_| {
+        let region = Region::new(ALLOCATOR);
+        (0..REDIRECTS).for_each(|_| redirect(&mut stream, &mut answer));
+        let change = region.change();
+        change.allocations + change.reallocations
+    });
+    let fewest = counts.min().unwrap();
+    assert!(fewest <= PER_ROUND_MAX, "{fewest} for {REDIRECTS} redirects");
     // Or what is counted is not what answers: to connect allocates.
     let region = Region::new(ALLOCATOR);
     redirect(&mut TcpStream::connect(edge.address()).unwrap(), &mut answer);

@@ -42,7 +42,7 @@ const STORED_POLL: Duration = Duration::from_secs(1);
 /// How long the number of stored clicks may stand still.
 const STORED_STUCK: Duration = Duration::from_secs(60);
 /// How long lists may take until they show all clicks of the link that has most.
-const LISTS_MAX: Duration = Duration::from_secs(600);
+const LISTS_MAX: Duration = Duration::from_secs(1800);
 /// How long merges may go on after the last click was stored.
 const MERGES_MAX: Duration = Duration::from_secs(300);
 const DAY_S: i64 = 86_400;

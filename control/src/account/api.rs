@@ -121,8 +121,10 @@ pub(crate) async fn change(
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NewPasswordBody {
-    #[schema(value_type = String, max_length = 1024)]
-    current_password: SecretText,
+    /// Left out where there is none yet.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 1024, required = false)]
+    current_password: Option<SecretText>,
     /// 15 to 128 characters, or from 8 beside a second factor; not easily guessed.
     #[schema(value_type = String, max_length = 1024)]
     password: SecretText,
@@ -130,7 +132,8 @@ pub(crate) struct NewPasswordBody {
 
 /// Changes your password
 ///
-/// Every other session ends, and this one gets a new token.
+/// Or sets the first one, of an account that a provider or a passkey alone signs in to: for that you have
+/// just shown who you are. Every other session ends, and this one gets a new token.
 #[utoipa::path(
     post,
     path = "/api/v1/account/password",
@@ -148,9 +151,13 @@ pub(crate) async fn change_password(
 ) -> Result<Response, ApiError> {
     let account = account_fetch(app.read(), signed_in.account).await?;
     let account = account.ok_or(ApiError::NoCredentials)?;
-    app.limits().confirm(signed_in.session).await?;
-    let current = body.current_password.as_str();
-    verify_own(&app, &client, &account, current).await?;
+    if account.password_hash.is_some() {
+        app.limits().confirm(signed_in.session).await?;
+        let current = body.current_password.as_ref().map_or("", SecretText::as_str);
+        verify_own(&app, &client, &account, current).await?;
+    } else {
+        signed_in.require_fresh(app.now())?;
+    }
     let hash = password_hash(&app, &body.password, account.has_second(), &account).await?;
     let token = Token::generate(app.random());
     let set = SetPassword { hash, change: Change::of(&account, &signed_in, &token, &client) };
@@ -229,7 +236,10 @@ impl Act for SetPassword {
 
     async fn act(self, writing: &mut Writing<'_>) -> Result<bool, StoreError> {
         let Self { hash, change } = self;
-        let Some(account) = change.account_now(writing).await? else { return Ok(false) };
+        // It may be shorter beside a second factor: of one that was removed meanwhile it must not be.
+        let is_same = |it: &Account| it.has_second() == change.account.has_second();
+        let account = change.account_now(writing).await?.filter(is_same);
+        let Some(account) = account else { return Ok(false) };
         account_set_password(writing.tx, account.id, &hash).await?;
         crate::session::store::session_confirm(writing.tx, change.session, false, writing.now)
             .await?;

@@ -10,13 +10,11 @@
 use axum::extract::State;
 use axum::response::Response;
 use carom_shared::AccountId;
-use serde::Deserialize;
 use serde_json::json;
-use utoipa::ToSchema;
 
 use super::api::{dead_link, hash_for, invalid};
-use super::command::{SecretText, check_person};
-use super::register::make;
+use super::command::check_person;
+use super::register::{LinkAccountBody, make};
 use super::store::{NewAccount, account_fetch, account_find, email_is_taken};
 use crate::app::App;
 use crate::audit::Entry;
@@ -35,22 +33,6 @@ use crate::session::api::Client;
 use crate::session::sign_in::{Begun, SignedInView};
 use crate::write::{Act, Writing};
 
-/// What the link of an invitation makes an account of.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = RegisterInvited)]
-pub(crate) struct RegisterInvitedBody {
-    /// What stands behind the # of the link.
-    #[schema(value_type = String, max_length = 64)]
-    token: SecretText,
-    #[serde(default)]
-    #[schema(required = false, max_length = 100)]
-    name: String,
-    /// 15 to 128 characters; not easily guessed.
-    #[schema(value_type = String, max_length = 1024)]
-    password: SecretText,
-}
-
 /// Makes the account of somebody who was invited
 ///
 /// With the address that was invited; accepts the invitation, and signs in. For whoever has no account yet.
@@ -60,14 +42,14 @@ pub(crate) struct RegisterInvitedBody {
     path = "/api/v1/invitations/register",
     tag = "account",
     security(()),
-    request_body = RegisterInvitedBody,
+    request_body = LinkAccountBody,
     responses((status = 201, body = SignedInView), Any, WithBody, MayConflict),
     operation_id = "register_invited",
 )]
 pub(crate) async fn register(
     State(app): State<App>,
     client: Client,
-    Json(body): Json<RegisterInvitedBody>,
+    Json(body): Json<LinkAccountBody>,
 ) -> Result<Response, ApiError> {
     app.limits().registration(client.actor.address).await?;
     let link = Token::hash_of(body.token.as_str());

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::act::{entry, issue};
 use super::api::invalid;
 use super::command::check_person;
-use super::passkey::store::passkeys_remove;
+use super::passkey::store::{passkey_list, passkeys_count, passkeys_remove};
 use super::recover::link as password_link;
 use super::store::{
     NewAccount, account_clear_password, account_insert, account_is_any_now, account_list,
@@ -79,6 +79,8 @@ pub struct UserView {
     pub state: String,
     pub has_password: bool,
     pub second_factor: bool,
+    /// How many passkeys they have.
+    pub passkeys: u64,
     /// Whether they look after the installation in the dashboard.
     pub operator: bool,
     pub created_at: String,
@@ -104,9 +106,10 @@ pub struct UserList {
     pub data: Vec<UserView>,
 }
 
-impl From<Account> for UserView {
-    fn from(account: Account) -> Self {
+impl UserView {
+    fn of(account: Account, passkeys: u64) -> Self {
         Self {
+            passkeys,
             id: account.id,
             second_factor: account.has_second(),
             has_password: account.password_hash.is_some(),
@@ -120,8 +123,18 @@ impl From<Account> for UserView {
 }
 
 async fn list(State(app): State<App>) -> Result<Response, ApiError> {
-    let data = account_list(app.read()).await?.into_iter().map(UserView::from).collect();
+    let passkeys = passkeys_count(app.read()).await?;
+    let view = |account: Account| {
+        let count = passkeys.get(&account.id).copied().unwrap_or_default();
+        UserView::of(account, count)
+    };
+    let data = account_list(app.read()).await?.into_iter().map(view).collect();
     Ok(Json(UserList { data }).into_response())
+}
+
+async fn view(app: &App, account: Account) -> Result<UserView, StoreError> {
+    let passkeys = passkey_list(app.read(), account.id).await?.len();
+    Ok(UserView::of(account, passkeys as u64))
 }
 
 async fn create(
@@ -149,7 +162,7 @@ async fn create(
     })?;
     tracing::info!(account.id = %made.id, "account made");
     let link = password_link(app.problem_base(), &token);
-    Ok((StatusCode::CREATED, Json(UserLink { link, view: made.into() })).into_response())
+    Ok((StatusCode::CREATED, Json(UserLink { link, view: UserView::of(made, 0) })).into_response())
 }
 
 async fn link(State(app): State<App>, Id(id): Id<AccountId>) -> Result<Response, ApiError> {
@@ -157,7 +170,7 @@ async fn link(State(app): State<App>, Id(id): Id<AccountId>) -> Result<Response,
     let account = app.act(GiveLink { id, token: token.hash() }).await?;
     let account = account.ok_or(ApiError::NotFound("account"))?;
     let link = password_link(app.problem_base(), &token);
-    Ok(Json(UserLink { link, view: account.into() }).into_response())
+    Ok(Json(UserLink { link, view: view(&app, account).await? }).into_response())
 }
 
 async fn reset_second(State(app): State<App>, Id(id): Id<AccountId>) -> Result<Response, ApiError> {
@@ -172,7 +185,7 @@ async fn reset_second(State(app): State<App>, Id(id): Id<AccountId>) -> Result<R
     tracing::info!(account.id = %id, "second factor removed");
     app.accounts().notify(&account.email, text::SECOND_RESET);
     let link = password_link(app.problem_base(), &token);
-    Ok(Json(UserLink { link, view: account.into() }).into_response())
+    Ok(Json(UserLink { link, view: UserView::of(account, 0) }).into_response())
 }
 
 async fn disable(State(app): State<App>, Id(id): Id<AccountId>) -> Result<Response, ApiError> {
@@ -187,7 +200,7 @@ async fn set_disabled(app: &App, id: AccountId, is_disabled: bool) -> Result<Res
     let account = app.act(SetDisabled { id, is_disabled }).await?;
     let account = account.ok_or(ApiError::NotFound("account"))?;
     tracing::info!(account.id = %id, is_disabled, "account changed");
-    Ok(Json(UserView::from(account)).into_response())
+    Ok(Json(view(app, account).await?).into_response())
 }
 
 async fn promote(State(app): State<App>, Id(id): Id<AccountId>) -> Result<Response, ApiError> {
@@ -202,7 +215,7 @@ async fn set_operator(app: &App, id: AccountId, is_operator: bool) -> Result<Res
     let account = app.act(SetOperator { id, is_operator }).await?;
     let account = account.ok_or(ApiError::NotFound("account"))?;
     tracing::info!(account.id = %id, is_operator, "account changed");
-    Ok(Json(UserView::from(account)).into_response())
+    Ok(Json(view(app, account).await?).into_response())
 }
 
 struct Create {

@@ -30,19 +30,19 @@ use crate::session::api::Client;
 use crate::session::sign_in::{Begun, SignedInView, begin};
 use crate::write::{Act, Writing};
 
-/// What a link of a letter makes an account of.
+/// What a link makes an account of: of a letter, or of an invitation.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct VerifyBody {
+pub(crate) struct LinkAccountBody {
     /// What stands behind the # of the link.
     #[schema(value_type = String, max_length = 64)]
-    token: SecretText,
+    pub(super) token: SecretText,
     #[serde(default)]
     #[schema(required = false, max_length = 100)]
-    name: String,
+    pub(super) name: String,
     /// 15 to 128 characters; not easily guessed.
     #[schema(value_type = String, max_length = 1024)]
-    password: SecretText,
+    pub(super) password: SecretText,
 }
 
 /// Asks for an account
@@ -106,14 +106,14 @@ pub(super) fn tell_registered(mailer: &Mailer, email: &Email) {
     path = "/api/v1/email-verifications",
     tag = "account",
     security(()),
-    request_body = VerifyBody,
+    request_body = LinkAccountBody,
     responses((status = 201, body = SignedInView), Any, WithBody),
     operation_id = "verify_email",
 )]
 pub(crate) async fn verify(
     State(app): State<App>,
     client: Client,
-    Json(body): Json<VerifyBody>,
+    Json(body): Json<LinkAccountBody>,
 ) -> Result<Response, ApiError> {
     let link = Token::hash_of(body.token.as_str());
     let row = token_find(app.read(), &link, Purpose::Register, app.now()).await?;

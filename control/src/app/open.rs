@@ -188,6 +188,7 @@ impl App {
         let (metrics, stop) = (Arc::clone(&self.0.metrics), self.0.stop.clone());
         self.0.tasks.spawn(clicks.clone().keep(metrics, stop));
         let retention = RetentionTask {
+            links: self.0.db.read.clone(),
             clicks: clicks.clone(),
             clock: Arc::clone(&self.0.clock),
             days: self.0.config.clicks.retention_days,

@@ -15,7 +15,8 @@
 //! say so each minute, and leave links alone while their files are others.
 //!
 //! A file that cannot be read, that is no list, or that lost nine tenths of its entries, is not taken:
-//! what was read before stays, and a metric says so.
+//! what was read before stays, and a metric says so. Where nothing was read before, because the process
+//! has just started, no link comes back until each file was read once.
 
 use std::hash::RandomState;
 use std::os::unix::fs::MetadataExt;
@@ -62,6 +63,8 @@ struct File {
     /// Of what was read last.
     changed_at: UnixMillis,
     entries: Arc<Entries>,
+    /// `entries` are of it: it was read at least once.
+    is_known: bool,
     is_failed: bool,
 }
 
@@ -92,9 +95,16 @@ impl Files {
             seen: None,
             changed_at: UnixMillis::default(),
             entries: Arc::default(),
+            is_known: false,
             is_failed: false,
         };
         Self { files: paths.iter().map(file).collect(), key: RandomState::new() }
+    }
+
+    /// Whether each of them was read once. What another process took down by one that this one has never read
+    /// stays down.
+    fn are_known(&self) -> bool {
+        self.files.iter().all(|file| file.is_known)
     }
 
     /// Reads what changed since the last time; what is listed now, if that is something else.
@@ -138,6 +148,7 @@ impl File {
                 let (count, bad) = (entries.len(), entries.bad_lines);
                 tracing::info!(%path, entries = count, lines.bad = bad, "a blocklist was read");
                 self.is_failed = false;
+                self.is_known = true;
                 self.changed_at = self.seen.map(changed_at).unwrap_or_default();
                 let is_new = *self.entries != entries;
                 self.entries = Arc::new(entries);
@@ -179,14 +190,64 @@ fn changed_at((seconds, nanos, ..): Seen) -> UnixMillis {
     UnixMillis::new(seconds.saturating_mul(1000).saturating_add(nanos / 1_000_000))
 }
 
-/// Which links are looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which links are looked at; each of them more than the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Sweep {
     /// Those that are taken down.
     Blocked,
     /// All, if there is a list.
     Listed,
     All,
+}
+
+/// What became of a sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Swept {
+    Done,
+    /// Links follow another control plane's lists.
+    OthersLead,
+    Failed,
+}
+
+/// The next sweep. What did not come to its end is in it, so that nothing waits for an hour.
+#[derive(Debug)]
+struct Plan {
+    at: Instant,
+    of: Sweep,
+    /// Whether links followed the lists of this process when that was asked last.
+    leads: bool,
+    /// Whether links that are on no list come back.
+    frees: bool,
+}
+
+impl Plan {
+    /// Takes the sweep that is due.
+    fn take(&mut self, now: Instant) -> Sweep {
+        self.at = now + SWEEP_EVERY;
+        std::mem::replace(&mut self.of, Sweep::Listed)
+    }
+
+    /// Sweeps once more, of no less than this.
+    fn again(&mut self, now: Instant, of: Sweep) {
+        self.at = now + SWEEP_AGAIN;
+        self.of = self.of.max(of);
+    }
+
+    /// Whoever leads anew looks at everything: what it left alone meanwhile nobody remembers.
+    fn note_leads(&mut self, now: Instant, leads: bool) {
+        if leads && !self.leads {
+            (self.at, self.of) = (now, Sweep::All);
+        }
+        self.leads = leads;
+    }
+
+    fn note(&mut self, now: Instant, of: Sweep, swept: Swept) {
+        match swept {
+            Swept::Done => self.note_leads(now, true),
+            Swept::OthersLead => self.note_leads(now, false),
+            Swept::Failed => self.again(now, of),
+        }
+    }
 }
 
 /// Why a sweep ended early; the next one goes over it again.
@@ -208,26 +269,29 @@ impl App {
     }
 
     async fn follow_blocklists(&self, mut files: Files) {
-        let (mut next_sweep, mut of) = (Instant::now(), Sweep::Listed);
+        let (at, of, frees) = (Instant::now(), Sweep::Listed, files.are_known());
+        let mut plan = Plan { at, of, leads: true, frees };
         let mut next_look = Instant::now() + LOOK_EVERY;
-        let (mut next_lead, mut led) = (Instant::now() + LEAD_EVERY, true);
+        let mut next_lead = Instant::now() + LEAD_EVERY;
         loop {
             tokio::select! {
                 () = sleep_until(next_lead), if self.is_one_of_several() => {
-                    let leads = self.leads().await;
-                    if leads && !led {
-                        (next_sweep, of) = (Instant::now(), Sweep::All);
+                    // Where that cannot be asked, nothing is known to have changed.
+                    if let Ok(leads) = self.leads().await {
+                        plan.note_leads(Instant::now(), leads);
                     }
-                    (next_lead, led) = (Instant::now() + LEAD_EVERY, leads);
+                    next_lead = Instant::now() + LEAD_EVERY;
                 }
-                () = sleep_until(next_sweep) => {
-                    next_sweep = Instant::now() + SWEEP_EVERY;
-                    self.sweep(std::mem::replace(&mut of, Sweep::Listed)).await;
+                () = sleep_until(plan.at) => {
+                    let of = plan.take(Instant::now());
+                    self.sweep(of, &mut plan).await;
                 }
-                () = self.blocked_notify().notified() => self.sweep(Sweep::Blocked).await,
+                () = self.blocked_notify().notified() => {
+                    self.sweep(Sweep::Blocked, &mut plan).await;
+                }
                 () = self.hosts_notify().notified() => {
-                    self.sweep(Sweep::All).await;
-                    (next_sweep, of) = (Instant::now() + SWEEP_AGAIN, Sweep::All);
+                    self.sweep(Sweep::All, &mut plan).await;
+                    plan.again(Instant::now(), Sweep::All);
                 }
                 () = sleep_until(next_look), if !files.files.is_empty() => {
                     let app = self.clone();
@@ -240,38 +304,48 @@ impl App {
                         return;
                     };
                     files = looked;
+                    plan.frees = files.are_known();
                     next_look = Instant::now() + LOOK_EVERY;
                     if let Some(list) = list {
                         self.set_blocklist(&Arc::new(list));
-                        self.sweep(Sweep::Listed).await;
-                        next_sweep = Instant::now() + SWEEP_AGAIN;
+                        self.sweep(Sweep::Listed, &mut plan).await;
+                        plan.again(Instant::now(), Sweep::Listed);
                     }
                 }
             }
         }
     }
 
-    /// Brings links in line with lists and hosts.
-    async fn sweep(&self, of: Sweep) {
-        if self.is_one_of_several() && !self.leads().await {
-            return;
-        }
+    /// Brings links in line with lists and hosts, and plans what that leads to.
+    async fn sweep(&self, of: Sweep, plan: &mut Plan) {
         let started = Instant::now();
-        match self.sweep_links(of).await {
-            Ok(0) => {}
-            Ok(changed) => {
+        let swept = match self.try_sweep(of, plan.frees).await {
+            Ok(None) => Swept::OthersLead,
+            Ok(Some(0)) => Swept::Done,
+            Ok(Some(changed)) => {
                 let ms = started.elapsed().as_millis();
                 tracing::warn!(
                     changed,
                     ms,
                     "links were taken down, or came back, by blocklists or hosts"
                 );
+                Swept::Done
             }
             Err(error) => {
                 tracing::error!(%error, "links are not in line with the blocklists yet");
                 sleep(LOOK_EVERY).await;
+                Swept::Failed
             }
+        };
+        plan.note(Instant::now(), of, swept);
+    }
+
+    /// How many links changed; `None` if they follow another control plane's lists.
+    async fn try_sweep(&self, of: Sweep, frees: bool) -> Result<Option<usize>, SweepError> {
+        if self.is_one_of_several() && !self.leads().await? {
+            return Ok(None);
         }
+        self.sweep_links(of, frees).await.map(Some)
     }
 
     /// Whether others may have the same database. A file has one process at a time.
@@ -280,10 +354,9 @@ impl App {
     }
 
     /// Whether links follow the lists of this process.
-    async fn leads(&self) -> bool {
+    async fn leads(&self) -> Result<bool, WriteError> {
         let reading = self.policy().blocklist().reading;
-        // A sweep would fail as well; it is asked again in a minute.
-        let Ok(leads) = self.act(Lead(reading)).await else { return false };
+        let leads = self.act(Lead(reading)).await?;
         let others = &self.metrics().blocklist.others_lead;
         if !leads && others.get() == 0 {
             tracing::warn!(
@@ -292,10 +365,10 @@ impl App {
             );
         }
         others.set((!leads).into());
-        leads
+        Ok(leads)
     }
 
-    async fn sweep_links(&self, of: Sweep) -> Result<usize, SweepError> {
+    async fn sweep_links(&self, of: Sweep, frees: bool) -> Result<usize, SweepError> {
         let policy = self.policy();
         let is_listing = !policy.blocklist().is_empty();
         let only_blocked = of == Sweep::Blocked || of == Sweep::Listed && !is_listing;
@@ -307,7 +380,7 @@ impl App {
             };
             after = rows.last().map(|row| row.id);
             let is_last = rows.len() < PAGE as usize;
-            let blocks: Vec<_> = rows.iter().filter_map(|row| judge(row, &policy)).collect();
+            let blocks: Vec<_> = rows.iter().filter_map(|row| judge(row, &policy, frees)).collect();
             for blocks in blocks.chunks(CHANGES_MAX) {
                 let why = Reason::List;
                 let act = BlockLinks { actor: Actor::default(), why, blocks: blocks.to_vec() };
@@ -320,12 +393,13 @@ impl App {
     }
 }
 
-/// What is to be done with a link, if anything.
-fn judge(row: &TargetRow, policy: &Policy) -> Option<Block> {
+/// What is to be done with a link, if anything; `frees`: whether it may come back.
+fn judge(row: &TargetRow, policy: &Policy, frees: bool) -> Option<Block> {
     let is_listed =
         policy.bars(&row.target) || row.fallback.as_ref().is_some_and(|url| policy.bars(url));
     let (workspace, link): (WorkspaceId, LinkId) = (row.workspace, row.id);
-    (is_listed != row.is_listed).then_some(Block { workspace, link, is_blocked: is_listed })
+    let is_change = is_listed != row.is_listed && (is_listed || frees);
+    is_change.then_some(Block { workspace, link, is_blocked: is_listed })
 }
 
 #[cfg(test)]
@@ -337,6 +411,30 @@ mod tests {
     fn write(path: &Path, text: &str) {
         std::fs::write(path.with_extension("new"), text).unwrap();
         std::fs::rename(path.with_extension("new"), path).unwrap();
+    }
+
+    #[test]
+    fn what_was_not_swept_is_swept_again() {
+        let start = Instant::now();
+        let hour = start + SWEEP_EVERY;
+        let due = |plan: &Plan| (plan.at, plan.of);
+        let mut plan = Plan { at: start, of: Sweep::Listed, leads: true, frees: true };
+        assert_eq!(plan.take(start), Sweep::Listed);
+        plan.note(start, Sweep::Listed, Swept::Done);
+        assert_eq!(due(&plan), (hour, Sweep::Listed));
+        // The database was away.
+        plan.note(start, Sweep::All, Swept::Failed);
+        plan.note(start, Sweep::Blocked, Swept::Failed);
+        assert_eq!(due(&plan), (start + SWEEP_AGAIN, Sweep::All));
+        assert_eq!(plan.take(start), Sweep::All);
+        // Another one led, if only for a moment.
+        plan.note(start, Sweep::All, Swept::OthersLead);
+        plan.note_leads(start, false);
+        assert_eq!(due(&plan), (hour, Sweep::Listed));
+        plan.note_leads(start, true);
+        assert_eq!((plan.take(start), plan.at), (Sweep::All, hour));
+        plan.note_leads(start, true);
+        assert_eq!(due(&plan), (hour, Sweep::Listed));
     }
 
     #[test]
@@ -353,6 +451,7 @@ mod tests {
         let list = files.look(&metrics).unwrap();
         assert!(list.holds("https://h7.example/") && !list.holds("https://own.example/"));
         assert_eq!((metrics.entries.get(), metrics.failed.get()), (2000, 1), "own is not there");
+        assert!(!files.are_known());
         assert!(files.look(&metrics).is_none(), "nothing changed");
 
         write(&own, "own.example\n");
@@ -366,6 +465,7 @@ mod tests {
             assert!(files.look(&metrics).is_none(), "{bad}");
             assert_eq!((metrics.entries.get(), metrics.failed.get()), (2001, 1));
         }
+        assert!(files.are_known(), "it was read once");
         std::fs::remove_file(&own).unwrap();
         assert!(files.look(&metrics).is_none());
         assert_eq!(metrics.failed.get(), 2);

@@ -45,6 +45,7 @@ pub(crate) const SCHEMA: Schema = schema!("clicks_sqlite":
     8 "0008_part",
     9 "0009_moving",
     10 "0010_block",
+    11 "0011_heads",
 );
 
 /// Ledger rows stay longer than they are needed, so that a clock which was a little ahead when it

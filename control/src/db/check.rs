@@ -315,6 +315,43 @@ impl Stores {
         self.clicks.read(look).await
     }
 
+    /// How many breakdowns of times that are over are not of as many clicks as those times have; `None`
+    /// while clicks are being erased.
+    ///
+    /// # Errors
+    /// [`CheckError`], if the store cannot be read.
+    pub async fn blocks_that_differ(&self) -> Result<Option<u64>, CheckError> {
+        const ERASURES: &str = "select count(*) from erasure";
+        // A block's rows are next to each other, and each says how many clicks the block has.
+        const OF_WORKSPACES: &str = "select count(*) from \
+             (select distinct workspace, level, block, clicks from workspace_block) b \
+             where b.clicks <> (select coalesce(sum(q.n), 0) from workspace_quarter q \
+               where q.workspace = b.workspace and q.kind = 0 \
+                 and q.quarter >= b.block * b.level and q.quarter < (b.block + 1) * b.level)";
+        const OF_LINKS: &str = "select count(*) from \
+             (select distinct workspace, level, block, link, clicks from link_block) b \
+             where b.clicks <> (select coalesce(sum(q.n), 0) from part p cross join click_quarter q \
+               where p.first_quarter < (b.block + 1) * b.level and p.last_quarter >= b.block * b.level \
+                 and q.part = p.first_quarter and q.workspace = b.workspace and q.link = b.link \
+                 and q.kind = 0 \
+                 and q.quarter >= b.block * b.level and q.quarter < (b.block + 1) * b.level)";
+        let look = async |connection: &mut SqliteConnection| {
+            // One transaction: what changes clicks of a time takes its blocks away.
+            let mut tx = connection.begin().await?;
+            let erasures: i64 = sqlx::query_scalar(ERASURES).fetch_one(&mut *tx).await?;
+            if erasures > 0 {
+                return Ok(None);
+            }
+            let mut different = 0;
+            for sql in [OF_WORKSPACES, OF_LINKS] {
+                let found: i64 = sqlx::query_scalar(sql).fetch_one(&mut *tx).await?;
+                different += found.unsigned_abs();
+            }
+            Ok(Some(different))
+        };
+        self.clicks.read(look).await
+    }
+
     /// How many links have clicks that lists do not show yet; `None` if the links are in
     /// PostgreSQL.
     ///

@@ -62,8 +62,6 @@ pub(crate) enum Credentials {
     },
 }
 
-impl Credentials {}
-
 /// What an answer that takes long was begun with.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lasting {

@@ -12,6 +12,10 @@ use crate::secret::token::TokenHash;
 const ID_DRAWS_MAX: usize = 8;
 /// Invitations of a list, at most: as many as can be open.
 const LIST_MAX: i64 = super::OPEN_MAX;
+/// Milliseconds after its end that an invitation is forgotten.
+const FORGOTTEN_AFTER_MS: i64 = 30 * 86_400_000;
+/// Invitations that are forgotten at once.
+pub(crate) const PRUNED_MAX: u64 = 1024;
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -111,6 +115,18 @@ pub(crate) async fn invitation_of(
         query.fetch_optional(conn).await
     })?;
     row.map(Invitation::try_from).transpose()
+}
+
+/// Forgets the oldest of those whose time ended [`FORGOTTEN_AFTER_MS`] ago, whatever came of them, at most
+/// [`PRUNED_MAX`]; says how many. The audit log tells it.
+pub(crate) async fn invitations_prune(tx: &mut Tx, now: UnixMillis) -> Result<u64, StoreError> {
+    const PRUNE: &str = "delete from invitation where id in (\
+           select id from invitation where expires_at_ms < $1 order by expires_at_ms limit $2)";
+    let done = on_tx!(tx, |conn| {
+        let query = sqlx::query(PRUNE).bind(now.get().saturating_sub(FORGOTTEN_AFTER_MS));
+        query.bind(PRUNED_MAX.cast_signed()).execute(conn).await.map(|done| done.rows_affected())
+    });
+    Ok(done?)
 }
 
 /// Whether a workspace waits for whoever has this address.
@@ -254,4 +270,39 @@ pub(crate) async fn invitation_accept(
         query.execute(conn).await.map(|done| done.rows_affected())
     });
     Ok(done? == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{NOW, TestDb, on_each_database};
+
+    on_each_database!(what_ended_long_ago_is_forgotten);
+
+    async fn what_ended_long_ago_is_forgotten(test: TestDb) {
+        let at = |ms: i64| UnixMillis::new(NOW.get() + ms);
+        let email = |text| Email::parse(text, "#").unwrap();
+        let new = |name, token: u8| NewInvitation {
+            workspace: test.workspace,
+            email: email(name),
+            role: Role::Viewer,
+            token: [token; 32],
+            invited_by: None,
+            is_mailed: false,
+        };
+        let mut tx = test.db.begin().await.unwrap();
+        let random = &test.random;
+        let old = invitation_insert(&mut tx, new("ada@example.com", 1), NOW, random).await.unwrap();
+        assert!(invitation_accept(&mut tx, old.id, NOW).await.unwrap());
+        invitation_insert(&mut tx, new("ben@example.com", 2), NOW, random).await.unwrap();
+        let late = at(FORGOTTEN_AFTER_MS);
+        invitation_insert(&mut tx, new("cleo@example.com", 3), late, random).await.unwrap();
+        let end = i64::try_from(LIFE.as_millis()).unwrap() + FORGOTTEN_AFTER_MS;
+        assert_eq!(invitations_prune(&mut tx, at(end)).await.unwrap(), 0);
+        assert_eq!(invitations_prune(&mut tx, at(end + 1)).await.unwrap(), 2);
+        tx.commit().await.unwrap();
+        let db = &test.db.read;
+        assert!(email_is_invited(db, &email("cleo@example.com"), late).await.unwrap());
+        assert!(!email_is_invited(db, &email("ben@example.com"), NOW).await.unwrap());
+    }
 }

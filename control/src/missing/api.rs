@@ -70,7 +70,8 @@ impl From<MissingCode> for MissingView {
 /// Lists codes that do not exist
 ///
 /// Those that visitors ask for most: a misprint, a link that was never made. Of each domain the
-/// 1,000 most frequent of the last 90 days are known. A code that has become a link is left out.
+/// 1,000 most frequent of the last 90 days are known. A code that has become a link is left out. Those
+/// of the installation's own domain are shown in its first workspace alone.
 #[utoipa::path(
     get,
     path = "/api/v1/missing",

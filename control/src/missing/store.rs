@@ -67,8 +67,10 @@ async fn missing_trim(tx: &mut Tx, domain: DomainId, now: UnixMillis) -> Result<
     Ok(())
 }
 
-/// Codes that do not exist on the domains that a workspace may use, or on one of them; most
-/// requests first. A code that has become a link meanwhile is left out, also once that is deleted.
+/// Codes that do not exist on the domains that a workspace owns, or on one of them; most requests first.
+/// Those of the installation's own are the first workspace's: another one would learn what readers of
+/// a stranger's poster look for, and could make the link. A code that has become a link meanwhile is left
+/// out, also once that is deleted.
 pub(crate) async fn missing_list(
     db: &Db,
     workspace: WorkspaceId,
@@ -77,7 +79,9 @@ pub(crate) async fn missing_list(
 ) -> Result<Vec<MissingCode>, StoreError> {
     const LIST: &str = "select d.host, m.code, m.requests, m.first_seen_ms, m.last_seen_ms \
          from missing_code m join domain d on d.id = m.domain_id \
-         where (d.workspace_id is null or d.workspace_id = $1) and ($2 = 0 or m.domain_id = $2) \
+         where (d.workspace_id = $1 or (d.workspace_id is null \
+             and $1 = (select id from workspace order by created_at_ms, id limit 1))) \
+           and ($2 = 0 or m.domain_id = $2) \
            and not exists (\
              select 1 from route r where r.domain_id = m.domain_id and r.code = m.code) \
          order by m.requests desc, m.code, m.domain_id limit $3";

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, header};
 use sha2::{Digest, Sha256};
 
+use super::details::DETAILS;
 use super::message::Language;
 use super::message::script::script;
 use super::respond::{compress, takes_brotli};
@@ -47,6 +48,7 @@ assets!(
     "data.js" "text/javascript",
     "icon.svg" "image/svg+xml",
     "links.js" "text/javascript",
+    "logo.js" "text/javascript",
     "map.svg" "image/svg+xml",
     "messages.js" "text/javascript",
     "passkey.js" "text/javascript",
@@ -62,7 +64,7 @@ static MESSAGES: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     let asset = |language: Language| Asset {
         name: Cow::Owned(format!("messages.{}.js", language.tag())),
         media_type: "text/javascript",
-        text: Cow::Owned(script(language, &scripts)),
+        text: Cow::Owned(script(language, &scripts, DETAILS)),
         lean: OnceLock::new(),
         brotli: OnceLock::new(),
     };

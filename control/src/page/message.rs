@@ -16,14 +16,15 @@
 //! `respond` gives to every page: no template's struct has a field for it. Scripts ask `messages.js`,
 //! and get the same file's entries ([`script`]).
 //!
-//! What programs read (the API, CSV files), the log and letters stay English.
+//! What programs read (the API, CSV files), the log and letters stay English; of what the API refuses, scripts
+//! know the usual sentences ([`details`](super::details)).
 
 pub(in crate::page) mod filters;
 pub(in crate::page) mod phrase;
 pub(in crate::page) mod scan;
 pub(in crate::page) mod script;
 #[cfg(test)]
-mod tests;
+pub(in crate::page) mod tests;
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -32,6 +33,7 @@ use std::sync::LazyLock;
 
 use askama::Values;
 use http::{HeaderMap, header};
+use jiff::civil::Date;
 use serde::Deserialize;
 
 use crate::session::cookie::cookie;
@@ -69,6 +71,8 @@ struct Catalogue {
     form: fn(u64) -> usize,
     /// Between thousands.
     separator: char,
+    /// A day, for `strftime`.
+    date: &'static str,
     table: LazyLock<Table>,
     /// Whether texts are in brackets, so that what was forgotten stands out.
     is_pseudo: bool,
@@ -85,6 +89,7 @@ static LANGUAGES: [Catalogue; 3] = [
         name: "English",
         form: |n| usize::from(n != 1),
         separator: ',',
+        date: "%-d %b %Y",
         table: LazyLock::new(Table::new),
         is_pseudo: false,
     },
@@ -93,6 +98,7 @@ static LANGUAGES: [Catalogue; 3] = [
         name: "Deutsch",
         form: |n| usize::from(n != 1),
         separator: '.',
+        date: "%d.%m.%Y",
         table: LazyLock::new(|| read(include_str!("../../messages/de.toml"))),
         is_pseudo: false,
     },
@@ -101,6 +107,7 @@ static LANGUAGES: [Catalogue; 3] = [
         name: "[English]",
         form: |n| usize::from(n != 1),
         separator: ',',
+        date: "%-d %b %Y",
         table: LazyLock::new(Table::new),
         is_pseudo: true,
     },
@@ -207,6 +214,12 @@ impl Language {
             text.push(digit);
         }
         text
+    }
+
+    /// A day as this language writes it. English has the month in letters: its readers do not agree on
+    /// which number is the month's.
+    pub(in crate::page) fn date(self, date: Date) -> String {
+        date.strftime(self.0.date).to_string()
     }
 }
 

@@ -29,6 +29,8 @@ struct Row {
 #[template(path = "missing.html")]
 struct Missing {
     shell: Shell,
+    /// The workspace that codes of the installation's own domain are shown in.
+    is_first: bool,
     rows: Vec<Row>,
 }
 
@@ -47,6 +49,7 @@ pub(super) async fn list(
         last_seen: time(code.last_seen),
     };
     let shell = Shell::new(&app, &viewer, Section::Missing, phrase("Missing codes"));
-    let page = Missing { shell, rows: codes.into_iter().map(row).collect() };
+    let is_first = viewer.caller.workspace == app.first_workspace();
+    let page = Missing { shell, is_first, rows: codes.into_iter().map(row).collect() };
     Ok(Page::of(&page).respond(&viewer.headers))
 }

@@ -15,6 +15,7 @@ pub(super) use pages::pages;
 
 use super::message::phrase::Phrase;
 use super::message::{Language, filters};
+use crate::http::RequestId;
 use crate::http::problem::ApiError;
 
 /// Scripts and styles come from files of this origin alone: markup that slips into a page runs
@@ -61,11 +62,16 @@ impl<'t> Page<'t> {
 
 /// What an address without anything answers: a page to whoever asks for one.
 pub(crate) fn no_route(asked: &HeaderMap) -> Response {
-    let accepts = asked.get(header::ACCEPT).and_then(|value| value.to_str().ok());
-    if accepts.is_some_and(|types| types.contains("text/html")) {
-        return PageError::Api(ApiError::NoRoute).page(asked);
+    if takes_html(asked) {
+        return PageError::Api(ApiError::NoRoute).page(asked, None);
     }
     ApiError::NoRoute.into_response()
+}
+
+/// Whether it is a browser that goes somewhere: scripts and pictures are asked for otherwise.
+fn takes_html(asked: &HeaderMap) -> bool {
+    let accepts = asked.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+    accepts.is_some_and(|types| types.contains("text/html"))
 }
 
 /// A problem's detail as people write: programs' begin small and end without a stop.
@@ -119,6 +125,8 @@ impl<E: Into<ApiError>> From<E> for PageError {
 struct ErrorPage {
     title: Phrase,
     detail: Phrase,
+    /// Of the request, where the log has more about it.
+    id: Option<String>,
 }
 
 #[derive(Template)]
@@ -126,7 +134,8 @@ struct ErrorPage {
 struct NoWorkspacePage;
 
 impl PageError {
-    fn page(&self, asked: &HeaderMap) -> Response {
+    /// `id` is the request's, as the log has it.
+    fn page(&self, asked: &HeaderMap, id: Option<&RequestId>) -> Response {
         match self {
             Self::Gate { next } => {
                 let next: String = form_urlencoded::byte_serialize(next.as_bytes()).collect();
@@ -136,7 +145,9 @@ impl PageError {
             // The log has the cause of a defect; the page has words for people.
             Self::Api(error) => {
                 let (status, title, detail) = words::words(error);
-                let mut response = Page::of(&ErrorPage { title, detail }).respond(asked);
+                let id = id.filter(|_| matches!(error, ApiError::Internal(_)));
+                let page = ErrorPage { title, detail, id: id.map(|id| id.as_str().to_owned()) };
+                let mut response = Page::of(&page).respond(asked);
                 *response.status_mut() = status;
                 if let ApiError::Internal(cause) = error {
                     tracing::error!(error = &**cause as &dyn Error, "page failed");

@@ -33,13 +33,11 @@ impl Delta {
 }
 
 /// A share in whole percent.
-pub(super) fn percent(part: u64, whole: u64) -> String {
-    if whole == 0 {
-        return "0%".into();
-    }
-    match 100 * u128::from(part) / u128::from(whole) {
-        0 if part > 0 => "<1%".into(),
-        percent => format!("{percent}%"),
+pub(super) fn percent(part: u64, whole: u64) -> Phrase {
+    let percent = 100 * u128::from(part) / u128::from(whole.max(1));
+    match u64::try_from(percent).unwrap_or(u64::MAX) {
+        0 if part > 0 => phrase("<{n}%").put("n", 1_u64),
+        percent => phrase("{n}%").put("n", percent),
     }
 }
 
@@ -67,9 +65,20 @@ mod tests {
         assert_eq!(text(1001, 1000), "↑ under 1%");
         assert_eq!(text(5, 0), "↑ new");
         assert_eq!(text(0, 0), "no change");
-        assert_eq!(
-            (percent(1, 1000), percent(1, 3), percent(0, 0)),
-            ("<1%".into(), "33%".into(), "0%".into())
-        );
+    }
+
+    #[test]
+    fn a_share_is_written_as_the_language_writes_it() {
+        let german = Language::parse("de").unwrap();
+        for (part, whole, english, said) in [
+            (1, 1000, "<1%", "<1\u{a0}%"),
+            (1, 3, "33%", "33\u{a0}%"),
+            (0, 0, "0%", "0\u{a0}%"),
+            (u64::MAX, u64::MAX, "100%", "100\u{a0}%"),
+        ] {
+            let share = percent(part, whole);
+            assert_eq!(share.plain(Language::english()), english);
+            assert_eq!(share.plain(german), said);
+        }
     }
 }

@@ -157,10 +157,12 @@ fn print_list(users: &UserList) -> Result<(), ProgramError> {
             output::seconds(&user.created_at),
             user.state.clone(),
             if user.second_factor { "yes" } else { "no" }.to_owned(),
+            user.passkeys.to_string(),
             if user.operator { "yes" } else { "no" }.to_owned(),
             user.name.clone(),
         ]
     });
-    let head = ["ID", "EMAIL", "CREATED", "STATE", "TWO-FACTOR", "OPERATOR", "NAME"];
-    output::table(head, [Align::Left; 7], rows)
+    let head = ["ID", "EMAIL", "CREATED", "STATE", "TWO-FACTOR", "PASSKEYS", "OPERATOR", "NAME"];
+    let (left, right) = (Align::Left, Align::Right);
+    output::table(head, [left, left, left, left, left, right, left, left], rows)
 }

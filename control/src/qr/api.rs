@@ -51,6 +51,9 @@ pub(crate) struct QrParams {
     /// The light modules' colour; white unless it says otherwise.
     #[param(pattern = "^#?[0-9A-Fa-f]{6}$", example = "ffffff")]
     background: Option<String>,
+    /// Whether a square in the middle stays light, for a logo to be laid there: an SVG has an empty `rect`
+    /// with the id `logo` in its place. The level is then `h`, and no other.
+    logo: Option<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -81,10 +84,12 @@ impl QrParams {
                 ApiError::Request(detail)
             }),
         };
+        let logo = self.logo.unwrap_or_default();
+        let unless_said = if logo { LevelParam::H } else { LevelParam::M };
         Ok(Design {
             size: self.size.unwrap_or(SIZE_DEFAULT),
             margin: self.margin.unwrap_or(MARGIN_DEFAULT),
-            level: match self.level.unwrap_or_default() {
+            level: match self.level.unwrap_or(unless_said) {
                 LevelParam::L => Level::L,
                 LevelParam::M => Level::M,
                 LevelParam::Q => Level::Q,
@@ -92,6 +97,7 @@ impl QrParams {
             },
             foreground: colour(&self.foreground, "foreground", Colour::BLACK)?,
             background: colour(&self.background, "background", Colour::WHITE)?,
+            logo,
         })
     }
 }

@@ -137,6 +137,44 @@ fn a_torn_code_is_read_where_the_level_says_so() {
     assert_eq!(torn(Level::L), None);
 }
 
+/// Whatever a logo looks like, and however long the text is.
+#[test]
+fn a_code_with_a_logo_in_its_room_is_read() {
+    let design = Design { logo: true, level: Level::H, size: 256, ..Design::default() };
+    for length in [1, 20, 64] {
+        let text = format!("https://go.example/{}?via=qr", "x".repeat(length));
+        let numbers = |text: &str| -> Vec<usize> {
+            text.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect()
+        };
+        let plain = svg(&text, &design).unwrap();
+        let (_, side) = plain.split_once("viewBox=\"0 0 ").unwrap();
+        let (_, room) = plain.split_once("<rect id=\"logo\"").unwrap();
+        let (side, room) = (numbers(side)[0], numbers(room));
+        let [x, y, width, height] = room[..] else { panic!("{room:?}") };
+        assert_eq!((x, y, 2 * x + width), (y, x, side), "it is in the middle");
+        assert!(width == height && width >= 5, "{width}");
+
+        let scale = design.size as usize / side;
+        let start = (design.size as usize - scale * side) / 2 + scale * x;
+        let logos: [fn(usize) -> u8; 4] = [
+            |_| 0,
+            |_| 255,
+            |at| if at % 2 == 0 { 255 } else { 0 },
+            |at| (at * 131).to_le_bytes()[0],
+        ];
+        for logo in logos {
+            let mut picture = Picture::of_png(&png(&text, &design).unwrap());
+            for at in 0..(scale * width).pow(2) {
+                let (column, row) = (at % (scale * width), at / (scale * width));
+                let light = &mut picture.light[(start + row) * picture.size + start + column];
+                assert_eq!(*light, 255, "there is room");
+                *light = logo(column / scale + row / scale * 7);
+            }
+            assert_eq!(picture.read().as_deref(), Some(&*text), "{length}");
+        }
+    }
+}
+
 #[test]
 fn what_could_not_be_read_is_refused() {
     let plain = Design::default();
@@ -145,6 +183,7 @@ fn what_could_not_be_read_is_refused() {
         (text, Design { size: 63, ..plain }, QrError::Size),
         (text, Design { size: 4097, ..plain }, QrError::Size),
         (text, Design { margin: 17, ..plain }, QrError::Margin),
+        (text, Design { logo: true, ..plain }, QrError::Logo),
         (
             text,
             Design { foreground: Colour::WHITE, background: Colour::BLACK, ..plain },

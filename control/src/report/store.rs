@@ -7,6 +7,10 @@ use crate::db::{Db, StoreError, Tx, on_db, on_tx};
 
 /// How often an id is drawn before giving up.
 const ID_DRAWS_MAX: usize = 8;
+/// Milliseconds after which a closed report is forgotten: a year.
+const FORGOTTEN_AFTER_MS: i64 = 365 * 86_400_000;
+/// Reports that are forgotten at once.
+pub(crate) const PRUNED_MAX: u64 = 1024;
 
 macro_rules! report_columns {
     () => {
@@ -127,6 +131,18 @@ pub(crate) async fn report_close(
     Ok(Some((report, closed)))
 }
 
+/// Forgets the oldest of those that were closed [`FORGOTTEN_AFTER_MS`] ago, at most [`PRUNED_MAX`]; says how
+/// many.
+pub(crate) async fn reports_prune(tx: &mut Tx, now: UnixMillis) -> Result<u64, StoreError> {
+    const PRUNE: &str = "delete from report where id in (\
+           select id from report where closed_at_ms < $1 order by closed_at_ms limit $2)";
+    let done = on_tx!(tx, |conn| {
+        let query = sqlx::query(PRUNE).bind(now.get().saturating_sub(FORGOTTEN_AFTER_MS));
+        query.bind(PRUNED_MAX.cast_signed()).execute(conn).await.map(|done| done.rows_affected())
+    });
+    Ok(done?)
+}
+
 /// Reports before this one, newest first: of all, or of those in a state.
 pub(crate) async fn reports_list(
     db: &Db,
@@ -174,4 +190,50 @@ pub(crate) async fn reports_of(
         let query = sqlx::query_as(LIST).bind(workspace.get()).bind(before);
         query.bind(i64::from(limit)).fetch_all(pool).await
     })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::store::link_create;
+    use crate::testing::{NOW, TestDb, on_each_database};
+
+    on_each_database!(what_was_closed_long_ago_is_forgotten);
+
+    async fn what_was_closed_long_ago_is_forgotten(test: TestDb) {
+        let at = |ms: i64| UnixMillis::new(NOW.get() + ms);
+        let mut tx = test.db.begin().await.unwrap();
+        let made = link_create(&mut tx, test.create(None), NOW, &test.random).await.unwrap();
+        let link = made.unwrap().0.id;
+        let mut ids = Vec::new();
+        for _ in 0..3 {
+            let mut report = Report {
+                id: ReportId::generate(NOW, &test.random),
+                workspace: test.workspace,
+                link,
+                short_url: "https://go.example/x".into(),
+                reason: ReportReason::ALL[0],
+                comment: String::new(),
+                contact: String::new(),
+                state: ReportState::Open,
+                created_at: NOW,
+                closed_at: None,
+            };
+            report_insert(&mut tx, &mut report, &test.random).await.unwrap();
+            ids.push(report.id);
+        }
+        for (id, ms) in ids.iter().zip([0, 1]) {
+            let closed = report_close(&mut tx, *id, ReportState::Dismissed, at(ms)).await.unwrap();
+            assert_eq!(closed.unwrap().1, 1);
+        }
+        assert_eq!(reports_prune(&mut tx, at(FORGOTTEN_AFTER_MS)).await.unwrap(), 0);
+        assert_eq!(reports_prune(&mut tx, at(FORGOTTEN_AFTER_MS + 1)).await.unwrap(), 1);
+        tx.commit().await.unwrap();
+        let left = reports_list(&test.db.read, None, None, 10).await.unwrap();
+        let mut left: Vec<_> = left.iter().map(|report| report.id).collect();
+        left.sort_unstable();
+        let mut expected = ids.split_off(1);
+        expected.sort_unstable();
+        assert_eq!(left, expected, "one that is open stays for ever");
+    }
 }

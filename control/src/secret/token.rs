@@ -11,6 +11,8 @@ use sha2::{Digest, Sha256};
 
 /// Random bytes of a token.
 const LEN: usize = 32;
+/// Characters of its text.
+const CHARS: usize = 43;
 const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// A token as whoever holds it has it.
@@ -24,6 +26,12 @@ impl Token {
         let mut bytes = [0; LEN];
         random.fill(&mut bytes);
         Self(base64url(&bytes).into())
+    }
+
+    /// What a client sent, if it has a token's form.
+    pub(crate) fn sent(text: &str) -> Option<Self> {
+        let is_one = text.len() == CHARS && text.bytes().all(|byte| BASE64URL.contains(&byte));
+        is_one.then(|| Self(text.into()))
     }
 
     pub(crate) fn hash(&self) -> TokenHash {
@@ -75,6 +83,17 @@ pub(crate) fn base64url(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use carom_shared::SeededRandom;
+
+    #[test]
+    fn what_is_sent_has_the_form_of_a_token_or_is_none() {
+        let token = Token::generate(&SeededRandom::new(1));
+        assert_eq!(Token::sent(token.reveal()).unwrap().hash(), token.hash());
+        let text = token.reveal();
+        let (_, short) = text.split_at(1);
+        for other in [short, &format!("{text}A"), &format!("{short}="), ""] {
+            assert!(Token::sent(other).is_none(), "{other}");
+        }
+    }
 
     #[test]
     fn base64url_is_that_of_rfc_4648() {

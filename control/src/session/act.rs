@@ -4,7 +4,9 @@
 use carom_shared::{AccountId, SessionId};
 use serde_json::json;
 
-use super::store::{session_revoke, session_rotate, session_touch, sessions_revoke};
+use super::store::{
+    session_regain, session_revoke, session_rotate, session_touch, sessions_revoke,
+};
 use super::{Session, store};
 use crate::account::passkey::store::passkey_use;
 use crate::account::store::account_now;
@@ -44,6 +46,23 @@ impl Act for Rotate {
         let Self { session, old, new } = self;
         session_touch(writing.tx, &session, writing.now).await?;
         session_rotate(writing.tx, session.id, Some(&old), &new, writing.now).await
+    }
+}
+
+/// A token was used in whose place nobody uses another: it gets one more. As [`Rotate`], not for the log.
+pub(crate) struct Regain {
+    pub(crate) session: Session,
+    pub(crate) old: TokenHash,
+    pub(crate) new: TokenHash,
+}
+
+impl Act for Regain {
+    /// Whether the session has the new token: another request may have been quicker.
+    type Done = bool;
+
+    async fn act(self, writing: &mut Writing<'_>) -> Result<bool, StoreError> {
+        let Self { session, old, new } = self;
+        session_regain(writing.tx, &session, &old, &new, writing.now).await
     }
 }
 

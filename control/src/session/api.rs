@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::act::{Confirm, ConfirmBy, End, EndOthers, EndStolen, Rotate, Touch};
+use super::act::{Confirm, ConfirmBy, End, EndOthers, EndStolen, Regain, Rotate, Touch};
 pub(crate) use super::cookie::{COOKIE, cookie};
 use super::cookie::{ResponseCookie, is_of_other_site, is_of_this_site};
 use super::store::{SessionRow, session_find, session_list};
@@ -95,6 +95,14 @@ impl FromRequestParts<App> for SignedIn {
                 jar.clear();
                 return Err(count_failed(parts, app, ApiError::NoCredentials).await);
             }
+            Some(Found::Replaced(session, at))
+                if now > at.saturating_add(GRACE)
+                    && session.is_token_unused()
+                    && session.token_at == at =>
+            {
+                regain(app, session, hash, &jar).await?;
+                (session, false)
+            }
             Some(Found::Replaced(session, at)) if now > at.saturating_add(GRACE) => {
                 end_stolen(app, session, actor(parts)).await?;
                 jar.clear();
@@ -134,6 +142,21 @@ async fn keep(app: &App, session: Session, old: [u8; 32], jar: &ResponseCookie) 
     if let Err(error) = done {
         tracing::debug!(%error, session.id = %session.id, "a session's use was not noted");
     }
+}
+
+/// Gives a token in place of one that was never used: the answer that brought it was lost.
+async fn regain(
+    app: &App,
+    session: Session,
+    old: [u8; 32],
+    jar: &ResponseCookie,
+) -> Result<(), ApiError> {
+    let token = Token::generate(app.random());
+    // Of several at the same time one is quicker; from then on the old token has its minute.
+    if app.act(Regain { session, old, new: token.hash() }).await? {
+        jar.set(&session, &token, app.now());
+    }
+    Ok(())
 }
 
 async fn end_stolen(app: &App, session: Session, actor: Actor) -> Result<(), ApiError> {

@@ -308,6 +308,31 @@ pub(crate) async fn session_rotate(
     Ok(true)
 }
 
+/// Gives a session another token in place of one that nobody has used, for whoever has the token before
+/// that; false if it was used by now, or replaced once more. Both of them have been replaced just now.
+pub(crate) async fn session_regain(
+    tx: &mut Tx,
+    session: &Session,
+    old: &TokenHash,
+    new: &TokenHash,
+    now: UnixMillis,
+) -> Result<bool, StoreError> {
+    const AGAIN: &str = "update session_replaced set replaced_at_ms = $3 \
+         where token_hash = $1 and session_id = $2 and replaced_at_ms = $4 \
+           and exists (select 1 from session where id = $2 and revoked_at_ms is null \
+             and token_at_ms = $4 and last_seen_at_ms = $4)";
+    let done = on_tx!(tx, |conn| {
+        let query = sqlx::query(AGAIN).bind(old.as_slice()).bind(session.id.get());
+        let query = query.bind(now.get()).bind(session.token_at.get());
+        query.execute(conn).await.map(|done| done.rows_affected())
+    });
+    if done? == 0 {
+        return Ok(false);
+    }
+    session_touch(tx, session, now).await?;
+    session_rotate(tx, session.id, None, new, now).await
+}
+
 /// Notes that whoever has this session has just shown who they are.
 pub(crate) async fn session_confirm(
     tx: &mut Tx,

@@ -202,6 +202,22 @@ pub(crate) async fn workspace_unswept(db: &Db) -> Result<Option<WorkspaceId>, St
     found.map(id).transpose()
 }
 
+/// Workspaces that were deleted at this time or later, after one of them; some at a time.
+pub(crate) async fn workspaces_deleted(
+    db: &Db,
+    since: UnixMillis,
+    after: Option<WorkspaceId>,
+) -> Result<Vec<WorkspaceId>, StoreError> {
+    const LIST: &str =
+        "select id from workspace where deleted_at_ms >= $1 and id > $2 order by id limit $3";
+    let after = after.map_or(0, WorkspaceId::get);
+    let ids: Vec<i64> = on_db!(db, |pool| {
+        let query = sqlx::query_scalar(LIST).bind(since.get()).bind(after);
+        query.bind(LIST_MAX).fetch_all(pool).await
+    })?;
+    ids.into_iter().map(id).collect()
+}
+
 /// Notes that a deleted workspace has no link any more: its tombstones answer for it.
 pub(crate) async fn workspace_swept(tx: &mut Tx, id: WorkspaceId) -> Result<(), StoreError> {
     const UPDATE: &str =

@@ -4,6 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
+/// Files are looked at each second; a busy machine takes longer for that.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// An installation with one blocklist.
 async fn with_list(text: &str) -> (Test, std::path::PathBuf) {
     let mut test = Test::new().await;
@@ -29,7 +32,7 @@ async fn state(test: &Test, id: &str) -> String {
 async fn becomes(test: &Test, id: &str, expected: &str) {
     let begin = Instant::now();
     while state(test, id).await != expected {
-        assert!(begin.elapsed() < Duration::from_secs(5), "not {expected} within five seconds");
+        assert!(begin.elapsed() < PATIENCE, "not {expected} within {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -98,7 +101,7 @@ async fn what_is_on_a_list_is_refused_and_links_follow_it_both_ways() {
     std::fs::remove_file(&list).unwrap();
     let begin = Instant::now();
     while test.metric("carom_control_blocklist_files_failed").await == 0 {
-        assert!(begin.elapsed() < Duration::from_secs(5));
+        assert!(begin.elapsed() < PATIENCE);
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let refused = test.post("/api/v1/links", r#"{"url":"https://evil.example/"}"#).await;
@@ -116,6 +119,27 @@ async fn without_lists_those_that_were_taken_down_by_one_come_back() {
     test.clock.advance(Duration::from_mins(6));
     test.reopened(open(test.config(), test.clock.clone(), 3).await.unwrap());
     becomes(&test, &id, "active").await;
+}
+
+/// As where the download of a list has failed just before a restart.
+#[tokio::test]
+async fn a_list_that_cannot_be_read_at_start_brings_nothing_back() {
+    let (mut test, list) = with_list("other.example\n").await;
+    let kept = make(&test, "https://evil.example/", "kept").await;
+    let late = make(&test, "https://late.example/", "late").await;
+    write(&list, "evil.example\n");
+    becomes(&test, &kept, "blocked").await;
+    test.app.close().await;
+    std::fs::remove_file(&list).unwrap();
+    let (own, mut config) = (list.with_extension("own"), test.config());
+    write(&own, "late.example\n");
+    config.abuse.blocklists = vec![list.clone(), own];
+    test.reopened(open(config, test.clock.clone(), 3).await.unwrap());
+    // By then all links were looked at.
+    becomes(&test, &late, "blocked").await;
+    assert_eq!(state(&test, &kept).await, "blocked");
+    write(&list, "other.example\n");
+    becomes(&test, &kept, "active").await;
 }
 
 #[tokio::test]

@@ -17,6 +17,17 @@ impl Subscriber for Seen {
     fn missed(&self) {}
 }
 
+/// Returns once no more commands come: how long they take to is the machine's affair.
+async fn all_wait(test: &Test) {
+    let (mut before, mut unchanged) = (0, 0);
+    while unchanged < 5 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let waiting = test.metric("carom_control_writes_waiting").await;
+        unchanged = if waiting == before && waiting > 0 { unchanged + 1 } else { 0 };
+        before = waiting;
+    }
+}
+
 /// 64 at once, a quarter of them after the same code: each is answered once, refusals undo nobody
 /// else, and whatever was answered was published before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -51,7 +62,7 @@ async fn parallel_creates_share_commits_and_keep_their_promises() {
             Ok(code)
         });
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    all_wait(&test).await;
     lock.release().await;
     let answers: Vec<Result<String, String>> = calls.join_all().await;
     let codes: HashSet<&String> = answers.iter().flatten().collect();
@@ -124,7 +135,7 @@ async fn a_client_that_leaves_does_not_undo_its_command() {
     let lock = test.database.lock_writes().await;
     let body = r#"{"url":"https://example.com/","code":"left"}"#;
     let call = test.post("/api/v1/links", body);
-    let left = tokio::time::timeout(Duration::from_millis(500), call).await;
+    let left = tokio::time::timeout(Duration::from_secs(1), call).await;
     assert!(left.is_err(), "answered under another's lock");
     assert!(seen.0.lock().unwrap().is_empty());
     lock.release().await;

@@ -245,7 +245,7 @@ async fn who_verifies_first_has_the_host() {
     assert_eq!(verified["missing_since"], serde_json::Value::Null);
     domains.reopen(25 * 3600 * 1000).await;
     let mut missing = verified["missing_since"].clone();
-    for _ in 0..100 {
+    for _ in 0..2000 {
         if missing != serde_json::Value::Null {
             break;
         }
@@ -398,7 +398,7 @@ async fn links_to_a_host_that_becomes_a_domain_are_taken_down() {
         states
     };
     let become_ = async |expected: [&str; 4]| {
-        for _ in 0..500 {
+        for _ in 0..2000 {
             if states().await == expected {
                 return;
             }

@@ -12,6 +12,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
+/// What is there comes at once, unless the machine is busy.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 const HOSTILE: &str = "x\"}\n\nevent: end\r\ndata: \u{1b}[2J<script>";
 
 /// Stores clicks on the link `a`, each with another referrer; `number` is the batch's.
@@ -62,7 +65,7 @@ impl Feed {
 
     /// What comes next; `None` at the end.
     async fn next(&mut self) -> Option<String> {
-        let frame = tokio::time::timeout(Duration::from_secs(5), self.0.frame()).await.unwrap()?;
+        let frame = tokio::time::timeout(PATIENCE, self.0.frame()).await.unwrap()?;
         Some(String::from_utf8(frame.unwrap().into_data().unwrap().to_vec()).unwrap())
     }
 }
@@ -129,7 +132,7 @@ async fn streams_are_limited_and_end_with_their_client() {
     );
     assert!(refused.headers.contains_key("retry-after"));
     drop(feeds);
-    let give_up = Instant::now() + Duration::from_secs(5);
+    let give_up = Instant::now() + PATIENCE;
     while test.metric("carom_control_live_streams").await > 0 {
         assert!(Instant::now() < give_up);
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -173,7 +176,7 @@ async fn a_stop_is_not_held_up_by_open_streams() {
     shutdown.cancel();
     assert_eq!(server.await.unwrap(), 0, "no connection was cut");
     test.app.close().await;
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     client.read_to_string(&mut text).await.unwrap();
     assert!(text.ends_with("\r\n0\r\n\r\n") && text.contains("\"stopping\""), "{text}");
 }

@@ -112,6 +112,18 @@ async fn pages_show_what_a_role_may_do() {
     assert!(gone.body.contains("<h1>There is nothing here</h1>"), "{}", gone.body);
     let bad = page(&people, Some(&editor), "/analytics?period=whenever").await;
     assert_eq!(bad.status, 400);
+    // What is refused before the page looks at it is a page too, for who goes there.
+    for path in ["/links?state=x", "/analytics?country=DE", "/links/x"] {
+        for (accept, kind) in
+            [("text/html", "text/html; charset=utf-8"), ("*/*", "application/problem+json")]
+        {
+            let request = people.signed(Request::builder().uri(path), &editor);
+            let request = request.header("accept", accept).body(Body::empty()).unwrap();
+            let refused = send(api_router(&people.app), request).await;
+            assert!(refused.status.is_client_error(), "{path}: {}", refused.status);
+            assert_eq!(refused.headers["content-type"], kind, "{path}: {}", refused.body);
+        }
+    }
     for period in ["today", "24h", "7d", "last-month", "12mo", "5y", "all"] {
         let stats = page(&people, Some(&editor), &format!("/analytics?period={period}")).await;
         assert_eq!(stats.status, 200, "{period}: {}", stats.body);

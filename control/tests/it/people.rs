@@ -511,7 +511,7 @@ async fn it_is_deleted(people: &People, ada: Person, there: Person, path: &str) 
         404
     );
     // Its links become tombstones, without a place among those that are not served for ever.
-    for _ in 0..200 {
+    for _ in 0..1000 {
         if people.app.disabled_workspaces().await.unwrap().is_empty() {
             break;
         }

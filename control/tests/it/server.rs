@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -5,6 +6,7 @@ use axum::routing::get;
 use carom_control::{Limits, Listener, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -12,22 +14,30 @@ struct Server {
     address: std::net::SocketAddr,
     shutdown: CancellationToken,
     task: JoinHandle<usize>,
+    /// Told when a slow request has come.
+    has_come: Arc<Notify>,
 }
 
 async fn start(limits: Limits) -> Server {
-    let router = Router::new().route("/", get(async || "hello")).route(
-        "/slow",
-        get(async || {
-            tokio::time::sleep(Duration::from_millis(400)).await;
+    let has_come = Arc::new(Notify::new());
+    let slow = |sleep: Duration| {
+        let has_come = Arc::clone(&has_come);
+        get(async move || {
+            has_come.notify_one();
+            tokio::time::sleep(sleep).await;
             "slept"
-        }),
-    );
+        })
+    };
+    let router = Router::new()
+        .route("/", get(async || "hello"))
+        .route("/slow", slow(Duration::from_millis(400)))
+        .route("/slower", slow(Duration::from_mins(1)));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
     let tasks = tokio_util::task::TaskTracker::new();
     let task = tasks.spawn(serve(router, Listener::Tcp(listener), limits, shutdown.clone()));
-    Server { address, shutdown, task }
+    Server { address, shutdown, task, has_come }
 }
 
 async fn connect(server: &Server, text: &str) -> TcpStream {
@@ -74,7 +84,7 @@ async fn shutdown_lets_requests_end() {
     let server = start(Limits::default()).await;
     let idle = connect(&server, "").await;
     let busy = connect(&server, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    server.has_come.notified().await;
     server.shutdown.cancel();
     let text = read_all(busy).await;
     assert!(text.ends_with("slept") && text.contains("connection: close"), "{text}");
@@ -87,12 +97,12 @@ async fn shutdown_lets_requests_end() {
 async fn shutdown_cuts_off_what_takes_too_long() {
     let limits = Limits { drain: Duration::from_millis(50), ..Limits::default() };
     let server = start(limits).await;
-    let busy = connect(&server, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let busy = connect(&server, "GET /slower HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    server.has_come.notified().await;
     let started = Instant::now();
     server.shutdown.cancel();
     server.task.await.unwrap();
-    assert!(started.elapsed() < Duration::from_millis(300));
+    assert!(started.elapsed() < Duration::from_secs(20));
     assert_eq!(read_all(busy).await, "");
 }
 

@@ -82,11 +82,13 @@ async fn who_waits_at_one_hears_of_the_others_changes() {
     let database = TestPostgres::new(true).await;
     let [a, b] = pair(&database).await;
     let key = a.key().await;
+    // Who heard of nothing would find the change at its end.
+    const WAIT_MAX: Duration = Duration::from_secs(10);
     let mut at = b.app.feed_head().await.unwrap();
     let mut slowest = Duration::ZERO;
     for n in 0..20 {
         let code = format!("heard{n}");
-        let waiting = b.app.changes_after(at, Duration::from_secs(5));
+        let waiting = b.app.changes_after(at, WAIT_MAX);
         let making = async {
             tokio::time::sleep(Duration::from_millis(20)).await;
             assert_eq!(a.create(&key, &code).await.status, StatusCode::CREATED);
@@ -100,7 +102,7 @@ async fn who_waits_at_one_hears_of_the_others_changes() {
         assert_eq!(page.changes[0].code, Code::parse(&code).unwrap());
         at = FeedPosition { seq: at.seq + 1, ..at };
     }
-    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
+    assert!(slowest < WAIT_MAX / 2, "{slowest:?}");
 }
 
 /// The day's salts are made once, whoever asks first.
@@ -139,7 +141,7 @@ async fn clicks_that_are_shared_have_one_leader() {
     let leads = async |n: i64| {
         let begun = Instant::now();
         while count(&database, LEADERS).await != n {
-            assert!(begun.elapsed() < Duration::from_secs(10), "{n} leaders");
+            assert!(begun.elapsed() < Duration::from_secs(30), "{n} leaders");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -168,7 +170,7 @@ async fn clicks_that_are_shared_have_one_leader() {
     a.app.close().await;
     let begun = Instant::now();
     while clicks.ask(OFF) != "1" {
-        assert!(begun.elapsed() < Duration::from_secs(10), "{}", clicks.ask(OFF));
+        assert!(begun.elapsed() < Duration::from_secs(30), "{}", clicks.ask(OFF));
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     leads(1).await;
@@ -275,12 +277,12 @@ async fn a_store_of_clicks_may_come_later() {
     later.come();
     let begun = Instant::now();
     while stats().await.status != StatusCode::OK {
-        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(begun.elapsed() < Duration::from_secs(30));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(bring().await, StatusCode::CREATED);
     while !admin("/metrics").await.body.contains("\ncarom_control_click_store_up 1\n") {
-        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert!(begun.elapsed() < Duration::from_secs(30));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     plane.app.close().await;

@@ -68,7 +68,7 @@ impl Sink {
 
     /// Takes the oldest letter to an address, when it is there.
     pub(crate) async fn next(&self, to: &str) -> Arrived {
-        for _ in 0..500 {
+        for _ in 0..2000 {
             if let Some(letter) = self.take(to) {
                 return letter;
             }

@@ -229,10 +229,10 @@ mod tests {
         let (now, steady) = (clock.now().get(), clock.steady());
         // As if the machine had not slept for an hour that it did sleep.
         clock.slept_ms.fetch_sub(HOUR, Ordering::Relaxed);
-        assert!((now - HOUR - clock.now().get()).abs() < 1000);
+        assert!((now - HOUR - clock.now().get()).abs() < MINUTE);
         clock.look_at_uptime();
-        assert!((now - clock.now().get()).abs() < 2000);
-        assert!(clock.steady() - steady < Duration::from_secs(2), "it has gone on meanwhile");
+        assert!((now - clock.now().get()).abs() < MINUTE);
+        assert!(clock.steady() - steady < Duration::from_mins(1), "it has gone on meanwhile");
         let before = clock.slept_ms.load(Ordering::Relaxed);
         clock.look_at_uptime();
         assert_eq!(clock.slept_ms.load(Ordering::Relaxed), before);
@@ -241,6 +241,6 @@ mod tests {
     #[test]
     fn it_shows_the_wall_clocks_time() {
         let off = SteadyClock::start().now().get() - SystemClock.now().get();
-        assert!(off.abs() < 1000, "{off} ms");
+        assert!(off.abs() < MINUTE, "{off} ms");
     }
 }

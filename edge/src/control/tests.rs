@@ -12,6 +12,9 @@ use super::*;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
+/// Longer than an answer takes that comes at all, also on a machine with much else to do.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A server that answers each request by its number, and what it was asked and how often it
 /// accepted a connection.
 struct Server {
@@ -50,7 +53,7 @@ impl Server {
                         match answer(number.fetch_add(1, Ordering::SeqCst)) {
                             Say::This(status, text) => reply(&stream, status, text),
                             Say::Nothing => return,
-                            Say::Silence => std::thread::sleep(Duration::from_secs(10)),
+                            Say::Silence => std::thread::sleep(PATIENCE),
                         }
                     }
                 });
@@ -61,7 +64,10 @@ impl Server {
     }
 
     fn client(&self) -> ControlClient {
-        let max = Duration::from_millis(500);
+        self.client_within(PATIENCE)
+    }
+
+    fn client_within(&self, max: Duration) -> ControlClient {
         ControlClient::new(&self.url, TOKEN, max, Arc::new(SystemRandom)).unwrap()
     }
 }
@@ -141,15 +147,20 @@ async fn a_kept_connection_that_ended_is_replaced() {
 #[tokio::test]
 async fn silence_is_waited_for_three_times_and_then_visitors_are_told_at_once() {
     let server = Server::start(|_| Say::Silence);
-    let client = server.client();
+    let client = server.client_within(Duration::from_millis(500));
     for _ in 0..3 {
         let begin = Instant::now();
         assert!(ask(&client).await.is_err());
         assert!(begin.elapsed() >= Duration::from_millis(400));
     }
-    let begin = Instant::now();
-    assert!(ask(&client).await.is_err());
-    assert!(begin.elapsed() < Duration::from_millis(50));
+    // One of several: this thread may have to wait for a processor.
+    let mut quickest = Duration::MAX;
+    for _ in 0..5 {
+        let begin = Instant::now();
+        assert!(ask(&client).await.is_err());
+        quickest = quickest.min(begin.elapsed());
+    }
+    assert!(quickest < Duration::from_millis(50), "{quickest:?}");
 }
 
 #[tokio::test]
@@ -194,8 +205,7 @@ async fn clicks_go_to_another_control_plane_only_where_all_share_a_store() {
         _ => Say::This(200, "stored before\n"),
     });
     let urls = ControlUrls::parse(&format!("{},{}", first.url, second.url)).unwrap();
-    let max = Duration::from_millis(500);
-    let client = ControlClient::new(&urls, TOKEN, max, Arc::new(SystemRandom)).unwrap();
+    let client = ControlClient::new(&urls, TOKEN, PATIENCE, Arc::new(SystemRandom)).unwrap();
     let batch = BatchBuilder::new().finish(UnixMillis::new(0), &[]);
     let token = Token::new(1, 1, 1, batch.rows, batch.crc);
     let store = || client.store(token.clone(), batch.bytes.clone().into());

@@ -102,7 +102,8 @@ impl Settings {
     /// What asks Redis, if there is one.
     pub(super) fn l2(&self, random: Arc<dyn Random>) -> Result<Option<L2>, InvalidSetting> {
         let url = self.redis.url.as_deref().filter(|url| !url.is_empty());
-        let new = |url| L2::new(url, &self.redis.ca_path, self.resolve_max(), random);
+        let question_max = L2::question_max(self.resolve_max());
+        let new = |url| L2::new(url, &self.redis.ca_path, question_max, random);
         url.map(new).transpose()
     }
 

@@ -15,7 +15,8 @@
 //! A connection keeps its phase and since when, by a clock that the sweep sets: a request costs it two
 //! stores, and no look at the time. (hyper's own timer for heads takes the time and the runtime's timer
 //! lock once per request, and knows neither ages nor a drain.) The price is precision: a connection
-//! ends up to two sweeps after its time, and never before.
+//! ends up to two sweeps after its time, and never before: a sweep that comes late, because the process was
+//! paused or had no processor, is no time that visitors had.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -59,7 +60,7 @@ impl Patience {
     }
 }
 
-/// Milliseconds since the thread began, as of its last sweep.
+/// Milliseconds since the thread began in which it swept in time, as of its last sweep.
 type Tick = u64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,6 +226,8 @@ impl Drop for UnderWay<'_> {
 /// The connections of a thread.
 pub(super) struct Watches {
     begin: Instant,
+    /// When the clock was set last, since `begin`.
+    told_at: Cell<Tick>,
     clock: Rc<Cell<Tick>>,
     list: RefCell<Vec<Rc<Watch>>>,
     patience: Patience,
@@ -237,6 +240,7 @@ impl Watches {
     pub(super) fn new(patience: Patience, linger: Duration) -> Self {
         Self {
             begin: Instant::now(),
+            told_at: Cell::new(0),
             clock: Rc::default(),
             list: RefCell::default(),
             patience,
@@ -289,7 +293,9 @@ impl Watches {
     }
 
     fn tell_time(&self) {
-        self.clock.set(millis(self.begin.elapsed()));
+        let now = millis(self.begin.elapsed());
+        let passed = now.saturating_sub(self.told_at.replace(now));
+        self.clock.set(self.clock.get() + passed.min(millis(self.patience.sweep())));
     }
 
     /// Looks at all connections, with breaks.
@@ -405,6 +411,18 @@ mod tests {
         half.heard();
         let cut = fates(&watches, &half, 2500, 5000);
         assert_eq!(cut, [(3000, Fate::IsCut)], "each byte is in time, and their number is not");
+    }
+
+    #[test]
+    fn a_thread_that_was_away_cuts_nobody_before_its_time() {
+        let mut watches = watches();
+        let watch = watches.enter(Waker::noop().clone());
+        watches.begin -= Duration::from_secs(5);
+        watches.tell_time();
+        watches.look(&watch, &Metrics::new(1));
+        assert_eq!((watches.clock.get(), watch.fate()), (100, Fate::Stays));
+        watches.tell_time();
+        assert!(watches.clock.get() <= 200, "what was left out stays so");
     }
 
     #[test]

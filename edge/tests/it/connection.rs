@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, Next};
+use crate::client::{Client, Next, PATIENCE};
 use crate::world::{World, eventually, metric, route};
 
 const HOST: &str = "Host: go.example.com";
@@ -106,22 +106,22 @@ fn long_texts_are_cut_and_not_a_reason_to_refuse() {
 #[test]
 fn who_does_not_finish_a_head_in_time_is_let_go() {
     let mut world = World::with_link();
-    world.config.header_timeout_ms = 300;
-    world.config.idle_timeout_ms = 300;
+    world.config.header_timeout_ms = 500;
+    world.config.idle_timeout_ms = 500;
     let edge = world.start();
-    let timeout = Duration::from_millis(300);
+    let timeout = Duration::from_millis(500);
     let head = "GET /abc HTTP/1.1\r\nHost: go.example.com\r\n";
     for begin in ["", "G", head] {
+        let connected = Instant::now();
         let mut client = Client::connect(edge.address());
         client.send(begin);
-        let asked = Instant::now();
         assert!(client.is_ended(), "{begin:?}");
-        assert!(asked.elapsed() > timeout / 2, "{begin:?}: too early");
+        assert!(connected.elapsed() > timeout / 2, "{begin:?}: too early");
     }
-    // Each byte is in time, and their number is not.
+    // Each byte is in time, and their number is not: it would take two minutes.
     let mut client = Client::connect(edge.address());
     let lasted = client.dribble("A: b\r\n".repeat(1000).as_bytes(), Duration::from_millis(20));
-    assert!(lasted < timeout * 10, "{lasted:?}");
+    assert!(lasted < PATIENCE, "{lasted:?}");
     // A connection kept alive may stay idle as long, and no longer.
     let mut client = Client::connect(edge.address());
     assert_eq!(client.get("/abc").status, 302);

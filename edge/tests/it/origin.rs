@@ -49,7 +49,8 @@ fn a_hundred_visitors_of_a_cold_code_are_one_question() {
 #[test]
 fn a_slow_origin_is_not_waited_for_and_not_asked_without_limit() {
     let mut world = World::with_link();
-    world.config.resolve.timeout_ms = 400;
+    // Longer than it takes until all of them have asked.
+    world.config.resolve.timeout_ms = 1500;
     world.config.resolve.max_in_flight = 2;
     let edge = world.start();
     let mut known = Client::connect(edge.address());

@@ -262,29 +262,33 @@ fn who_wishes_the_end_is_told_so_on_both_ways() {
     }
 }
 
-/// Who pipelines has a few answers, then others have theirs.
+/// Who pipelines has a few answers, then others have theirs. One thread records in the order of its answers.
 #[test]
 fn those_who_pipeline_take_turns_with_those_who_do_not() {
     let mut world = World::with_link();
     world.config.threads = 1;
+    world.links.put("flood", route(9, "https://e.test/"));
     let edge = world.start();
     let mut good = Client::connect(edge.address());
-    assert_eq!(good.get("/abc").status, 302);
-    let request = format!("GET /nothing HTTP/1.1\r\n{HOST}\r\n\r\n");
-    let many = request.repeat(200);
+    assert_eq!([good.get("/abc").status, good.get("/flood").status], [302, 302]);
+    let many = format!("GET /flood HTTP/1.1\r\n{HOST}\r\n\r\n").repeat(200);
     let mut floods: Vec<_> = (0..16).map(|_| Client::connect(edge.address())).collect();
+    // Next to nothing is answered before all of them have asked.
+    world.slowness.set(Duration::from_millis(200));
     for client in &mut floods {
         client.send(&many);
     }
-    assert_eq!(good.get("/abc").status, 302);
-    let answered = metric(&edge, "carom_edge_answers_total{status=\"404\"}");
-    let answered = answered + metric(&edge, "carom_edge_answers_total{status=\"429\"}");
+    good.ask(&["GET /abc HTTP/1.1", HOST]);
+    world.slowness.set(Duration::ZERO);
+    assert_eq!(good.reply().status, 302);
     for client in &mut floods {
         for _ in 0..200 {
-            assert_eq!(client.reply().status, 404);
+            assert_eq!(client.reply().status, 302);
         }
     }
-    assert!(answered < 200 * 16, "the one request came last of all");
+    let rows = world.store.wait_for(2 + 16 * 200 + 1);
+    let before = rows.iter().rposition(|row| row.link == 7).unwrap();
+    assert!(before < 16 * 200 / 2, "{before} of 3200 answers came before the one");
 }
 
 /// A few bytes now and then are not reading.
@@ -306,7 +310,7 @@ fn who_reads_too_slowly_is_let_go() {
 #[test]
 fn who_does_not_read_waits_for_none_and_gets_all() {
     let mut world = World::with_link();
-    world.config.threads = 1;
+    (world.config.threads, world.config.header_timeout_ms) = (1, 60_000);
     let edge = world.start();
     let mut slow = Client::connect(edge.address());
     let request = format!("GET /nothing HTTP/1.1\r\n{HOST}\r\n\r\n");
@@ -324,14 +328,14 @@ fn who_does_not_read_waits_for_none_and_gets_all() {
 #[test]
 fn half_a_head_after_an_answer_has_the_time_of_a_head() {
     let mut world = World::with_link();
-    (world.config.header_timeout_ms, world.config.idle_timeout_ms) = (200, 60_000);
+    (world.config.header_timeout_ms, world.config.idle_timeout_ms) = (500, 60_000);
     let edge = world.start();
     let mut client = Client::connect(edge.address());
     client.send(format!("GET /abc HTTP/1.1\r\n{HOST}\r\n\r\nGET /abc HT"));
     assert_eq!(client.reply().status, 302);
     let begin = Instant::now();
     assert!(client.is_ended());
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 }
 
 #[test]

@@ -39,20 +39,35 @@ fn small() -> World {
     world
 }
 
-/// Follows `/{code}` until something is so, with requests that fill a ring quickly; how often.
-fn follow_until(edge: &Edge, code: &str, is_so: impl Fn() -> bool) -> u64 {
-    let long = "x".repeat(2000);
-    let request = format!(
-        "GET /{code} HTTP/1.1\r\nHost: go.example.com\r\nUser-Agent: {long}\r\nReferer: {long}\r\n\r\n"
-    );
-    let mut client = Client::connect(edge.address());
+/// Visitors of `/abc` with requests that fill a ring quickly.
+struct Crowd {
+    client: Client,
+    requests: String,
+}
+
+impl Crowd {
+    fn new(edge: &Edge) -> Self {
+        let long = "x".repeat(2000);
+        let request = format!(
+            "GET /abc HTTP/1.1\r\nHost: go.example.com\r\nUser-Agent: {long}\r\nReferer: {long}\r\n\r\n"
+        );
+        Self { client: Client::connect(edge.address()), requests: request.repeat(200) }
+    }
+
+    /// How many came, and were answered.
+    fn come(&mut self) -> u64 {
+        self.client.send(&self.requests);
+        (0..200).for_each(|_| assert_eq!(self.client.reply().status, 302));
+        200
+    }
+}
+
+/// Follows `/abc` until something is so; how often.
+fn follow_until(edge: &Edge, is_so: impl Fn() -> bool) -> u64 {
+    let mut crowd = Crowd::new(edge);
     let mut answered = 0;
     while !is_so() {
-        client.send(request.repeat(200));
-        for _ in 0..200 {
-            assert_eq!(client.reply().status, 302);
-            answered += 1;
-        }
+        answered += crowd.come();
         assert!(answered < 50_000, "the ring has no limit");
     }
     answered
@@ -74,7 +89,7 @@ fn what_the_ring_cannot_hold_is_counted_and_stored_as_counts() {
     let edge = world.start();
     assert_eq!((edge.pressure(), readiness(&edge).as_str()), (Pressure::None, "ready\n"));
     let broken = Broken::new(&world);
-    let mut answered = follow_until(&edge, "abc", || edge.lost(Loss::Counted) > 0);
+    let mut answered = follow_until(&edge, || edge.lost(Loss::Counted) > 0);
     assert_eq!(
         (edge.pressure(), metric(&edge, "carom_edge_pressure_level")),
         (Pressure::Counting, 4)
@@ -84,13 +99,16 @@ fn what_the_ring_cannot_hold_is_counted_and_stored_as_counts() {
     assert_eq!(metric(&edge, "carom_edge_clicks_counted_total{reason=\"ring_full\"}"), counted);
     assert_eq!(metric(&edge, "carom_edge_clicks_recorded_total") + counted, answered);
 
-    let begin = Instant::now();
     broken.mend();
     // Visitors keep coming meanwhile.
-    answered += follow_until(&edge, "abc", || edge.pressure() == Pressure::None);
+    let mut crowd = Crowd::new(&edge);
+    eventually("clicks are recorded again", || {
+        answered += crowd.come();
+        edge.pressure() == Pressure::None
+    });
+    drop(crowd);
     eventually("every click is stored", || stored(&world) == answered);
     let counted = edge.lost(Loss::Counted);
-    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
     let counts: Vec<_> = world.store.rows().into_iter().filter(|row| row.n > 1).collect();
     assert_eq!(counts.iter().map(|row| u64::from(row.n)).sum::<u64>(), counted);
     // More than one row if the table was taken while the ring was still full.
@@ -106,7 +124,7 @@ fn what_cannot_be_counted_either_is_dropped_and_the_total_stays() {
     }
     let edge = world.start();
     let broken = Broken::new(&world);
-    let mut answered = follow_until(&edge, "abc", || edge.lost(Loss::Counted) > 0);
+    let mut answered = follow_until(&edge, || edge.lost(Loss::Counted) > 0);
     let mut client = Client::connect(edge.address());
     for link in 1..=300 {
         assert_eq!(client.get(&format!("/k{link}")).status, 302);
@@ -257,7 +275,7 @@ fn a_disk_that_hangs_holds_up_no_health_and_no_look_up() {
 #[test]
 fn an_edge_that_is_dropped_leaves_its_clicks_and_nothing_else() {
     let mut world = World::with_link();
-    world.spool.flush_ms = 60_000;
+    (world.spool.flush_ms, world.config.drain_timeout_ms) = (60_000, 60_000);
     let edge: Running = world.start();
     let address = edge.address();
     let mut client = Client::connect(address);
@@ -266,7 +284,7 @@ fn an_edge_that_is_dropped_leaves_its_clicks_and_nothing_else() {
     }
     let begin = Instant::now();
     edge.drop_without_stop();
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
     assert!(client.is_ended());
     assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens");
     // Its threads are gone, so its lock is.

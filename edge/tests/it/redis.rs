@@ -167,7 +167,10 @@ impl Trio {
 
     /// What a control plane does before it acknowledges a change.
     fn publish(&mut self, code: &str, record: RouteRecord) {
-        let seq = self.commit(code, record.clone());
+        // To the end: who asks meanwhile how far the feed goes would tell of a change that was not announced.
+        let mut control = self.control.lock().unwrap();
+        control.put(code, record.clone());
+        let seq = control.head().seq;
         self.redis.put(code, record.clone());
         self.redis.announce(seq, seq, vec![change(code, record)]);
     }

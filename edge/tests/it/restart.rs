@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::client::Client;
-use crate::world::World;
+use crate::world::{World, eventually};
 
 /// Visits until it is told to stop, as browsers do: a connection is kept until an answer says that it
 /// is the last.
@@ -30,7 +30,8 @@ fn visit(address: SocketAddr, is_over: &AtomicBool, answered: &AtomicU32) {
 #[test]
 fn an_inherited_socket_loses_no_visitor_over_restarts() {
     let mut world = World::with_link();
-    world.config.drain_timeout_ms = 1000;
+    // Who has connected and not asked yet has a sixteenth of it.
+    world.config.drain_timeout_ms = 20_000;
     let socket = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = socket.local_addr().unwrap();
     world.sockets.push(socket);
@@ -42,7 +43,8 @@ fn an_inherited_socket_loses_no_visitor_over_restarts() {
         for _ in 0..5 {
             let edge = world.start();
             assert_eq!(edge.address(), address);
-            std::thread::sleep(Duration::from_millis(50));
+            let enough = answered.load(Ordering::SeqCst) + 25;
+            eventually("visitors come", || answered.load(Ordering::SeqCst) >= enough);
             recorded += edge.stop().clicks_recorded;
         }
         let edge = world.start();

@@ -3,18 +3,21 @@
 
 use std::time::Duration;
 
-use crate::client::{Client, Next};
+use crate::client::{Client, Next, PATIENCE};
 use crate::world::{World, metric};
 
 /// What may hide in another request.
 const HIDDEN: &str = "GET /abc HTTP/1.1\r\nHost: go.example.com\r\n\r\n";
 
-/// Sends all of it, and reads the status of each answer until there is no more.
-fn answers(client: &mut Client, bytes: &[u8]) -> (Vec<u16>, Next) {
+/// Sends all of it, and reads the status of each answer until there is no more: silence is waited for
+/// only where no more than so many answers are expected and the connection is to stay.
+fn answers(client: &mut Client, bytes: &[u8], expected: usize, end: &Next) -> (Vec<u16>, Next) {
     client.send(bytes);
     let mut statuses = Vec::new();
     loop {
-        match client.next_byte(Duration::from_millis(150)) {
+        let is_all = statuses.len() == expected && *end == Next::Silence;
+        let wait = if is_all { Duration::from_millis(150) } else { PATIENCE };
+        match client.next_byte(wait) {
             Next::Byte => statuses.push(client.reply().status),
             end => return (statuses, end),
         }
@@ -138,7 +141,8 @@ fn one_request_has_one_answer() {
     ] {
         let before = metric(&edge, "carom_edge_clicks_recorded_total");
         let mut client = Client::connect(edge.address());
-        let (seen, how) = answers(&mut client, format!("{request}{HIDDEN}").as_bytes());
+        let bytes = format!("{request}{HIDDEN}");
+        let (seen, how) = answers(&mut client, bytes.as_bytes(), statuses.len(), end);
         assert_eq!((&seen[..], &how), (statuses, end), "{request:?}");
         let clicks = metric(&edge, "carom_edge_clicks_recorded_total") - before;
         let redirects = seen.iter().filter(|status| **status == 302).count() as u64;

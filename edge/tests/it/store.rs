@@ -96,7 +96,7 @@ fn a_batch_without_an_answer_holds_up_no_other_where_the_store_takes_several() {
     assert_once(&world, 4);
 }
 
-/// A store that was away finds a backlog of which it can take a batch each 100 ms: a click of just now is
+/// A store that was away finds a backlog of which it can take two batches in 300 ms: a click of just now is
 /// not behind all of it, and the backlog goes meanwhile.
 #[test]
 fn a_fresh_click_does_not_wait_for_the_backlog() {

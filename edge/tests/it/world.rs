@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use carom_edge::process::Inherited;
-use carom_edge::resolve::{Origin, OriginError, OriginFuture, RouteChange};
+use carom_edge::resolve::{Origin, OriginError, OriginFuture, ResolveConfig, RouteChange};
 use carom_edge::ship::{ClickSink, LossFuture, SinkError, SinkFuture, Stored};
 use carom_edge::{Domains, Edge, EdgeConfig, EdgeError, EdgeParts, SpoolConfig, Stopped};
 use carom_shared::batch::{Batch, Token};
@@ -143,7 +143,7 @@ pub(crate) enum Mood {
     Refuses,
     /// Takes several at once, and has no answer about the first that it was ever given.
     SilentAboutFirst,
-    /// Takes several at once, and 100 ms for each.
+    /// Takes several at once, and 300 ms for each.
     Slow,
 }
 
@@ -235,7 +235,7 @@ impl ClickSink for Store {
         let is_first = self.tries.lock().unwrap().first() == Some(&token);
         Box::pin(async move {
             if *mood.lock().unwrap() == Mood::Slow {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(300)).await;
             }
             while is_first && *mood.lock().unwrap() == Mood::SilentAboutFirst {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -316,6 +316,8 @@ impl World {
     /// A world in which links answer at once and clicks are stored at once.
     pub(crate) fn new() -> Self {
         let local = |port| ([127, 0, 0, 1], port).into();
+        // A machine with much to do is no reason to refuse anybody, but where a test is about that.
+        let resolve = ResolveConfig { timeout_ms: 10_000, ..ResolveConfig::default() };
         Self {
             links: Arc::default(),
             store: Arc::default(),
@@ -328,7 +330,9 @@ impl World {
                 admin_listen: local(0),
                 threads: 2,
                 header_timeout_ms: 5000,
+                max_lag_ms: 60_000,
                 drain_timeout_ms: 5000,
+                resolve,
                 ..EdgeConfig::default()
             },
             spool: SpoolConfig { flush_ms: 20, ring_bytes: 8 << 20, ..SpoolConfig::default() },

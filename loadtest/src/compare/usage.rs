@@ -159,11 +159,14 @@ mod tests {
         let before = CpuSample::take(pid, Some("busy")).unwrap();
         let work = move || {
             let begun = Instant::now();
+            let sample = || CpuSample::take(pid, Some("busy")).unwrap().since(&before);
+            let is_seen = || sample().serving_ns > 1_000_000 || begun.elapsed() > QUIET_MAX;
             let mut x = 1_u64;
-            while begun.elapsed() < Duration::from_millis(30) {
+            // As long as it takes to get that much of a processor.
+            while begun.elapsed() < Duration::from_millis(30) || !is_seen() {
                 (0..1000_u64).for_each(|i| x = std::hint::black_box(x.wrapping_mul(i | 1)));
             }
-            CpuSample::take(pid, Some("busy")).unwrap().since(&before)
+            sample()
         };
         let busy = std::thread::Builder::new().name("busy-0".to_owned());
         let time = busy.spawn(work).unwrap().join().unwrap();

@@ -45,14 +45,14 @@ pub(crate) struct PasskeyConfirmBody {
     credential: ShownBody,
 }
 
-/// What the cookie of a browser holds, as the database has it.
-pub(crate) struct Asking(Option<TokenHash>);
+/// What the cookie of a browser holds.
+pub(crate) struct Asking(Option<Token>);
 
 impl FromRequestParts<App> for Asking {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
-        Ok(Self(cookie(&parts.headers, COOKIE).map(Token::hash_of)))
+        Ok(Self(cookie(&parts.headers, COOKIE).and_then(Token::sent)))
     }
 }
 
@@ -75,10 +75,15 @@ impl FromRequestParts<App> for Asking {
     ),
     operation_id = "begin_passkey_sign_in",
 )]
-pub(crate) async fn begin(State(app): State<App>, client: Client) -> Result<Response, ApiError> {
+pub(crate) async fn begin(
+    State(app): State<App>,
+    client: Client,
+    Asking(asking): Asking,
+) -> Result<Response, ApiError> {
     let verifier = verifier(&app)?;
     app.limits().passkey(client.actor.address).await?;
-    let browser = Token::generate(app.random());
+    // Each tab of the browser has a challenge of its own, and all of them have one cookie.
+    let browser = asking.unwrap_or_else(|| Token::generate(app.random()));
     let challenge = challenge(&app, Ceremony::SignIn, None, browser.hash()).await?;
     let options = RequestOptions::new(verifier.rp_id(), &[], &challenge);
     let mut response = Json(options).into_response();
@@ -115,7 +120,7 @@ pub(crate) async fn sign_in(
     verifier(&app)?;
     app.limits().passkey(client.actor.address).await?;
     let PasskeySignInBody { credential, remember } = body;
-    let bound = asking.ok_or(ApiError::WrongLogin)?;
+    let bound = asking.ok_or(ApiError::WrongLogin)?.hash();
     let used = check(&app, &client, &credential, Ceremony::SignIn, None, bound).await?;
     let (account, token) = (used.account, Token::generate(app.random()));
     let session = NewSession {

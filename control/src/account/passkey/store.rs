@@ -1,5 +1,7 @@
 //! The table `passkey`.
 
+use std::collections::BTreeMap;
+
 use carom_shared::{AccountId, PasskeyId, Random, UnixMillis};
 
 use super::{Credential, Passkey, Use};
@@ -76,6 +78,18 @@ pub(crate) async fn passkey_list_now(
     let rows: Vec<Row> =
         on_tx!(tx, |conn| sqlx::query_as(OF_ACCOUNT).bind(account.get()).fetch_all(conn).await)?;
     rows.into_iter().map(Passkey::try_from).collect()
+}
+
+/// How many each account has that has any.
+pub(crate) async fn passkeys_count(db: &Db) -> Result<BTreeMap<AccountId, u64>, StoreError> {
+    const COUNT: &str =
+        "select account_id, cast(count(*) as bigint) from passkey group by account_id";
+    let rows: Vec<(i64, i64)> = on_db!(db, |pool| sqlx::query_as(COUNT).fetch_all(pool).await)?;
+    let row = |(account, count): (i64, i64)| {
+        let account = account.try_into().map_err(|_| StoreError::Corrupt("passkey row"))?;
+        Ok((account, count.unsigned_abs()))
+    };
+    rows.into_iter().map(row).collect()
 }
 
 /// Whether an account has one.
@@ -245,6 +259,7 @@ mod tests {
         let db = &test.db.read;
         assert_eq!(passkey_find(db, &[2]).await.unwrap().unwrap().account, ada);
         assert_eq!(passkey_list(db, ada).await.unwrap().len(), 1);
+        assert_eq!(passkeys_count(db).await.unwrap(), [(ada, 1)].into());
         assert!(passkey_is_any(db, ada).await.unwrap() && !passkey_is_any(db, ben).await.unwrap());
 
         let mut tx = test.db.begin().await.unwrap();

@@ -74,7 +74,7 @@ impl Test {
 
     /// What was wrong is counted after the answer.
     async fn tries_become(&self, expected: i64) {
-        for _ in 0..500 {
+        for _ in 0..2000 {
             if self.tries().await == expected {
                 return;
             }

@@ -16,11 +16,13 @@
 //! # Body of a block, version 1
 //!
 //! A byte `1`, then for each value in ascending order two LEB128 numbers: how much it is above the value
-//! before, and its clicks. A name is its number in `name`. Beside them there may be a sketch of the
-//! workspace's [`visitors`].
+//! before, and its clicks. A name is its number in `name`. Of many values the body is the head, those with
+//! the most clicks, and the others are in the rest, written alike: what is [`first`](top) is
+//! found without them. Beside dimensions there may be a sketch of the workspace's [`visitors`].
 
 mod build;
 mod read;
+mod top;
 mod visitors;
 
 use std::cmp::Reverse;
@@ -30,7 +32,6 @@ use carom_shared::click::Detail;
 use sqlx::{Sqlite, Transaction};
 
 use crate::click::report::Dimension;
-use crate::click::report::tally::TopNumber;
 use crate::click::sketch::BuildIdHasher;
 use crate::db::StoreError;
 pub(super) use read::{block_lists, has_blocks_for};
@@ -46,6 +47,12 @@ const LINK_LEVELS: [u32; 2] = [96, 768];
 const CLICKS_MIN: u64 = if cfg!(test) { 4 } else { 1 << 10 };
 /// Values below this have a place of their own, 8 bytes each, up to the greatest one that there is.
 const DENSE_MAX: usize = 1 << 22;
+
+/// Values of a head: many times those of a page's list, so that its last one has few clicks.
+const HEAD: usize = if cfg!(test) { 2 } else { 512 };
+
+/// Values without a place of their own that a block may have of a dimension: 40 MB while they are added up.
+const BLOCK_VALUES_MAX: usize = if cfg!(test) { 64 } else { 1 << 20 };
 
 const VERSION: u8 = 1;
 
@@ -99,15 +106,9 @@ impl Counts {
         }
     }
 
-    /// Adds a block's body; `None` if a newer version wrote it.
+    /// Adds a block's body or rest; `None` if a newer version wrote it.
     fn add_body(&mut self, body: &[u8]) -> Option<()> {
-        let (&VERSION, mut rest) = body.split_first()? else { return None };
-        let mut value = 0_u64;
-        while !rest.is_empty() {
-            value = value.checked_add(number(&mut rest)?)?;
-            self.add(value, number(&mut rest)?);
-        }
-        Some(())
+        each_value(body, |value, n| self.add(value, n))
     }
 
     fn total(&self) -> u64 {
@@ -120,35 +121,40 @@ impl Counts {
         dense.chain(self.sparse.iter().map(|(value, n)| (*value, *n)))
     }
 
-    fn body(&self) -> Vec<u8> {
+    /// Body and rest; the rest is empty where there are few values.
+    fn body(&self) -> (Vec<u8>, Vec<u8>) {
         let mut values: Vec<(u64, u64)> = self.each().collect();
-        values.sort_unstable();
-        let mut body = vec![VERSION];
-        let mut last = 0;
-        for (value, n) in values {
-            put(&mut body, value - last);
-            put(&mut body, n);
-            last = value;
+        let mut rest = Vec::new();
+        // A rest of a few values would not be worth its bound.
+        if values.len() > 2 * HEAD {
+            values.select_nth_unstable_by_key(HEAD, |(value, n)| (Reverse(*n), *value));
+            rest = written(values.split_off(HEAD));
         }
-        body
+        (written(values), rest)
     }
+}
 
-    /// The first `limit` values.
-    fn top(&self, limit: usize) -> Vec<TopNumber> {
-        let mut top: Vec<(Reverse<u64>, u64)> =
-            self.each().map(|(value, n)| (Reverse(n), value)).collect();
-        if limit < top.len() {
-            top.select_nth_unstable(limit);
-            top.truncate(limit);
-        }
-        top.sort_unstable();
-        let number = |(Reverse(clicks), value): (Reverse<u64>, u64)| TopNumber {
-            number: value.cast_signed(),
-            clicks,
-            visitors: 0,
-        };
-        top.into_iter().map(number).collect()
+fn written(mut values: Vec<(u64, u64)>) -> Vec<u8> {
+    values.sort_unstable();
+    let mut body = vec![VERSION];
+    let mut last = 0;
+    for (value, n) in values {
+        put(&mut body, value - last);
+        put(&mut body, n);
+        last = value;
     }
+    body
+}
+
+/// Hands over each value of a body or a rest and its clicks; `None` if a newer version wrote it.
+fn each_value(body: &[u8], mut each: impl FnMut(u64, u64)) -> Option<()> {
+    let (&VERSION, mut rest) = body.split_first()? else { return None };
+    let mut value = 0_u64;
+    while !rest.is_empty() {
+        value = value.checked_add(number(&mut rest)?)?;
+        each(value, number(&mut rest)?);
+    }
+    Some(())
 }
 
 fn put(bytes: &mut Vec<u8>, mut number: u64) {

@@ -176,8 +176,7 @@ async fn lists(
     {
         return Ok(None);
     }
-    let counts = quarter_counts(tx, *scope, period.span).await?;
-    if counts.iter().map(|(_, n)| n).sum::<u64>() <= query.top_visitors_max {
+    if clicks_in(tx, *scope, period.span).await? <= query.top_visitors_max {
         return Ok(None);
     }
     // Blocks from before may be there still.
@@ -253,7 +252,19 @@ async fn quarter_counts(
     counted(&quarters_text(tx, scope, [ALL, WORKSPACE, LINK], quarters).await?.unwrap_or_default())
 }
 
-/// The same of these links of a workspace alone.
+/// The clicks of the quarter hours that a span touches.
+async fn clicks_in(tx: Read<'_>, scope: ReportScope, span: Span) -> Result<u64, StoreError> {
+    const ALL: &str = "select cast(sum(n) as text) from workspace_quarter \
+         where quarter >= ? and quarter < ?";
+    const WORKSPACE: &str = "select cast(sum(n) as text) from workspace_quarter \
+         where quarter >= ? and quarter < ? and workspace = ?";
+    const LINK: &str = concat!("select cast(sum(r.n) as text) ", of_link_in_span!());
+    let quarters = span.from_s / QUARTER_S..span.to_s.div_ceil(QUARTER_S);
+    let sum = quarters_text(tx, scope, [ALL, WORKSPACE, LINK], quarters).await?;
+    sum.map_or(Ok(0), |sum| sum.parse().map_err(|_| StoreError::Corrupt("click rollup")))
+}
+
+/// The clicks of each quarter hour that a span touches, of these links of a workspace alone.
 async fn link_counts(
     tx: Read<'_>,
     workspace: WorkspaceId,

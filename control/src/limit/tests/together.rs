@@ -111,10 +111,13 @@ async fn without_redis_each_counts_its_part() {
         for _ in 0..200 {
             allowed += usize::from(plane.ask(2).await);
         }
+        let took = began.elapsed();
         // Half of the quota, less one that the shield had counted when Redis did not answer, and
-        // what comes back in the time that it takes.
-        assert!((29..=32).contains(&allowed), "{n}: {allowed}");
-        assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+        // what comes back in the time that it takes: one each second, or two.
+        let most = 31 + 2 * usize::try_from(took.as_secs() + 1).unwrap();
+        assert!((29..=most).contains(&allowed), "{n}: {allowed} in {took:?}");
+        // If each of them waited for Redis, it would take five seconds.
+        assert!(took < Duration::from_millis(2500), "{took:?}");
         plane.is_shared(false).await;
     }
     // Nobody signs in more often because of it.
@@ -135,7 +138,7 @@ async fn without_redis_each_counts_its_part() {
     }
 }
 
-/// A server that hangs holds up one request for 25 ms, and the others not at all.
+/// A server that hangs holds up one request for 25 ms, and the others not at all: a hundred would take 2.5 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_hangs_holds_nobody_up() {
     let server = TestRedis::start(&[]);
@@ -147,7 +150,7 @@ async fn a_redis_that_hangs_holds_nobody_up() {
         assert!(plane.ask(1).await);
     }
     let took = began.elapsed();
-    assert!(took >= Duration::from_millis(25) && took < Duration::from_millis(200), "{took:?}");
+    assert!(took >= Duration::from_millis(25) && took < Duration::from_millis(1250), "{took:?}");
     server.resume();
     plane.is_shared(true).await;
     plane.end().await;
@@ -161,16 +164,27 @@ async fn nobody_is_shut_out_for_longer_than_the_window() {
     let plane = Plane::start(&server, &per_minute(600));
     plane.is_shared(true).await;
     let name = format!("carom:limit:key:{}", Subject::key(key(1)).text());
-    server.run(&["SET", &name, "9000000000000000"]).await;
-    let decisions = plane.limits.key(key(1), None, workspace(1)).await;
-    assert!(!is_allowed(&decisions));
-    assert!(decisions[0].reset <= Duration::from_millis(200), "{:?}", decisions[0]);
-    server.run(&["SET", &name, "0"]).await;
-    let decisions = plane.limits.key(key(1), None, workspace(1)).await;
-    assert_eq!((decisions[0].is_allowed, decisions[0].remaining), (true, 599));
-    // It goes when it says nothing any more.
+    let shared = plane.limits.shared.as_ref().unwrap();
+    let ask = async |time: &str| {
+        for _ in 0..50 {
+            eventually("Redis", async || shared.is_there()).await;
+            server.run(&["SET", &name, time]).await;
+            let decisions = plane.limits.key(key(1), None, workspace(1)).await;
+            // Where Redis did not answer in time, on a machine that is busy, it was counted here.
+            if shared.is_there() {
+                return decisions[0];
+            }
+        }
+        panic!("Redis never answered in time");
+    };
+    let refused = ask("9000000000000000").await;
+    assert!(!refused.is_allowed);
+    assert!(refused.reset <= Duration::from_millis(200), "{refused:?}");
+    let allowed = ask("0").await;
+    assert_eq!((allowed.is_allowed, allowed.remaining), (true, 599));
+    // It goes when it says nothing any more, after 100 ms: not there is -2, and for ever is -1.
     let mut connection = server.try_connect().await.unwrap();
     let left: i64 = redis::cmd("PTTL").arg(&name).query_async(&mut connection).await.unwrap();
-    assert!((1..=100).contains(&left), "{left}");
+    assert!(left == -2 || (0..=100).contains(&left), "{left}");
     plane.end().await;
 }

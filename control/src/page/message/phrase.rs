@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use askama::filters::{Escaper as _, Html, HtmlSafe};
+use jiff::civil::Date;
 
 use super::Language;
 
@@ -26,12 +27,19 @@ pub(in crate::page) enum Value {
     Text(String),
     /// Written as the language writes it.
     Number(u64),
+    Date(Date),
     Phrase(Phrase),
 }
 
 impl From<String> for Value {
     fn from(text: String) -> Self {
         Self::Text(text)
+    }
+}
+
+impl From<&String> for Value {
+    fn from(text: &String) -> Self {
+        Self::Text(text.clone())
     }
 }
 
@@ -44,6 +52,12 @@ impl From<&str> for Value {
 impl From<u64> for Value {
     fn from(number: u64) -> Self {
         Self::Number(number)
+    }
+}
+
+impl From<Date> for Value {
+    fn from(date: Date) -> Self {
+        Self::Date(date)
     }
 }
 
@@ -64,9 +78,9 @@ pub(in crate::page) const fn plural(one: &'static str, many: &'static str, n: u6
 }
 
 impl Phrase {
-    /// What is the same in every language, such as a name.
-    pub(in crate::page) fn data(text: impl Into<String>) -> Self {
-        Self { one: DATA, many: None, values: vec![("data", Value::Text(text.into()))] }
+    /// What is no message: a name, which is the same in every language, or a day.
+    pub(in crate::page) fn data(value: impl Into<Value>) -> Self {
+        Self { one: DATA, many: None, values: vec![("data", value.into())] }
     }
 
     pub(in crate::page) fn put(mut self, name: &'static str, value: impl Into<Value>) -> Self {
@@ -117,6 +131,7 @@ impl Words for Phrase {
             Part::Text(match value {
                 Value::Text(text) => text.clone(),
                 Value::Number(number) => language.number(*number),
+                Value::Date(date) => language.date(*date),
                 Value::Phrase(phrase) => phrase.plain(language),
             })
         };

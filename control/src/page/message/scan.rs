@@ -53,6 +53,13 @@ fn literal(source: &str) -> Option<(String, &str)> {
     }
 }
 
+/// The string literals of a source, and what else stands between quotes.
+#[cfg(test)]
+pub(in crate::page) fn literals(source: &str) -> impl Iterator<Item = String> {
+    let quotes = source.match_indices('"');
+    quotes.filter_map(|(at, _)| Some(literal(source.get(at..)?)?.0))
+}
+
 /// Messages of a template: texts before `|t` and `|plural`.
 #[cfg(test)]
 pub(in crate::page) fn in_template(source: &str) -> Vec<Found> {

@@ -9,12 +9,13 @@ use askama::Template;
 use super::phrase::{Phrase, phrase, plural};
 use super::scan::{Found, in_calls, in_template};
 use super::*;
+use crate::page::details::DETAILS;
 
 fn german() -> Language {
     Language::parse("de").unwrap()
 }
 
-fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+pub(in crate::page) fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -105,8 +106,11 @@ fn languages_say_all_that_the_sources_have_and_nothing_else() {
                 }
                 names
             };
+            // Of a detail some values are English themselves.
+            let is_detail = DETAILS.contains(&one.as_str());
             for (own, said) in said {
-                if without_n(own) != without_n(said) {
+                let (own, names) = (without_n(own), without_n(said));
+                if own != names && !(is_detail && names.is_subset(&own)) {
                     wrong.push(format!("{one:?} has other names in {tag}: {said:?}"));
                 }
             }
@@ -200,6 +204,13 @@ fn numbers_are_grouped_by_thousands() {
 }
 
 #[test]
+fn days_are_written_as_the_language_writes_them() {
+    let day = Phrase::data(jiff::civil::date(2026, 3, 5));
+    assert_eq!(day.plain(Language::english()), "5 Mar 2026");
+    assert_eq!(day.plain(german()), "05.03.2026");
+}
+
+#[test]
 fn phrases_are_said_without_markup_where_there_is_no_html() {
     let days = |n| plural("{n} day", "{n} days", n).plain(german());
     assert_eq!(
@@ -216,13 +227,30 @@ fn phrases_are_said_without_markup_where_there_is_no_html() {
 fn scripts_get_what_they_ask_for() {
     let source = r#"say(t("Delete")); import("x"); plural("{n} day", "{n} days", n); at("Save");"#;
     assert_eq!(
-        script::script(german(), &[source]),
-        "globalThis.messages = {\"Delete\":\"Löschen\",\"{n} day\":[\"{n} Tag\",\"{n} Tage\"]};\n"
+        script::script(
+            german(),
+            &[source],
+            &["there were too many {what}; the next is answered in {seconds} s"]
+        ),
+        "globalThis.messages = {\"Delete\":\"Löschen\",\"{n} day\":[\"{n} Tag\",\"{n} Tage\"]};\n\
+         globalThis.details = {\"^there were too many (?<what>.*); the next is answered in (?<seconds>.*) s$\":\"Das war zu oft. Weiter geht es in {seconds} s\"};\n"
     );
     let pseudo = Language::parse("en-XA").unwrap();
     assert!(
-        script::script(pseudo, &[source]).contains("\"{n} day\":[\"[{n} day]\",\"[{n} days]\"]")
+        script::script(pseudo, &[source], &[])
+            .contains("\"{n} day\":[\"[{n} day]\",\"[{n} days]\"]")
     );
+}
+
+#[test]
+fn details_are_looked_for_as_they_are() {
+    for (detail, pattern) in [
+        ("A-Z, _ and (a)?", "^A-Z, _ and \\(a\\)\\?$"),
+        ("1 to {max}. {why", "^1 to (?<max>.*)\\. \\{why$"),
+        ("", "^$"),
+    ] {
+        assert_eq!(script::pattern(detail), pattern);
+    }
 }
 
 #[test]

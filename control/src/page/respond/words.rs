@@ -7,7 +7,7 @@ use super::sentence;
 use crate::access::Role;
 use crate::http::problem::ApiError;
 use crate::page::message::message;
-use crate::page::message::phrase::{Phrase, phrase};
+use crate::page::message::phrase::{Phrase, phrase, plural};
 
 /// An error's status, title and detail.
 pub(in crate::page) fn words(error: &ApiError) -> (StatusCode, Phrase, Phrase) {
@@ -33,6 +33,17 @@ fn known(error: &ApiError) -> Option<(Phrase, Phrase)> {
         ApiError::Busy => {
             (message("The service is busy"), phrase("Try again in a moment. Nothing was done."))
         }
+        ApiError::Limited { retry_after_s, .. } => (
+            message("Too many requests"),
+            plural("Try again in {n} second.", "Try again in {n} seconds.", *retry_after_s),
+        ),
+        ApiError::OperatorsOnly => (
+            message("This is for operators of the installation"),
+            phrase(
+                "Whoever runs the installation makes an account an operator on its machine: carom user \
+                 promote.",
+            ),
+        ),
         ApiError::Closing => {
             (message("The service is busy"), phrase("The service is shutting down."))
         }
@@ -61,12 +72,9 @@ fn known(error: &ApiError) -> Option<(Phrase, Phrase)> {
                  in with a password.",
             ),
         ),
-        ApiError::Internal(_) => (
-            message("Something went wrong"),
-            phrase(
-                "The operator finds the cause in the log, under the request id that instance ends with.",
-            ),
-        ),
+        ApiError::Internal(_) => {
+            (message("Something went wrong"), phrase("The operator finds the cause in the log."))
+        }
         _ => return None,
     };
     Some((phrase(title), detail))
@@ -76,6 +84,7 @@ const NOTHING: &str = message("There is nothing here");
 
 fn not_found(what: &str) -> Option<Phrase> {
     Some(match what {
+        "id" => phrase("This address does not exist."),
         "link" => phrase("There is no such link."),
         "domain" => phrase("There is no such domain."),
         "key" => phrase("There is no such key."),

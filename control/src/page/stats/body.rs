@@ -102,7 +102,7 @@ pub(in crate::page) struct Item {
     pub(in crate::page) label: Phrase,
     pub(in crate::page) clicks: u64,
     pub(in crate::page) visitors: u64,
-    pub(in crate::page) share: String,
+    pub(in crate::page) share: Phrase,
     /// Of the longest bar, in percent.
     pub(in crate::page) width: u64,
     /// The view of these clicks alone, where it may be had.
@@ -406,10 +406,8 @@ async fn link_names(
 fn period_label(asked: &Asked) -> Phrase {
     match (asked.preset, asked.days) {
         (Some(preset), _) => phrase(preset.label),
-        (None, Some((from, to))) if from == to => Phrase::data(from.to_string()),
-        (None, Some((from, to))) => {
-            phrase("{from} to {to}").put("from", from.to_string()).put("to", to.to_string())
-        }
+        (None, Some((from, to))) if from == to => Phrase::data(from),
+        (None, Some((from, to))) => phrase("{from} to {to}").put("from", from).put("to", to),
         (None, None) => phrase("Part of a day"),
     }
 }

@@ -249,13 +249,12 @@ impl Facts<'_> {
             "bots" => phrase("Bots, not in clicks"),
             _ => phrase("Clicks"),
         };
-        let at = self.query.zone.rfc3339(*start);
-        let at = at.split_once('T').map_or(at.as_str(), |(date, _)| date);
+        let at = UnixMillis::new(i64::from(*start) * 1000);
         phrase("Chart: {metric}. {interval}. The most: {n} on {date}.")
             .put("metric", metric)
             .put("interval", phrase(interval_label(self.query.interval)))
             .put("n", of(most))
-            .put("date", at)
+            .put("date", self.query.zone.today(at))
     }
 
     /// Tables of what is shown, as files: the course, the totals, and each list as long as it gets.

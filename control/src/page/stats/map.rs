@@ -2,6 +2,7 @@
 //! where it is shown; a page has a class and a link for each country that was clicked from.
 
 use crate::click::report::TopValue;
+use crate::page::message::phrase::Phrase;
 use crate::page::text::percent;
 
 /// Countries of the map, as a page shows them.
@@ -17,7 +18,7 @@ pub(in crate::page) struct Place {
     pub(in crate::page) class: u8,
     pub(in crate::page) clicks: u64,
     /// Of all clicks, in percent.
-    pub(in crate::page) share: String,
+    pub(in crate::page) share: Phrase,
     pub(in crate::page) href: Option<String>,
 }
 
@@ -65,7 +66,7 @@ mod tests {
         let map = Map::of(&values, 168, |code| Some(format!("?{code}")));
         let shown: Vec<_> = map.places.iter().map(|it| (it.code.as_str(), it.class)).collect();
         assert_eq!(shown, [("DE", 5), ("FR", 3), ("IT", 1)]);
-        assert_eq!((map.places[0].clicks, map.places[0].share.as_str()), (64, "38%"));
+        assert_eq!((map.places[0].clicks, &map.places[0].share), (64, &percent(64, 168)));
         assert_eq!(map.places[1].href.as_deref(), Some("?FR"));
     }
 

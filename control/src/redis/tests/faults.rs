@@ -214,7 +214,7 @@ async fn what_control_did_not_write_is_there_before_a_lease() {
     let began = Instant::now();
     while plane.as_an_edge(&mut connection, &keys, "unwritten").await != Some(true) {
         assert_ne!(plane.as_an_edge(&mut connection, &keys, "unwritten").await, Some(false));
-        assert!(began.elapsed() < Duration::from_secs(5));
+        assert!(began.elapsed() < Duration::from_secs(30));
     }
     assert_eq!(plane.metric("carom_control_l2_fills_total").await, 0);
     assert_eq!(plane.metric("carom_control_l2_changes_replayed_total").await, 1);

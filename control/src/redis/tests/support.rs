@@ -74,7 +74,7 @@ impl TestRedis {
     /// A connection of somebody else, if there is one to be had.
     pub(crate) async fn try_connect(&self) -> Option<MultiplexedConnection> {
         let at = RedisAt::new(&self.url, Path::new("")).unwrap();
-        at.connect(Duration::from_millis(500)).await.ok()
+        at.connect(PATIENCE).await.ok()
     }
 
     pub(crate) async fn run(&self, command: &[&str]) {

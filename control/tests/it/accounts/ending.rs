@@ -94,7 +94,7 @@ async fn wrong_passwords_and_codes_are_in_the_log() {
     let body = json!({"ticket": ticket, "code": device.code(&world, 9)});
     assert_eq!(browser.post(app, "/sessions/second-factor", &body).await.status, 401);
     let mut found = Vec::new();
-    for _ in 0..500 {
+    for _ in 0..2000 {
         let log =
             world.operator(Method::GET, "/v1/audit?action=session.refuse", &Value::Null).await;
         assert_eq!(log.status, 200, "{}", log.body);

@@ -275,6 +275,46 @@ async fn the_only_way_in_stays() {
     assert_eq!(visitor.arrive(app, &provider.authorize(&url)).await.status, 409);
 }
 
+/// Where no mail is sent, too: there is no other way to a password than this one.
+#[tokio::test]
+async fn who_has_no_password_sets_one() {
+    let (world, provider) = world(|config| {
+        config.accounts.registration = Registration::Open;
+        config.mail.url = String::new();
+    })
+    .await;
+    let app = &world.app;
+    provider.says(json!({"sub": "1", "email": EMAIL, "email_verified": true}));
+    let mut visitor = Visitor::default();
+    assert!(is_in(&visitor.sign_in(app, &provider).await));
+    let mut other = Visitor::default();
+    assert!(is_in(&other.sign_in(app, &provider).await));
+    let page = visitor.page(app, "/settings/profile").await;
+    assert!(page.contains("Set the password") && !page.contains("current_password"), "{page}");
+
+    let path = "/account/password";
+    let body = json!({"password": PASSWORD});
+    let weak = visitor.call(app, Method::POST, path, &json!({"password": "password password"}));
+    assert_eq!(weak.await.status, 422);
+    world.pass(Duration::from_mins(11));
+    let stale = visitor.call(app, Method::POST, path, &body).await;
+    assert_eq!(stale.json()["code"], "reauthentication-required");
+    provider.at(world.clock.now());
+    provider.says(json!({"sub": "1", "auth_time": world.clock.now().as_secs()}));
+    let url = visitor.question(app, "/sessions/current/confirm-by-provider", &Value::Null).await;
+    assert_eq!(visitor.arrive(app, &provider.authorize(&url)).await.status, 303);
+    let set = visitor.call(app, Method::POST, path, &body).await;
+    assert_eq!(set.status, 204, "{}", set.body);
+    assert_eq!(visitor.email(app).await, EMAIL);
+    assert_eq!(other.email(app).await, Value::Null, "other sessions end");
+    assert_eq!(Browser::new().sign_in(app, EMAIL, PASSWORD).await.status, 201);
+    // From now on the one of before is asked for.
+    let again = visitor.call(app, Method::POST, path, &body).await;
+    assert_eq!(again.json()["code"], "wrong-login");
+    let page = visitor.page(app, "/settings/profile").await;
+    assert!(page.contains("current_password"), "{page}");
+}
+
 #[tokio::test]
 async fn the_second_factor_is_asked_for_after_the_provider_too() {
     let (world, provider) = world(|_| {}).await;

@@ -243,6 +243,13 @@ async fn a_challenge_is_for_one_answer_of_one_browser() {
     assert_eq!(other.post(app, SIGN_IN, &body).await.status, 401, "another browser's");
     assert_eq!(visitor.clone().post(app, SIGN_IN, &body).await.status, 401, "used up by that");
 
+    // A second tab, opened before the first one's challenge is answered.
+    let (mut visitor, body) = asked(&mut device).await;
+    let before = visitor.asking.clone();
+    visitor.options(app, SIGN_IN_OPTIONS).await;
+    assert_eq!(visitor.asking, before);
+    assert_eq!(visitor.post(app, SIGN_IN, &body).await.status, 201);
+
     let (mut visitor, body) = asked(&mut device).await;
     world.pass(Duration::from_secs(299));
     assert_eq!(visitor.post(app, SIGN_IN, &body).await.status, 201);
@@ -422,13 +429,19 @@ async fn passkeys_end_with_what_they_are_of() {
         Visitor::default().sign_in(app, &mut device, as_it_is).await.status.as_u16()
     };
     for (verb, expected) in [("disable", 401), ("enable", 201)] {
-        assert_eq!(world.operator(Method::POST, &users(verb), &json!({})).await.status, 200);
+        let done = world.operator(Method::POST, &users(verb), &json!({})).await;
+        assert_eq!((done.status.as_u16(), &done.json()["passkeys"]), (200, &json!(1)));
         assert_eq!(status().await, expected, "{verb}");
     }
+    let count = async || {
+        let list = world.operator(Method::GET, "/v1/users", &Value::Null).await.json();
+        list["data"][0]["passkeys"].clone()
+    };
+    assert_eq!(count().await, 1);
     // A reset of what was lost, by the operator: also where there are passkeys alone.
     let reset = users("reset-second-factor");
     assert_eq!(world.operator(Method::POST, &reset, &json!({})).await.status, 200);
-    assert_eq!(status().await, 401);
+    assert_eq!((status().await, count().await), (401, json!(0)));
     assert_eq!(world.operator(Method::POST, &reset, &json!({})).await.status, 409);
 
     let (mut ben, mut of_ben) = with_passkey(&world, "ben@example.com").await;

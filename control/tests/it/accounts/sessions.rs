@@ -283,6 +283,57 @@ async fn a_stolen_token_ends_its_session() {
     world.app.close().await;
 }
 
+/// The answer that brought a day's new token was lost: whoever has the old one is no thief. Once the new
+/// one was used, it is as it was.
+#[tokio::test]
+async fn a_token_whose_answer_was_lost_is_replaced_again() {
+    let world = World::new().await;
+    world.person(EMAIL).await;
+    let mut browser = Browser::new();
+    let body = json!({"email": EMAIL, "password": PASSWORD, "remember": true});
+    browser.post(&world.app, "/sessions", &body).await;
+    let first = browser.clone();
+    world.pass(Duration::from_hours(24));
+    assert_eq!(first.clone().status(&world.app).await, 200);
+    // Twice in a row, and each time of two requests side by side.
+    for _ in 0..2 {
+        world.pass(Duration::from_hours(2));
+        let mut lost = first.clone();
+        assert_eq!(lost.status(&world.app).await, 200);
+        assert_ne!(lost.token, first.token);
+        let mut beside = first.clone();
+        assert_eq!(beside.status(&world.app).await, 200);
+        assert_eq!(beside.token, first.token, "it has one new token");
+        browser = lost;
+    }
+    // This answer was not lost.
+    world.pass(Duration::from_secs(1));
+    assert_eq!(browser.status(&world.app).await, 200);
+    world.pass(Duration::from_secs(60));
+    assert!(world.mail.waiting().is_empty());
+    assert_eq!(first.clone().status(&world.app).await, 401);
+    assert_eq!(browser.status(&world.app).await, 401);
+    let letter = world.mail.next(EMAIL).await;
+    assert!(letter.head.contains("A session of your account was ended"), "{}", letter.head);
+    world.app.close().await;
+}
+
+/// A token that was replaced because a session became more is not given another chance.
+#[tokio::test]
+async fn a_token_that_was_replaced_on_purpose_is_not_regained() {
+    let world = World::new().await;
+    let mut browser = world.signed_in(EMAIL).await;
+    world.pass(Duration::from_hours(2));
+    assert_eq!(browser.status(&world.app).await, 200);
+    let mut thief = browser.clone();
+    let confirm = json!({"password": PASSWORD});
+    assert_eq!(browser.post(&world.app, "/sessions/current/confirm", &confirm).await.status, 204);
+    world.pass(Duration::from_secs(61));
+    assert_eq!(thief.status(&world.app).await, 401);
+    assert_eq!(browser.status(&world.app).await, 401);
+    world.app.close().await;
+}
+
 /// Item 21: what changes something comes from the dashboard, or not with a cookie.
 #[tokio::test]
 async fn other_sites_can_neither_change_nor_sign_in() {

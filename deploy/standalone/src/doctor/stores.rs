@@ -279,6 +279,19 @@ async fn examine_sums(out: &mut Findings, stores: &Stores, look: &Look<'_>) {
         Ok(None) => out.ok("rollup", "clicks are being erased: sums are compared another time"),
         Err(error) => failed(out, stores.clicks.name, &error),
     }
+    match stores.blocks_that_differ().await {
+        Ok(Some(0)) => out.ok("blocks", "breakdowns of past times have the clicks of those times"),
+        Ok(Some(n)) => out.error(
+            "blocks",
+            format!("{n} breakdowns of past times have other clicks than those times"),
+            "lists of countries, referrers and the like are wrong for those times; this is a defect, or a \
+             repaired file",
+            "keep a copy of clicks.db and report it; then stop carom, and empty the tables workspace_block \
+             and link_block: they are made again",
+        ),
+        Ok(None) => out.ok("blocks", "clicks are being erased: breakdowns are compared another time"),
+        Err(error) => failed(out, stores.clicks.name, &error),
+    }
     if look.is_live {
         return;
     }

@@ -57,7 +57,7 @@ fn stopped() -> tempfile::TempDir {
         let report = report(&run(server.dir.path(), server.ports, &[]));
         report.to_string().contains("lists of links show every click")
     };
-    let give_up = Instant::now() + Duration::from_secs(20);
+    let give_up = Instant::now() + Duration::from_secs(60);
     while !is_carried() {
         assert!(Instant::now() < give_up, "the click is not carried over");
         std::thread::park_timeout(Duration::from_millis(50));
@@ -150,6 +150,20 @@ fn put_batch(data: &Path, made_at: UnixMillis, damage: impl FnOnce(&mut Vec<u8>)
 
 const NOW: UnixMillis = UnixMillis::new(1_795_374_000_000);
 
+/// Breakdowns of the one quarter hour and the one day that have clicks, with so many clicks too many.
+fn put_blocks(data: &Path, too_many: i64) {
+    let of = |table: &str, columns: &str, level: i64, from: &str| {
+        format!(
+            "insert into {table} (workspace, level, block, {columns}dimension, clicks, body, rest) \
+             select workspace, {level}, quarter / {level}, {columns}0, \
+               (kind = 0) * n + {too_many}, x'01', x'01' from {from};"
+        )
+    };
+    let sql = of("workspace_block", "", 1, "workspace_quarter")
+        + &of("link_block", "link, ", 96, "click_quarter");
+    execute(&data.join("clicks.db"), &sql);
+}
+
 /// What is done to a folder that is well, and what is to be found then.
 type Case = (&'static str, fn(&Path), &'static [&'static str], &'static [&'static str]);
 
@@ -196,6 +210,8 @@ const CASES: &[Case] = &[
         &["--deep"],
         &["rollup=error"],
     ),
+    ("blocks", |data| put_blocks(data, 0), &["--deep"], &[]),
+    ("other blocks", |data| put_blocks(data, 7), &["--deep"], &["blocks=error"]),
     (
         "links",
         |data| execute(&data.join("carom.db"), "update link set clicks = 9"),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::{Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
@@ -109,6 +109,14 @@ fn large() -> tempfile::TempDir {
     dir
 }
 
+/// The state of the files that a move writes: their length, and when they were written last.
+fn written(dir: &Path) -> [Option<(u64, SystemTime)>; 2] {
+    ["second.db", "second.db-wal"].map(|name| {
+        let file = dir.join("carom-data").join(name).metadata().ok()?;
+        Some((file.len(), file.modified().ok()?))
+    })
+}
+
 /// Killed again and again, each time a little later; the last one goes to its end.
 #[test]
 fn a_move_that_is_killed_goes_on() {
@@ -119,10 +127,15 @@ fn a_move_that_is_killed_goes_on() {
     let to = ["move", "--to", SECOND, "--json"];
     let (mut killed, mut moved_in_part, mut seed) = (0_u64, 0, 7_u64);
     let moved = loop {
+        let before = written(path);
         let mut command = carom(path, &to);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // From its first write on: until then it takes as long as the machine has much to do.
+        while written(path) == before && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let pause = 40 + killed * 40 + (seed >> 33) % 60;
+        let pause = killed * 40 + (seed >> 33) % 60;
         std::thread::sleep(Duration::from_millis(pause));
         child.kill().unwrap();
         let output = child.wait_with_output().unwrap();

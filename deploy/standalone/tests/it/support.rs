@@ -1,15 +1,23 @@
 //! A `carom serve` of its own for a test: an empty folder, free ports, and no way to forget it.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 pub(crate) const CAROM: &str = env!("CARGO_BIN_EXE_carom");
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Far longer than anything takes, also where tests share their processors and their disk with much else.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Ports that the kernel gives to nobody who does not name them (`ip_local_port_range` begins at 32,768), in
+/// blocks of which each process of tests has one.
+const PORTS: std::ops::Range<u16> = 10_000..32_400;
+const BLOCK: u16 = 64;
 
 /// `carom` with these arguments in this folder, untouched by the settings of whoever runs the test.
 pub(crate) fn carom(dir: &Path, args: &[&str]) -> Command {
@@ -25,10 +33,27 @@ pub(crate) fn stdout(output: &Output) -> String {
     text
 }
 
-/// Ports that were free a moment ago.
+/// Ports that are free, and that no other test takes before who they are for listens there.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
+    static OWN: LazyLock<(u16, File)> = LazyLock::new(own_block);
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    [(); N].map(|()| {
+        let mut ports = (0..BLOCK).map(|_| OWN.0 + NEXT.fetch_add(1, Ordering::Relaxed) % BLOCK);
+        ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
+    })
+}
+
+/// The first port of a block, and what keeps it for this process.
+fn own_block() -> (u16, File) {
+    let blocks = (PORTS.end - PORTS.start) / BLOCK;
+    let first = std::process::id() % u32::from(blocks);
+    let nearest = (0..blocks).map(|n| (u16::try_from(first).unwrap() + n) % blocks);
+    let mut taken = nearest.map(|block| {
+        let path = format!("{}/ports-{block}", env!("CARGO_TARGET_TMPDIR"));
+        let lock = File::create(path).unwrap();
+        lock.try_lock().is_ok().then_some((PORTS.start + block * BLOCK, lock))
+    });
+    taken.find_map(|own| own).unwrap()
 }
 
 pub(crate) struct Server {
@@ -83,6 +108,8 @@ impl Server {
         let ports = Ports::free();
         let mut command = carom(dir.path(), &[]);
         command.envs(ports.settings()).stdout(Stdio::piped()).stderr(log);
+        // A machine with much to do is no reason to refuse anybody.
+        command.env("CAROM_EDGE__MAX_LAG_MS", "60000");
         let mut child = command.spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let mut server = Self { dir, ports, child, output };

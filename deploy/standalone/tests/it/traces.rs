@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::fleet::{EdgeProgram, TOKEN, call};
 use crate::support::{Server, carom, exchange, free_ports};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A collector that keeps what it is sent. Its thread ends with the test's process.
 struct Collector {

@@ -6,7 +6,7 @@
 //! stop cuts off is missing, and found again.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use carom_shared::{Clock, LinkId, UnixMillis, WorkspaceId};
@@ -36,13 +36,15 @@ const ROUND_PAUSE: Duration = Duration::from_mins(1);
 const STEP_PAUSE: Duration = Duration::from_millis(5);
 
 const OF_WORKSPACE: Table = Table {
-    before: "insert into workspace_block (workspace, level, block, dimension, clicks, body) values ",
-    columns: 6,
+    before: "insert into workspace_block \
+         (workspace, level, block, dimension, clicks, body, rest) values ",
+    columns: 7,
     after: " on conflict do nothing",
 };
 const OF_LINK: Table = Table {
-    before: "insert into link_block (workspace, level, block, link, dimension, clicks, body) values ",
-    columns: 7,
+    before: "insert into link_block \
+         (workspace, level, block, link, dimension, clicks, body, rest) values ",
+    columns: 8,
     after: " on conflict do nothing",
 };
 
@@ -51,10 +53,16 @@ pub(super) struct Made {
     /// `changes` when it was counted.
     changes: i64,
     clicks: u64,
-    /// By the place of a dimension.
-    bodies: Vec<(i64, Vec<u8>)>,
+    bodies: Vec<Body>,
     /// Links that get a block of their own.
     links: Vec<u64>,
+}
+
+/// What a block will hold of a dimension.
+pub(super) struct Body {
+    pub(super) place: i64,
+    pub(super) body: Vec<u8>,
+    pub(super) rest: Vec<u8>,
 }
 
 /// How far the making of blocks is.
@@ -67,9 +75,21 @@ pub(super) struct Building {
     /// The next look begins with the first click.
     is_anew: bool,
     postponed: u32,
+    /// Blocks that have too many values: not tried again until clicks change.
+    too_long: HashSet<Missing>,
 }
 
+/// What came of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Making {
+    Stored,
+    /// Clicks changed meanwhile.
+    Changed,
+    /// There are more values than a block may have.
+    TooLong,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Missing {
     pub(super) workspace: WorkspaceId,
     level: u32,
@@ -120,8 +140,16 @@ impl ClickStore {
             self.blocks_look(building, now).await?;
         }
         let Some(missing) = building.queue.pop() else { return Ok(false) };
-        if !self.block_make(missing).await? {
-            building.is_anew = true;
+        match self.block_make(missing).await? {
+            Making::Stored => {}
+            Making::Changed => building.is_anew = true,
+            Making::TooLong => {
+                tracing::info!(
+                    ?missing,
+                    "a time has too many different values to be added up ahead"
+                );
+                building.too_long.insert(missing);
+            }
         }
         Ok(true)
     }
@@ -149,10 +177,14 @@ impl ClickStore {
             _ => 0,
         };
         building.postponed = 0;
+        if building.seen.is_some_and(|(seen, _)| seen != changes) {
+            building.too_long.clear();
+        }
         let mut queue = Vec::new();
         for workspace in self.workspaces().await? {
             self.missing(workspace, from..until, &mut queue).await?;
         }
+        queue.retain(|missing| !building.too_long.contains(missing));
         queue.sort_unstable_by_key(Missing::order);
         building.is_anew = queue.len() > QUEUE_MAX;
         queue.truncate(QUEUE_MAX);
@@ -218,24 +250,26 @@ impl ClickStore {
         Ok(())
     }
 
-    /// Makes a block of a workspace and those of its links; `false` if clicks changed meanwhile, or are
-    /// too many.
-    async fn block_make(&self, missing: Missing) -> Result<bool, StoreError> {
+    /// Makes a block of a workspace and those of its links.
+    async fn block_make(&self, missing: Missing) -> Result<Making, StoreError> {
         let scope = ReportScope::Workspace(missing.workspace);
-        let Some(made) = self.counted(scope, missing).await? else { return Ok(false) };
+        let Some(made) = self.counted(scope, missing).await? else { return Ok(Making::TooLong) };
         if LINK_LEVELS.contains(&missing.level) {
             // The workspace's own is the last: where it is, those of its links are.
             for link in &made.links {
                 let link = LinkId::try_from(link.cast_signed());
                 let link = link.map_err(|_| StoreError::Corrupt("link of a click"))?;
                 let scope = ReportScope::Link(missing.workspace, link);
-                let Some(made) = self.counted(scope, missing).await? else { return Ok(false) };
+                let Some(made) = self.counted(scope, missing).await? else {
+                    return Ok(Making::TooLong);
+                };
                 if !self.block_store(scope, missing, &made).await? {
-                    return Ok(false);
+                    return Ok(Making::Changed);
                 }
             }
         }
-        self.block_store(scope, missing, &made).await
+        let is_stored = self.block_store(scope, missing, &made).await?;
+        Ok(if is_stored { Making::Stored } else { Making::Changed })
     }
 
     /// Counts a time by each dimension; `None` if it has too many values.
@@ -256,7 +290,10 @@ impl ClickStore {
                 let many = counts.each().filter(|(_, n)| *n >= CLICKS_MIN);
                 made.links = many.map(|(link, _)| link).collect();
             }
-            made.bodies.extend(place(dimension).map(|place| (place, counts.body())));
+            made.bodies.extend(place(dimension).map(|place| {
+                let (body, rest) = counts.body();
+                Body { place, body, rest }
+            }));
         };
         let counted = each_counts(&mut tx, scope, missing.span(), &DIMENSIONS, shorter, add).await;
         match counted {
@@ -289,12 +326,13 @@ impl ClickStore {
             ReportScope::Link(_, link) => (&OF_LINK, Some(link.get())),
             ReportScope::All | ReportScope::Workspace(_) => (&OF_WORKSPACE, None),
         };
-        insert_each(&mut tx, table, &made.bodies, |(place, body), values| {
-            for value in place_of.into_iter().chain(link).chain([*place]) {
+        insert_each(&mut tx, table, &made.bodies, |of, values| {
+            for value in place_of.into_iter().chain(link).chain([of.place]) {
                 values.add(value)?;
             }
             values.add(made.clicks.cast_signed())?;
-            values.add(body.clone())
+            values.add(of.body.clone())?;
+            values.add(of.rest.clone())
         })
         .await?;
         tx.commit().await?;

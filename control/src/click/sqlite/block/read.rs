@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use carom_shared::click::Kind;
-use sqlx::{Sqlite, Transaction};
+use sqlx::sqlite::SqliteRow;
+use sqlx::{FromRow, Sqlite, Transaction};
 
 use super::super::report::{ReportError, counts_of, each_row};
 use super::super::rows::grouped;
-use super::{Counts, LEVELS, LINK_LEVELS, place};
+use super::top::{First, Heads};
+use super::{BLOCK_VALUES_MAX, Counts, LEVELS, LINK_LEVELS, place};
 use crate::click::report::tally::{TooManyValues, TopNumber, VALUES_MAX};
 use crate::click::report::time::Span;
 use crate::click::report::{Dimension, QUARTER_S, ReportScope};
@@ -15,6 +17,8 @@ use crate::click::sketch::BuildIdHasher;
 use crate::db::StoreError;
 
 type Read<'t> = &'t mut Transaction<'static, Sqlite>;
+
+const CORRUPT: StoreError = StoreError::Corrupt("block of clicks");
 
 /// Blocks of a level, side by side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,13 +49,56 @@ pub(in super::super) async fn block_lists(
     by: &[Dimension],
     limit: usize,
 ) -> Result<Vec<(Dimension, Vec<TopNumber>)>, ReportError> {
+    let plan = plan(tx, scope, span, levels(scope)).await?;
+    let of_rows = of_rows(tx, scope, &plan.rows, by).await?;
     let mut lists = Vec::with_capacity(by.len());
-    let levels = levels(scope);
-    each_counts(tx, scope, span, by, levels, |dimension, counts| {
-        lists.push((dimension, counts.top(limit)));
-    })
-    .await?;
+    for (dimension, values) in by.iter().zip(of_rows) {
+        let list = first_of(tx, scope, &plan.runs, *dimension, values, limit).await?;
+        lists.push((*dimension, list));
+    }
     Ok(lists)
+}
+
+/// From the blocks' heads, and from as much of their rests as it takes.
+async fn first_of(
+    tx: Read<'_>,
+    scope: ReportScope,
+    runs: &[Run],
+    dimension: Dimension,
+    of_rows: Values,
+    limit: usize,
+) -> Result<Vec<TopNumber>, ReportError> {
+    let mut heads = Heads::default();
+    of_rows.iter().for_each(|(value, n)| heads.add(*value, *n));
+    let mut with_rest = Vec::new();
+    for run in runs {
+        let of_run: Vec<(i64, Vec<u8>, i64)> = of_run(tx, HEADS, scope, *run, dimension).await?;
+        for (block, body, rest) in of_run {
+            heads.add_head(&body, rest > 0).ok_or(CORRUPT)?;
+            if rest > 0 {
+                let first = u32::try_from(block).map_err(|_| CORRUPT)?;
+                with_rest.push(Run { level: run.level, first, end: first + 1 });
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    match heads.first(limit) {
+        First::Known(list) => Ok(list),
+        First::Among(mut among) => {
+            let open = std::mem::take(&mut among.open);
+            for (block, _) in with_rest.into_iter().zip(open).filter(|(_, is_open)| *is_open) {
+                for (rest,) in of_run::<(Vec<u8>,)>(tx, RESTS, scope, block, dimension).await? {
+                    among.add_rest(&rest).ok_or(CORRUPT)?;
+                }
+                tokio::task::yield_now().await;
+            }
+            Ok(among.first(limit))
+        }
+        First::Unknown => {
+            let counts = whole(tx, scope, runs, dimension, of_rows, VALUES_MAX).await?;
+            Ok(counts.first(limit))
+        }
+    }
 }
 
 pub(super) const fn levels(scope: ReportScope) -> &'static [u32] {
@@ -72,22 +119,41 @@ pub(super) async fn each_counts(
     mut each: impl FnMut(Dimension, Counts),
 ) -> Result<(), ReportError> {
     let plan = plan(tx, scope, span, levels).await?;
-    let mut of_rows = of_rows(tx, scope, &plan.rows, by).await?.into_iter();
-    for dimension in by {
-        let mut counts = Counts::default();
-        for (value, n) in of_rows.next().unwrap_or_default() {
-            counts.add(value, n);
-        }
-        for run in &plan.runs {
-            add_run(tx, scope, *run, *dimension, &mut counts).await?;
-            tokio::task::yield_now().await;
-        }
-        if counts.sparse.len() > VALUES_MAX {
-            return Err(TooManyValues::of(*dimension).into());
-        }
+    let of_rows = of_rows(tx, scope, &plan.rows, by).await?;
+    for (dimension, values) in by.iter().zip(of_rows) {
+        let counts = whole(tx, scope, &plan.runs, *dimension, values, BLOCK_VALUES_MAX).await?;
         each(*dimension, counts);
     }
     Ok(())
+}
+
+/// All values of rows and blocks, if they are not too many.
+async fn whole(
+    tx: Read<'_>,
+    scope: ReportScope,
+    runs: &[Run],
+    dimension: Dimension,
+    of_rows: Values,
+    max: usize,
+) -> Result<Counts, ReportError> {
+    let mut counts = Counts::default();
+    for (value, n) in of_rows {
+        counts.add(value, n);
+    }
+    for run in runs {
+        let of_run: Vec<(Vec<u8>, Vec<u8>)> = of_run(tx, WHOLE, scope, *run, dimension).await?;
+        for (body, rest) in of_run {
+            counts.add_body(&body).ok_or(CORRUPT)?;
+            if !rest.is_empty() {
+                counts.add_body(&rest).ok_or(CORRUPT)?;
+            }
+        }
+        if counts.sparse.len() > max {
+            return Err(TooManyValues::of(dimension).into());
+        }
+        tokio::task::yield_now().await;
+    }
+    Ok(counts)
 }
 
 /// The longest blocks that there are, then shorter ones in the gaps, then rows.
@@ -173,33 +239,59 @@ fn of_scope<T>(query: Scalar<'_, T>, scope: ReportScope) -> Scalar<'_, T> {
     }
 }
 
-async fn add_run(
+/// What is asked of the blocks of a run, of a workspace and of a link: each by its key, because between two
+/// of them there are the other dimensions'.
+macro_rules! run_statements {
+    ($columns:literal) => {
+        [
+            concat!(
+                "with recursive k (block) as (\
+                   select ? union all select block + 1 from k where block + 1 < ?) \
+                 select ",
+                $columns,
+                " from k cross join workspace_block b on b.block = k.block \
+                 where b.level = ? and b.dimension = ? and b.workspace = ?"
+            ),
+            concat!(
+                "with recursive k (block) as (\
+                   select ? union all select block + 1 from k where block + 1 < ?) \
+                 select ",
+                $columns,
+                " from k cross join link_block b on b.block = k.block \
+                 where b.level = ? and b.dimension = ? and b.workspace = ? and b.link = ?"
+            ),
+        ]
+    };
+}
+
+/// Each block's number, body, and bytes of its rest; body and rest; rest.
+const HEADS: [&str; 2] = run_statements!("b.block, b.body, length(b.rest)");
+const WHOLE: [&str; 2] = run_statements!("b.body, b.rest");
+const RESTS: [&str; 2] = run_statements!("b.rest");
+
+/// What one of these statements says of a run.
+async fn of_run<T>(
     tx: Read<'_>,
+    [of_workspace, of_link]: [&'static str; 2],
     scope: ReportScope,
     Run { level, first, end }: Run,
     dimension: Dimension,
-    counts: &mut Counts,
-) -> Result<(), StoreError> {
-    // Each by its key, for the same reason: between two of them there are the other dimensions'.
-    const OF_WORKSPACE: &str = "with recursive k (block) as (\
-           select ? union all select block + 1 from k where block + 1 < ?) \
-         select b.body from k cross join workspace_block b on b.block = k.block \
-         where b.level = ? and b.dimension = ? and b.workspace = ?";
-    const OF_LINK: &str = "with recursive k (block) as (\
-           select ? union all select block + 1 from k where block + 1 < ?) \
-         select b.body from k cross join link_block b on b.block = k.block \
-         where b.level = ? and b.dimension = ? and b.workspace = ? and b.link = ?";
+) -> Result<Vec<T>, StoreError>
+where
+    T: for<'r> FromRow<'r, SqliteRow> + Send + Unpin,
+{
     let query = match scope {
-        ReportScope::Link(..) => sqlx::query_scalar(OF_LINK),
-        ReportScope::All | ReportScope::Workspace(_) => sqlx::query_scalar(OF_WORKSPACE),
+        ReportScope::Link(..) => sqlx::query_as(of_link),
+        ReportScope::All | ReportScope::Workspace(_) => sqlx::query_as(of_workspace),
     };
     let query = query.bind(i64::from(first)).bind(i64::from(end)).bind(i64::from(level));
     let query = query.bind(place(dimension));
-    let bodies: Vec<Vec<u8>> = of_scope(query, scope).fetch_all(&mut **tx).await?;
-    for body in bodies {
-        counts.add_body(&body).ok_or(StoreError::Corrupt("block of clicks"))?;
-    }
-    Ok(())
+    let query = match scope {
+        ReportScope::All => query,
+        ReportScope::Workspace(workspace) => query.bind(workspace.get()),
+        ReportScope::Link(workspace, link) => query.bind(workspace.get()).bind(link.get()),
+    };
+    Ok(query.fetch_all(&mut **tx).await?)
 }
 
 type Values = HashMap<u64, u64, BuildIdHasher>;

@@ -7,9 +7,11 @@ use proptest::prelude::*;
 
 use super::super::tests::Test;
 use super::build::Building;
+use super::top::{First, Heads};
 use super::*;
 use crate::click::report::params::{ReportParams, check_report};
-use crate::click::report::{Report, ReportQuery, ReportScope};
+use crate::click::report::tally::TopNumber;
+use crate::click::report::{Report, ReportQuery, ReportScope, TopValue};
 
 /// 2026-01-01T00:00:00Z; blocks of eight days begin on the 8th.
 const START_S: u32 = 1_767_225_600;
@@ -147,6 +149,14 @@ async fn check(test: &Test, asked: &Asked) -> bool {
     for (_, values) in &blocks.top {
         assert!(values.is_sorted_by_key(|value| Reverse(value.clicks)), "{asked:?}");
     }
+    let first = test.store.report(&ReportQuery { limit: 1, ..of_blocks }).await.unwrap();
+    for ((dimension, values), (_, all)) in first.top.iter().zip(&rows.top) {
+        let most = |values: &[TopValue]| values.first().map(|value| value.clicks);
+        assert_eq!(most(values), most(all), "{asked:?} {dimension:?}");
+        assert!(values.iter().all(|value| {
+            all.iter().any(|of| of.value == value.value && of.clicks == value.clicks)
+        }));
+    }
     assert!(!rows.is_without_top_visitors);
     blocks.is_without_top_visitors
 }
@@ -221,11 +231,90 @@ proptest! {
     ) {
         let mut counts = Counts::default();
         values.iter().for_each(|(value, n)| counts.add(*value, *n));
+        let (body, rest) = counts.body();
+        prop_assert_eq!(rest.is_empty(), values.len() <= 2 * HEAD);
         let mut read = Counts::default();
-        read.add_body(&counts.body()).unwrap();
+        read.add_body(&body).unwrap();
+        if !rest.is_empty() {
+            read.add_body(&rest).unwrap();
+        }
         let read: BTreeMap<u64, u64> = read.each().collect();
         prop_assert_eq!(read, values);
     }
+}
+
+type Blocks = Vec<BTreeMap<u64, u64>>;
+
+/// Some values are first in each block, others in one, and many are alike.
+fn blocks() -> impl Strategy<Value = Blocks> {
+    let value = prop_oneof![Just((0, 500)), Just((1, 300)), Just((2, 290))].boxed();
+    let any = (3..20_u64, prop_oneof![8 => 1..9_u64, 1 => 200..400_u64]).boxed();
+    let block = prop::collection::vec(prop_oneof![value, any], 0..16);
+    prop::collection::vec(block.prop_map(|values| values.into_iter().collect()), 0..6)
+}
+
+/// The first values by heads, and how they were found.
+fn by_heads(
+    blocks: &Blocks,
+    rows: &BTreeMap<u64, u64>,
+    limit: usize,
+) -> (Vec<TopNumber>, &'static str) {
+    let (mut heads, mut rests, mut whole) = (Heads::default(), Vec::new(), Counts::default());
+    for (value, n) in rows {
+        heads.add(*value, *n);
+        whole.add(*value, *n);
+    }
+    for block in blocks {
+        let mut counts = Counts::default();
+        for (value, n) in block {
+            counts.add(*value, *n);
+            whole.add(*value, *n);
+        }
+        let (body, rest) = counts.body();
+        heads.add_head(&body, !rest.is_empty()).unwrap();
+        rests.extend(Some(rest).filter(|rest| !rest.is_empty()));
+    }
+    match heads.first(limit) {
+        First::Known(list) => (list, "heads"),
+        First::Among(mut among) => {
+            let open = std::mem::take(&mut among.open);
+            assert_eq!(open.len(), rests.len());
+            let open = rests.iter().zip(open).filter(|(_, is_open)| *is_open);
+            open.for_each(|(rest, _)| among.add_rest(rest).unwrap());
+            (among.first(limit), "rests")
+        }
+        First::Unknown => (whole.first(limit), "all"),
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_first_by_heads_are_the_first_of_all(
+        blocks in blocks(),
+        rows in prop::collection::btree_map(0..20_u64, 1..50_u64, 0..4),
+        limit in 0..6_usize,
+    ) {
+        let mut all = Counts::default();
+        let values = blocks.iter().chain([&rows]).flatten();
+        values.for_each(|(value, n)| all.add(*value, *n));
+        let (first, how) = by_heads(&blocks, &rows, limit);
+        prop_assert_eq!(first, all.first(limit), "{}", how);
+    }
+}
+
+#[test]
+fn rests_are_read_where_heads_leave_a_doubt() {
+    let block = |values: [u64; 6]| (0..).zip(values).collect::<BTreeMap<u64, u64>>();
+    let how = |blocks: &Blocks, limit| by_heads(blocks, &BTreeMap::new(), limit).1;
+    let steady = vec![block([5000, 300, 5, 4, 3, 2]); 3];
+    assert_eq!(how(&steady, 1), "heads");
+    let mut bursty = steady;
+    bursty.push(block([10, 9, 4800, 4, 3, 2]));
+    assert_eq!(how(&bursty, 1), "heads");
+    bursty.push(block([10, 9, 8, 20_000, 3, 2]));
+    assert_eq!(how(&bursty, 1), "rests");
+    let flat = vec![block([3, 3, 2, 2, 2, 2]); 3];
+    assert_eq!(how(&flat, 2), "all");
 }
 
 fn full_day() -> Vec<Seed> {
@@ -276,6 +365,27 @@ async fn a_day_gets_blocks_of_each_length_once() {
         .unwrap();
     let of_blocks = ReportQuery { top_visitors_max: 0, ..query(&day_in("UTC", None)) };
     assert!(clicks(&test.store.report(&of_blocks).await.unwrap()).is_empty());
+}
+
+/// More links than a block may have: it is left out, and nobody tries it for ever.
+#[tokio::test]
+async fn a_day_of_too_many_values_has_no_block_and_is_answered_from_shorter_ones() {
+    let test = Test::new().await;
+    let mut seeds = full_day();
+    for (n, seed) in (0..).zip(&mut seeds) {
+        seed.link = (1 << 40) + n / 10;
+    }
+    store(&test, 1, &seeds).await;
+    let mut building = Building::default();
+    let mut steps = 0;
+    while test.store.block_step(&mut building, NOW).await.unwrap() {
+        steps += 1;
+        assert!(steps < 200, "a block is tried again and again");
+    }
+    let levels = "select sum(level) from (select distinct level from workspace_block)";
+    assert_eq!(test.sum(levels).await, 1 + 8);
+    assert!(check(&test, &day_in("UTC", None)).await);
+    assert!(!test.store.block_step(&mut building, NOW).await.unwrap());
 }
 
 #[tokio::test]

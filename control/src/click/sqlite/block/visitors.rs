@@ -10,6 +10,7 @@ use sqlx::{AssertSqlSafe, Sqlite, Transaction};
 
 use super::super::report::unhex;
 use super::super::rows::Numbers;
+use super::build::Body;
 use crate::click::report::QUARTER_S;
 use crate::click::report::tally::RollupTally;
 use crate::click::report::time::Buckets;
@@ -28,13 +29,13 @@ type Sketched = (u32, Vec<u8>);
 
 const CORRUPT: StoreError = StoreError::Corrupt("sketch of visitors");
 
-/// The sketch that a block gets under [`PLACE`], if it gets one.
+/// The sketch that a block gets under [`PLACE`], if it gets one; there is no rest of it.
 pub(super) async fn merged(
     tx: Read<'_>,
     workspace: WorkspaceId,
     level: u32,
     block: u32,
-) -> Result<Option<(i64, Vec<u8>)>, StoreError> {
+) -> Result<Option<Body>, StoreError> {
     const SKETCHES: &str = "select visitors from workspace_quarter \
          where workspace = ? and quarter >= ? and quarter < ? and kind = 0";
     if !SKETCHED.contains(&level) {
@@ -48,7 +49,7 @@ pub(super) async fn merged(
     for sketch in sketches {
         all.merge_bytes(&sketch).ok_or(CORRUPT)?;
     }
-    Ok(all.packed().map(|sketch| (PLACE, sketch)))
+    Ok(all.packed().map(|body| Body { place: PLACE, body, rest: Vec::new() }))
 }
 
 /// Adds a workspace's quarter hours with their visitors, from merged sketches where a bucket has them

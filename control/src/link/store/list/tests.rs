@@ -1,4 +1,5 @@
 use super::*;
+use crate::db::on_tx;
 use crate::http::precondition::IfMatch;
 use crate::link::clicks::{ClickCursor, LinkClicks};
 use crate::link::command::{Edit, EditLink, LinkChange, LinkSettings};
@@ -10,8 +11,10 @@ use proptest::prelude::*;
 use std::time::Duration;
 
 on_each_database!(
-    filters_let_through_what_they_say, pages_neither_skip_nor_repeat,
-    what_is_rare_is_found_behind_what_is_walked
+    filters_let_through_what_they_say,
+    pages_neither_skip_nor_repeat,
+    what_is_rare_is_found_behind_what_is_walked,
+    links_of_a_rare_domain_are_found_behind_those_of_a_common_one
 );
 
 const SORTS: [Sort; 3] = [Sort::Created, Sort::Clicks, Sort::LastClick];
@@ -277,6 +280,63 @@ async fn what_is_rare_is_found_behind_what_is_walked(test: TestDb) {
         rare.iter().map(|link| link.id).collect::<Vec<_>>(),
         [8, 6, 4, 2].map(|n| made[n].id)
     );
+}
+
+/// Those of a domain with few are where routes say, those of one with many where they are walked to; and each
+/// link is there once whose code was given away and taken again.
+async fn links_of_a_rare_domain_are_found_behind_those_of_a_common_one(test: TestDb) {
+    const RARE: usize = 7;
+    let rare = DomainId::try_from(5).unwrap();
+    let mut tx = test.db.begin().await.unwrap();
+    let sql = "insert into domain (id, host, is_default, created_at_ms) \
+         values (5, 'rare.example', false, 1)";
+    on_tx!(&mut tx, |conn| sqlx::query(sql).execute(conn).await.map(|done| done.rows_affected()))
+        .unwrap();
+    let mut made = Vec::new();
+    for n in 0..RARE + WALK_MAX as usize + 20 {
+        let mut command = test.create(None);
+        if n < RARE {
+            command.domain = rare;
+            command.code = Some(carom_shared::Code::parse(&format!("rare{n}")).unwrap());
+        }
+        let now = NOW.saturating_add(Duration::from_millis(n as u64));
+        let made_now = link_create(&mut tx, command, now, &test.random).await.unwrap().unwrap();
+        made.push(made_now.0);
+    }
+    tx.commit().await.unwrap();
+    delete(&test, &made[2]).await;
+    delete(&test, &made[3]).await;
+    let mut tx = test.db.begin().await.unwrap();
+    let mut command = test.create(Some("rare3"));
+    command.domain = rare;
+    let again = link_create(&mut tx, command, NOW, &test.random).await.unwrap().unwrap().0;
+    tx.commit().await.unwrap();
+    for n in [1, 4, 9] {
+        click(&test, &mut made[n], u32::try_from(n).unwrap()).await;
+    }
+
+    let on = |domain| ListFilter { domain: Some(domain), ..all(&test) };
+    let mut here: Vec<_> =
+        made.iter().enumerate().filter(|(n, _)| *n < RARE && *n != 2 && *n != 3).collect();
+    here.push((0, &again));
+    let here: Vec<Link> = here.into_iter().map(|(_, link)| link.clone()).collect();
+    let there: Vec<Link> = made[RARE..].to_vec();
+    for (domain, expected) in [(rare, here), (test.domain, there)] {
+        for sort in SORTS {
+            let expected: Vec<_> =
+                sorted(expected.clone(), sort).iter().map(|link| link.id).take(8).collect();
+            let mut seen = list(&test, on(domain), sort, None, 4).await;
+            let below = seen.last().map(|last| Place::of(last, sort));
+            seen.extend(list(&test, on(domain), sort, below, 4).await);
+            let seen: Vec<_> = seen.iter().map(|link| link.id).collect();
+            assert_eq!(seen, expected, "{sort:?}");
+        }
+    }
+    let deleted = ListFilter { state: Some(ListState::Deleted), ..on(rare) };
+    let deleted = list(&test, deleted, Sort::Created, None, 9).await;
+    assert_eq!(deleted.iter().map(|it| it.id).collect::<Vec<_>>(), [made[3].id, made[2].id]);
+    let foreign = ListFilter { workspace: 7.try_into().unwrap(), ..on(rare) };
+    assert_eq!(list(&test, foreign, Sort::Created, None, 9).await, []);
 }
 
 /// Pages through a list, by the index of texts or without it, while links come, go and are indexed.
