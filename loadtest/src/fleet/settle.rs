@@ -38,8 +38,9 @@ pub(crate) struct Settled {
 }
 
 impl Settled {
-    pub(super) fn passed(&self) -> bool {
-        self.wrong.count == 0 && self.until_right.max_ms <= CHANGE_MAX.as_secs_f64() * 1e3
+    pub(super) fn passed(&self, judges_times: bool) -> bool {
+        let is_late = self.until_right.max_ms > CHANGE_MAX.as_secs_f64() * 1e3;
+        self.wrong.count == 0 && !(judges_times && is_late)
     }
 }
 
