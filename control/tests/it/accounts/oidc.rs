@@ -287,6 +287,8 @@ async fn who_has_no_password_sets_one() {
     provider.says(json!({"sub": "1", "email": EMAIL, "email_verified": true}));
     let mut visitor = Visitor::default();
     assert!(is_in(&visitor.sign_in(app, &provider).await));
+    let made = visitor.call(app, Method::POST, "/workspaces", &json!({"name": "Mine"})).await;
+    assert_eq!(made.status, 201, "{}", made.body);
     let mut other = Visitor::default();
     assert!(is_in(&other.sign_in(app, &provider).await));
     let page = visitor.page(app, "/settings/profile").await;
