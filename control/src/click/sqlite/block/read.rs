@@ -244,23 +244,22 @@ fn of_scope<T>(query: Scalar<'_, T>, scope: ReportScope) -> Scalar<'_, T> {
 macro_rules! run_statements {
     ($columns:literal) => {
         [
-            concat!(
-                "with recursive k (block) as (\
-                   select ? union all select block + 1 from k where block + 1 < ?) \
-                 select ",
-                $columns,
-                " from k cross join workspace_block b on b.block = k.block \
-                 where b.level = ? and b.dimension = ? and b.workspace = ?"
-            ),
-            concat!(
-                "with recursive k (block) as (\
-                   select ? union all select block + 1 from k where block + 1 < ?) \
-                 select ",
-                $columns,
-                " from k cross join link_block b on b.block = k.block \
-                 where b.level = ? and b.dimension = ? and b.workspace = ? and b.link = ?"
-            ),
+            run_statements!($columns, "workspace_block", ""),
+            run_statements!($columns, "link_block", " and b.link = ?"),
         ]
+    };
+    ($columns:literal, $table:literal, $and:literal) => {
+        concat!(
+            "with recursive k (block) as (\
+               select ? union all select block + 1 from k where block + 1 < ?) \
+             select ",
+            $columns,
+            " from k cross join ",
+            $table,
+            " b on b.block = k.block \
+             where b.level = ? and b.dimension = ? and b.workspace = ?",
+            $and
+        )
     };
 }
 
